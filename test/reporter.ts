@@ -1,0 +1,35 @@
+import type { Reporter, TestModule } from 'vitest/node';
+
+interface Totals {
+  passed: number;
+  failed: number;
+  skipped: number;
+}
+
+/** Counts test cases by outcome; an error outside a case (a file that does not load, a hook) counts as one failure. */
+function count(modules: readonly TestModule[], errorsOutside: number): Totals {
+  const totals: Totals = { passed: 0, failed: errorsOutside, skipped: 0 };
+  for (const module of modules) {
+    totals.failed += module.errors().length;
+    for (const suite of module.children.allSuites()) totals.failed += suite.errors().length;
+    for (const test of module.children.allTests()) {
+      const { state } = test.result();
+      if (state === 'passed') totals.passed += 1;
+      else if (state === 'failed') totals.failed += 1;
+      else totals.skipped += 1;
+    }
+  }
+  return totals;
+}
+
+/** Ends a run with one plain line, so that people and scripts read the same total. */
+export default class TotalsReporter implements Reporter {
+  private line = '';
+
+  onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): void {
+    const { passed, failed, skipped } = count(modules, unhandledErrors.length);
+    this.line = `${passed} passed, ${failed} failed, ${skipped} skipped\n`;
+    // The default reporter may still be writing its summary: the total waits until the process ends.
+    process.once('exit', () => process.stdout.write(this.line));
+  }
+}
