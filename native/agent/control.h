@@ -1,0 +1,17 @@
+/* The control stream's server, a process of its own so that listing devices or running a program never delays a ring. */
+#ifndef POSTERN_AGENT_CONTROL_H
+#define POSTERN_AGENT_CONTROL_H
+
+#include <sys/types.h>
+
+#include "domain.h"
+
+/* Answers frames until the stream ends. */
+_Noreturn void control_run(const struct domain *domain);
+/* Sends one frame whose payload is in one or two parts. Ends the process when the stream is broken. */
+void control_send(const struct domain *domain, uint32_t type, const void *first, size_t first_bytes, const void *second,
+                  size_t second_bytes);
+/* Forwards the waiting log lines as LOG frames. */
+void control_forward_log(const struct domain *domain);
+
+#endif

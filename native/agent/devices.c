@@ -1,0 +1,185 @@
+#include "devices.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "log.h"
+
+/* Attributes that programs read to recognise a device are one line; what is larger is a table of some other kind. */
+#define ATTRIBUTE_BYTES_MAX 4096
+/* The major number of the slaves of UNIX98 pseudo terminals (Documentation/admin-guide/devices.txt). */
+#define PTS_MAJOR 136
+
+/* Below these there is no hardware to share, only the kernel's own services and the agent's own ports. */
+static const char *const excluded_prefixes[] = {"/devices/virtual/vc/", "/devices/virtual/tty/", "/devices/virtual/mem/",
+                                                "/devices/virtual/vtconsole/"};
+static const char *const excluded_subsystem = "virtio-ports";
+
+static ssize_t read_attribute(int directory, const char *name, char *bytes) {
+  struct stat status;
+  if (fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) != 0) return -1;
+  if (!S_ISREG(status.st_mode) || !(status.st_mode & 0444)) return -1;
+  int descriptor = openat(directory, name, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+  if (descriptor < 0) return -1;
+  ssize_t length = read(descriptor, bytes, ATTRIBUTE_BYTES_MAX + 1);
+  close(descriptor);
+  return length >= 0 && length <= ATTRIBUTE_BYTES_MAX && json_is_text(bytes, (size_t)length) ? length : -1;
+}
+
+static void put_files(struct json *json, int directory, struct dirent **entries, int count) {
+  json_key(json, "files");
+  json_mark(json, '{');
+  for (int i = 0; i < count; i++) {
+    char bytes[ATTRIBUTE_BYTES_MAX + 1];
+    ssize_t length = read_attribute(directory, entries[i]->d_name, bytes);
+    if (length < 0) continue;
+    json_key(json, entries[i]->d_name);
+    json_string(json, bytes, (size_t)length);
+  }
+  json_mark(json, '}');
+}
+
+static void put_links(struct json *json, int directory, struct dirent **entries, int count) {
+  json_key(json, "links");
+  json_mark(json, '{');
+  for (int i = 0; i < count; i++) {
+    char target[PATH_MAX];
+    ssize_t length = readlinkat(directory, entries[i]->d_name, target, sizeof target);
+    if (length <= 0 || !json_is_text(target, (size_t)length)) continue;
+    json_key(json, entries[i]->d_name);
+    json_string(json, target, (size_t)length);
+  }
+  json_mark(json, '}');
+}
+
+static int is_visible(const struct dirent *entry) {
+  return entry->d_name[0] != '.' && json_is_text(entry->d_name, strlen(entry->d_name));
+}
+
+static void put_sysfs(struct json *json, const char *path) {
+  struct dirent **entries = NULL;
+  int directory = path ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+  int count = directory >= 0 ? scandirat(directory, ".", &entries, is_visible, alphasort) : 0;
+  if (count < 0) count = 0;
+  put_files(json, directory, entries, count);
+  put_links(json, directory, entries, count);
+  for (int i = 0; i < count; i++) free(entries[i]);
+  free(entries);
+  if (directory >= 0) close(directory);
+}
+
+static void put_text(struct json *json, const char *key, const char *value) {
+  json_key(json, key);
+  json_string(json, value, strlen(value));
+}
+
+/* `sysfs`: the device's directory with the leading /sys, or NULL where there is none. */
+static void put_device(struct json *json, const char *name, dev_t number, const char *subsystem, const char *sysfs) {
+  json_mark(json, '{');
+  put_text(json, "name", name);
+  json_key(json, "major");
+  json_number(json, major(number));
+  json_key(json, "minor");
+  json_number(json, minor(number));
+  put_text(json, "subsystem", subsystem);
+  put_text(json, "sysfs", sysfs ? sysfs + strlen("/sys") : "");
+  put_sysfs(json, sysfs);
+  json_mark(json, '}');
+}
+
+/* The base name of the `subsystem` link, in a static buffer; "" where there is none. */
+static const char *subsystem_of(const char *sysfs) {
+  static char target[PATH_MAX];
+  char path[PATH_MAX + 16];
+  snprintf(path, sizeof path, "%s/subsystem", sysfs);
+  ssize_t length = readlink(path, target, sizeof target - 1);
+  if (length <= 0) return "";
+  target[length] = 0;
+  char *slash = strrchr(target, '/');
+  return slash ? slash + 1 : target;
+}
+
+/* DEVNAME of the device's uevent, in a static buffer; NULL where there is none. */
+static const char *device_name(const char *sysfs) {
+  static char text[ATTRIBUTE_BYTES_MAX + 1];
+  int directory = open(sysfs, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0) return NULL;
+  ssize_t length = read_attribute(directory, "uevent", text);
+  close(directory);
+  if (length < 0) return NULL;
+  text[length == sizeof text ? length - 1 : length] = 0;
+  char *name = strstr(text, "DEVNAME=");
+  if (!name) return NULL;
+  name += strlen("DEVNAME=");
+  name[strcspn(name, "\n")] = 0;
+  return name;
+}
+
+static bool is_excluded(const char *sysfs, const char *subsystem) {
+  if (strcmp(subsystem, excluded_subsystem) == 0) return true;
+  for (size_t i = 0; i < sizeof excluded_prefixes / sizeof *excluded_prefixes; i++) {
+    size_t length = strlen(excluded_prefixes[i]);
+    if (strncmp(sysfs + strlen("/sys"), excluded_prefixes[i], length) == 0) return true;
+  }
+  return false;
+}
+
+static void put_numbered(struct json *json, const char *number) {
+  char path[PATH_MAX], sysfs[PATH_MAX];
+  unsigned major_number, minor_number;
+  if (sscanf(number, "%u:%u", &major_number, &minor_number) != 2) return;
+  snprintf(path, sizeof path, "/sys/dev/char/%s", number);
+  if (!realpath(path, sysfs) || strncmp(sysfs, "/sys/", 5) != 0) return;
+  const char *subsystem = subsystem_of(sysfs);
+  const char *name = device_name(sysfs);
+  if (!name || is_excluded(sysfs, subsystem)) return;
+  put_device(json, name, makedev(major_number, minor_number), subsystem, sysfs);
+}
+
+struct json devices_list_all(void) {
+  struct json json = {0};
+  struct dirent **entries = NULL;
+  json_mark(&json, '[');
+  int count = scandir("/sys/dev/char", &entries, is_visible, versionsort);
+  if (count < 0) log_line("/sys/dev/char can't be listed: %s", strerror(errno));
+  for (int i = 0; i < count; i++) {
+    put_numbered(&json, entries[i]->d_name);
+    free(entries[i]);
+  }
+  free(entries);
+  json_mark(&json, ']');
+  return json;
+}
+
+static bool opens(const char *path, dev_t *number) {
+  struct stat status;
+  int descriptor = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+  if (descriptor < 0) return false;
+  bool is_device = fstat(descriptor, &status) == 0 && S_ISCHR(status.st_mode);
+  close(descriptor);
+  *number = status.st_rdev;
+  return is_device;
+}
+
+struct json devices_list_local(bool *has_tun) {
+  struct json json = {0};
+  dev_t number;
+  json_mark(&json, '[');
+  if (opens("/dev/ptmx", &number)) {
+    put_device(&json, "ptmx", number, "tty", "/sys/devices/virtual/tty/ptmx");
+    /* A directory of nodes that come and go: number, minor and name are those of no node in particular. */
+    put_device(&json, "pts", makedev(PTS_MAJOR, 0), "tty", NULL);
+  }
+  *has_tun = opens("/dev/net/tun", &number);
+  if (*has_tun) put_device(&json, "net/tun", number, "misc", "/sys/devices/virtual/misc/tun");
+  json_mark(&json, ']');
+  return json;
+}

@@ -1,0 +1,10 @@
+/* The agent's first process: starts, stops and reaps backend processes as the channels' states say. */
+#ifndef POSTERN_AGENT_SUPERVISOR_H
+#define POSTERN_AGENT_SUPERVISOR_H
+
+#include "domain.h"
+
+/* Serves the domain until the control server ends. Returns a line that says why. */
+const char *supervisor_run(const struct domain *domain);
+
+#endif
