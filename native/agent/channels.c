@@ -75,8 +75,7 @@ void channels_wake_host(const struct domain *domain, uint32_t number) {
       uint64_t one = 1;
       written = write(domain->events[number], &one, sizeof one);
     } else {
-      uint8_t byte = (uint8_t)number;
-      written = write(domain->doorbell, &byte, sizeof byte);
+      written = write(domain->doorbell, &number, sizeof number);
     }
   } while (written < 0 && errno == EINTR);
 }

@@ -16,7 +16,7 @@ struct domain {
   uint32_t channels;
   uint64_t *pages; /* VM: guest-physical address of every page of `memory`; local: NULL */
   int control;     /* the control stream */
-  int doorbell;    /* the doorbell stream: one byte, a channel's number, a ring */
+  int doorbell;    /* the doorbell stream: a ring is a channel's number, a uint32_t */
   int events[POSTERN_CHANNELS_MAX]; /* local: an eventfd a channel, for waking the host; VM: -1 */
   int dev;                          /* O_PATH descriptor of /dev */
   char *devices;                    /* local: the DEVICES answer, made before the lock-down; VM: NULL */

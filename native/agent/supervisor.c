@@ -100,23 +100,32 @@ static bool reap(const struct domain *domain, pid_t control_server) {
   return control_ended;
 }
 
-/* Serves each channel that was rung for, once. Returns whether the doorbell can still ring. */
+static void serve_each_once(const struct domain *domain, const uint32_t *rings, size_t count) {
+  bool served[POSTERN_CHANNELS_MAX] = {false};
+  for (size_t i = 0; i < count; i++) {
+    uint32_t number = rings[i];
+    if (number >= domain->channels || served[number]) continue;
+    served[number] = true;
+    serve(domain, number);
+  }
+}
+
+/* Takes what has been rung. Returns whether the doorbell can still ring. */
 static bool take_rings(const struct domain *domain) {
-  uint8_t rings[RINGS_AT_ONCE];
-  ssize_t count = read(domain->doorbell, rings, sizeof rings);
+  static uint32_t rings[RINGS_AT_ONCE];
+  static size_t carried; /* bytes of a ring that has come in part */
+  ssize_t count = read(domain->doorbell, (uint8_t *)rings + carried, sizeof rings - carried);
   if (count < 0) return errno == EINTR || errno == EAGAIN;
   if (count == 0 && domain->kind == DOMAIN_LOCAL) return false;
   if (count == 0) {
     struct timespec retry = {.tv_nsec = DOORBELL_RETRY_MS * 1000000};
     nanosleep(&retry, NULL);
+    return true;
   }
-  bool served[POSTERN_CHANNELS_MAX] = {false};
-  for (ssize_t i = 0; i < count; i++) {
-    uint8_t number = rings[i];
-    if (number >= domain->channels || served[number]) continue;
-    served[number] = true;
-    serve(domain, number);
-  }
+  size_t bytes = carried + (size_t)count, whole = bytes / sizeof *rings;
+  serve_each_once(domain, rings, whole);
+  carried = bytes % sizeof *rings;
+  memmove(rings, rings + whole, carried);
   return true;
 }
 
