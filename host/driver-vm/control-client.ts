@@ -1,0 +1,122 @@
+import type { Duplex } from 'node:stream';
+import { type Device, parseDevices } from './devices.js';
+import type { Log, ProgramEnd } from './domain.js';
+import { FRAME, type Frame, FrameParser, frameOf } from './frames.js';
+import { type Hello, parseHello } from './hello.js';
+import { UntrustedLog } from './untrusted-log.js';
+
+/** Listing takes milliseconds; under emulation on a busy machine, a few hundred. */
+const DEVICES_TIMEOUT_MS = 20_000;
+const NS_PER_MS = 1_000_000n;
+
+interface Request {
+  type: number;
+  onOutput?: (chunk: Buffer) => void;
+  resolve(payload: Buffer): void;
+  reject(error: Error): void;
+}
+
+/** The host's end of the control stream: one request at a time, each answered by a frame of its own type. */
+export class ControlClient {
+  readonly #stream: Duplex;
+  readonly #parser = new FrameParser();
+  readonly #agentLog: UntrustedLog;
+  readonly #log: Log;
+  #current: Request | undefined;
+  #last: Promise<unknown> = Promise.resolve();
+  #broken: Error | undefined;
+
+  constructor(stream: Duplex, log: Log) {
+    this.#stream = stream;
+    this.#log = log;
+    this.#agentLog = new UntrustedLog(log, 'backend agent');
+    stream.on('data', (chunk: Buffer) => this.#take(chunk));
+    stream.on('error', (error) => this.#break(error));
+    stream.on('close', () => this.#break(new Error('The control stream to the backend agent has ended.')));
+  }
+
+  /**
+   * Greets the agent, which sets a VM's clock.
+   * @param memoryBytes size of the VM's memory, undefined for a local domain
+   */
+  async hello(memoryBytes: number | undefined, timeoutMs: number): Promise<Hello> {
+    const clock = Buffer.alloc(8);
+    clock.writeBigUInt64LE(BigInt(Date.now()) * NS_PER_MS);
+    return parseHello(await this.#request({ type: FRAME.hello }, clock, timeoutMs), memoryBytes);
+  }
+
+  async devices(): Promise<Device[]> {
+    return parseDevices(await this.#request({ type: FRAME.devices }, Buffer.alloc(0), DEVICES_TIMEOUT_MS));
+  }
+
+  async run(argv: readonly string[], onOutput: (chunk: Buffer) => void): Promise<ProgramEnd> {
+    const payload = Buffer.from(argv.map((argument) => `${argument}\0`).join(''));
+    return parseWaitStatus(await this.#request({ type: FRAME.run, onOutput }, payload));
+  }
+
+  #request(
+    kind: Pick<Request, 'type' | 'onOutput'>,
+    payload: Buffer,
+    timeoutMs?: number,
+  ): Promise<Buffer> {
+    const answer = this.#last.then(() => this.#ask(kind, payload, timeoutMs));
+    this.#last = answer.catch(() => {});
+    return answer;
+  }
+
+  #ask(kind: Pick<Request, 'type' | 'onOutput'>, payload: Buffer, timeoutMs?: number): Promise<Buffer> {
+    if (this.#broken !== undefined) return Promise.reject(this.#broken);
+    return new Promise((resolve, reject) => {
+      const overdue = new Error(`The backend agent has not answered for ${timeoutMs} ms.`);
+      // After that, an answer that comes late would be taken for the next request's: the stream is of no use any more.
+      const timer = timeoutMs === undefined ? undefined : setTimeout(() => this.#break(overdue), timeoutMs);
+      this.#current = {
+        ...kind,
+        resolve: (answer) => {
+          clearTimeout(timer);
+          resolve(answer);
+        },
+        reject: (error) => {
+          clearTimeout(timer);
+          reject(error);
+        },
+      };
+      this.#stream.write(frameOf(kind.type, payload));
+    });
+  }
+
+  #take(chunk: Buffer): void {
+    if (this.#broken !== undefined) return;
+    try {
+      for (const frame of this.#parser.push(chunk)) this.#handle(frame);
+    } catch (error) {
+      this.#log(`control stream: ${(error as Error).message}`);
+      this.#break(error as Error);
+    }
+  }
+
+  #handle({ type, payload }: Frame): void {
+    const request = this.#current;
+    if (type === FRAME.log) return this.#agentLog.push(payload);
+    if (type === FRAME.output && request?.onOutput !== undefined) return request.onOutput(payload);
+    if (request === undefined || type !== request.type) {
+      throw new Error(`The backend agent sent a frame of type ${type} that nobody had asked for.`);
+    }
+    this.#current = undefined;
+    request.resolve(payload);
+  }
+
+  #break(error: Error): void {
+    this.#broken ??= error;
+    this.#current?.reject(this.#broken);
+    this.#current = undefined;
+  }
+}
+
+/** Reads a status as waitpid(2) gives it. */
+function parseWaitStatus(payload: Buffer): ProgramEnd {
+  if (payload.length !== 4) throw new Error(`The backend agent sent a wait status of ${payload.length} bytes, expected 4.`);
+  const status = payload.readInt32LE(0);
+  const signal = status & 0x7f;
+  return signal === 0 ? { code: (status >> 8) & 0xff, signal: null } : { code: null, signal };
+}

@@ -1,0 +1,48 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Ajv } from 'ajv';
+import { ROOT } from '../root.js';
+
+/** A character device of the driver domain, as schemas/devices.schema.json describes it. */
+export interface Device {
+  /** Relative to /dev, such as 'video0' or 'net/tun'; 'pts' stands for the folder of terminals that come and go. */
+  name: string;
+  major: number;
+  minor: number;
+  /** The sysfs class, such as 'video4linux'. */
+  subsystem: string;
+  /** The device's folder below /sys, such as '/devices/platform/vivid.0/video4linux/video0'; '' where there is none. */
+  sysfs: string;
+  /** The attribute files of that folder with their text. */
+  files: Record<string, string>;
+  /** The symbolic links of that folder with their targets. */
+  links: Record<string, string>;
+}
+
+const SCHEMA_FILE = join(ROOT, 'schemas', 'devices.schema.json');
+const isDeviceList = new Ajv({ allErrors: true }).compile<Device[]>(JSON.parse(readFileSync(SCHEMA_FILE, 'utf8')));
+/** More errors of one kind say nothing new. */
+const ERRORS_SHOWN = 10;
+
+/**
+ * Reads the agent's device list.
+ * @throws Error with everything that is wrong with it
+ */
+export function parseDevices(payload: Buffer): Device[] {
+  const list: unknown = parseJson(payload);
+  if (isDeviceList(list)) return list;
+  const errors = (isDeviceList.errors ?? []).map(({ instancePath, message }) => `${instancePath || '/'} ${message}`);
+  throw refusal(errors.slice(0, ERRORS_SHOWN).join('; '));
+}
+
+function parseJson(payload: Buffer): unknown {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(payload));
+  } catch (error) {
+    throw refusal((error as Error).message);
+  }
+}
+
+function refusal(reason: string): Error {
+  return new Error(`The backend agent's device list is not as schemas/devices.schema.json says: ${reason}.`);
+}

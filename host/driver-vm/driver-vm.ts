@@ -1,0 +1,223 @@
+import { closeSync } from 'node:fs';
+import { native } from '../native.js';
+import type { DriverDomain, Log } from './domain.js';
+import type { Hello } from './hello.js';
+import { ensureInitramfs, type Initramfs } from './initramfs.js';
+import { ensureKernel, type Kernel } from './kernel.js';
+import { QEMU_DESCRIPTORS, qemuArguments, qemuIdentity } from './qemu.js';
+import { QemuProcess } from './qemu-process.js';
+import {
+  dropSnapshot,
+  dropSnapshotFolder,
+  findSnapshot,
+  loadSnapshotRam,
+  newSnapshotFolder,
+  openSnapshotState,
+  resumeFromState,
+  type Snapshot,
+  snapshotKey,
+  takeSnapshot,
+} from './snapshot.js';
+
+/** Fits the kernel, the agent's locked memory and some hundred MiB of driver buffers. */
+const MEMORY_MIB_DEFAULT = 512;
+/** The kernel, the agent's locked memory and a driver need about 200 MiB; below, the boot fails in obscure ways. */
+const MEMORY_MIB_MIN = 256;
+const MEMORY_MIB_MAX = 16 << 10;
+/** A cold start takes 2 s on an idle machine; busy continuous integration takes several times that. */
+const COLD_START_TIMEOUT_MS = 60_000;
+/** A restored agent answers within milliseconds, or never. */
+const RESTORE_TIMEOUT_MS = 10_000;
+const BYTES_PER_MIB = 1 << 20;
+
+export interface DriverVmOptions {
+  memoryMiB?: number;
+  /** Modules to load, each optionally with parameters: 'vivid n_devs=2'. */
+  drivers: readonly string[];
+  /** Shares this machine's root with the VM, read-only, for run(). For comparisons only: the driver can read every file then. */
+  shareRoot?: boolean;
+  /** Start from a snapshot, and take one where there is none (the default). */
+  snapshot?: boolean;
+  /** 'tcg' (the default) works everywhere. */
+  accelerator?: 'tcg' | 'kvm';
+  log: Log;
+}
+
+/** A driver domain that is a VM. */
+export interface DriverVm extends DriverDomain {
+  kind: 'vm';
+  /** QEMU's process id. */
+  pid: number;
+  /** Whether it came from a snapshot. */
+  restored: boolean;
+}
+
+interface Plan {
+  kernel: Kernel;
+  initramfs: Initramfs;
+  qemuArguments: string[];
+  memoryBytes: number;
+  snapshotKey: string;
+  log: Log;
+}
+
+interface Running {
+  qemu: QemuProcess;
+  hello: Hello;
+  memory: number;
+  doorbell: number;
+  restored: boolean;
+}
+
+/**
+ * Starts a driver VM: from a snapshot where there is one, else cold. Returns when its agent has answered.
+ * @throws Error with QEMU's, the kernel's or the agent's reason
+ */
+export async function startDriverVm(options: DriverVmOptions): Promise<DriverVm> {
+  const plan = await planOf(options);
+  const usesSnapshots = options.snapshot ?? true;
+  const restored = usesSnapshots ? await tryRestore(plan) : undefined;
+  return domainOf(restored ?? (await startCold(plan, usesSnapshots)), plan);
+}
+
+async function planOf(options: DriverVmOptions): Promise<Plan> {
+  const memoryMiB = options.memoryMiB ?? MEMORY_MIB_DEFAULT;
+  if (!Number.isInteger(memoryMiB) || memoryMiB < MEMORY_MIB_MIN || memoryMiB > MEMORY_MIB_MAX) {
+    throw new Error(`A driver VM of ${memoryMiB} MiB: expected ${MEMORY_MIB_MIN} to ${MEMORY_MIB_MAX}.`);
+  }
+  const sharedRoot = options.shareRoot ?? false;
+  const kernel = await ensureKernel(options.log);
+  const initramfs = await ensureInitramfs(kernel, { drivers: options.drivers, sharedRoot });
+  const accelerator = options.accelerator ?? 'tcg';
+  const commandLine = qemuArguments({ memoryMiB, sharedRoot, accelerator });
+  return {
+    kernel,
+    initramfs,
+    qemuArguments: commandLine,
+    memoryBytes: memoryMiB * BYTES_PER_MIB,
+    snapshotKey: snapshotKey([kernel.digest, initramfs.digest, qemuIdentity(), ...commandLine]),
+    log: options.log,
+  };
+}
+
+/** A VM from its snapshot, or undefined when there is none that works. */
+async function tryRestore(plan: Plan): Promise<Running | undefined> {
+  const snapshot = findSnapshot(plan.snapshotKey, plan.log);
+  if (snapshot === undefined) return undefined;
+  try {
+    return await restore(plan, snapshot);
+  } catch (error) {
+    plan.log(`The driver VM can't start from its snapshot and starts cold: ${(error as Error).message}`);
+    await dropSnapshot(plan.snapshotKey);
+    return undefined;
+  }
+}
+
+async function restore(plan: Plan, snapshot: Snapshot): Promise<Running> {
+  const state = openSnapshotState(snapshot);
+  try {
+    return await launch(plan, { state, folder: '/', timeoutMs: RESTORE_TIMEOUT_MS }, async (qemu, memory) => {
+      // QEMU sets itself up while the RAM is copied.
+      await Promise.all([loadSnapshotRam(snapshot, memory), qemu.qmp.execute('qmp_capabilities')]);
+      await resumeFromState(qemu.qmp, QEMU_DESCRIPTORS.state);
+    });
+  } finally {
+    closeSync(state);
+  }
+}
+
+async function startCold(plan: Plan, keepSnapshot: boolean): Promise<Running> {
+  const folder = keepSnapshot ? await newSnapshotFolder(plan.snapshotKey) : '/';
+  try {
+    const running = await launch(plan, { folder, timeoutMs: COLD_START_TIMEOUT_MS }, async (qemu) => {
+      await qemu.qmp.execute('qmp_capabilities');
+    });
+    if (keepSnapshot) await keep(plan, running, folder);
+    return running;
+  } finally {
+    if (keepSnapshot) await dropSnapshotFolder(folder);
+  }
+}
+
+/** Saves the VM at rest: greeted, asked for its devices, no channel used. A VM that can't be saved still serves. */
+async function keep(plan: Plan, running: Running, folder: string): Promise<void> {
+  const { qemu, memory } = running;
+  try {
+    await qemu.orEnd(qemu.control.devices());
+    const ram = { descriptor: memory, bytes: plan.memoryBytes };
+    await qemu.orEnd(takeSnapshot(qemu.qmp, ram, folder, plan.snapshotKey));
+  } catch (error) {
+    plan.log(`The driver VM runs, but no snapshot of it could be kept: ${(error as Error).message}`);
+  }
+}
+
+interface LaunchOptions {
+  state?: number;
+  folder: string;
+  timeoutMs: number;
+}
+
+/** Starts QEMU, lets `begin` bring the machine to run, and greets the agent. Whatever fails, nothing stays. */
+async function launch(
+  plan: Plan,
+  options: LaunchOptions,
+  begin: (qemu: QemuProcess, memory: number) => Promise<unknown>,
+): Promise<Running> {
+  const memory = native.memfd('postern-driver-vm', plan.memoryBytes);
+  const [doorbell, theirDoorbell] = native.socketPair();
+  const { state, folder, timeoutMs } = options;
+  const incoming = state === undefined ? [] : ['-incoming', 'defer'];
+  const qemu = new QemuProcess(
+    {
+      qemuArguments: [...plan.qemuArguments, ...incoming],
+      kernel: plan.kernel.vmlinux,
+      initramfs: plan.initramfs.path,
+      memory,
+      doorbell: theirDoorbell,
+      folder,
+      ...(state === undefined ? {} : { state }),
+    },
+    plan.log,
+  );
+  native.closeDescriptor(theirDoorbell);
+  try {
+    await qemu.orEnd(begin(qemu, memory));
+    const hello = await qemu.orEnd(qemu.control.hello(plan.memoryBytes, timeoutMs));
+    return { qemu, hello, memory, doorbell, restored: state !== undefined };
+  } catch (error) {
+    qemu.kill();
+    await qemu.ended;
+    native.closeDescriptor(memory);
+    native.closeDescriptor(doorbell);
+    throw error;
+  }
+}
+
+function domainOf({ qemu, hello, memory, doorbell, restored }: Running, plan: Plan): DriverVm {
+  let closing: Promise<void> | undefined;
+  const end = async (): Promise<void> => {
+    await qemu.quit();
+    native.closeDescriptor(memory);
+    native.closeDescriptor(doorbell);
+  };
+  return {
+    kind: 'vm',
+    pid: qemu.pid as number,
+    restored,
+    memory: { descriptor: memory, bytes: plan.memoryBytes },
+    channels: hello.channels,
+    channelsAddress: hello.channelsAddress,
+    pages: hello.pages,
+    doorbell,
+    channelEvents: null,
+    devices: () => qemu.orEnd(qemu.control.devices()),
+    run: (argv, onOutput) => qemu.orEnd(qemu.control.run(argv, onOutput)),
+    onExit: (listener) => {
+      void qemu.ended.then((reason) => closing ?? listener(reason));
+    },
+    close: () => {
+      closing ??= end();
+      return closing;
+    },
+  };
+}

@@ -1,0 +1,140 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
+import type { Duplex } from 'node:stream';
+import { ControlClient } from './control-client.js';
+import type { Log } from './domain.js';
+import { QEMU_DESCRIPTORS, qemuCommand } from './qemu.js';
+import { QmpClient } from './qmp.js';
+import { UntrustedLog } from './untrusted-log.js';
+
+/** QEMU quits within milliseconds when it is asked to; one that does not is killed. */
+const QUIT_TIMEOUT_MS = 3000;
+/** How much of QEMU's own complaints, and of the VM's console, goes into the reason of an exit. */
+const REASON_CHARACTERS_MAX = 600;
+
+export interface QemuLaunch {
+  qemuArguments: readonly string[];
+  kernel: string;
+  initramfs: string;
+  /** Descriptors of this process that QEMU gets. */
+  memory: number;
+  doorbell: number;
+  state?: number;
+  /** QEMU's working folder. */
+  folder: string;
+}
+
+/** A running QEMU with its streams. */
+export class QemuProcess {
+  readonly qmp: QmpClient;
+  readonly control: ControlClient;
+  readonly #child: ChildProcess;
+  readonly #ended: Promise<string>;
+  #hasEnded = false;
+  #complaints = '';
+  #panic = '';
+
+  constructor(launch: QemuLaunch, log: Log) {
+    this.#child = spawnQemu(launch);
+    const streams = this.#child.stdio as unknown as (Duplex | undefined)[];
+    this.qmp = new QmpClient(streams[QEMU_DESCRIPTORS.qmp] as Duplex);
+    this.control = new ControlClient(streams[QEMU_DESCRIPTORS.control] as Duplex, log);
+    this.#listen(streams, log);
+    this.qmp.on('GUEST_PANICKED', () => {
+      this.#panic ||= 'no message on its console';
+    });
+    this.#ended = new Promise((resolve) => {
+      this.#child.once('error', (error) => resolve(`QEMU could not be started: ${error.message}`));
+      this.#child.once('close', (code, signal) => resolve(this.#describeEnd(code, signal)));
+    });
+    void this.#ended.then(() => {
+      this.#hasEnded = true;
+    });
+  }
+
+  /** QEMU's process id; undefined when it could not be started. */
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  /** Why QEMU has ended, when it has. */
+  get ended(): Promise<string> {
+    return this.#ended;
+  }
+
+  /** The result of `work`, or an error with the reason when QEMU ends first. */
+  async orEnd<T>(work: Promise<T>): Promise<T> {
+    // When QEMU ends, its streams fail as well: the reason of the end says more.
+    const result = await Promise.race([
+      work.then((value) => ({ value })).catch(async (error: Error) => {
+        await this.#soon();
+        if (!this.#hasEnded) throw error;
+        return undefined;
+      }),
+      this.#ended.then(() => undefined),
+    ]);
+    if (result === undefined) throw new Error(`The driver VM has ended: ${await this.#ended}`);
+    return result.value;
+  }
+
+  /** Asks QEMU to quit, kills it after a while, and waits for its end. */
+  async quit(): Promise<void> {
+    if (this.#hasEnded) return;
+    void this.qmp.execute('quit').catch(() => {});
+    const timer = setTimeout(() => this.kill(), QUIT_TIMEOUT_MS);
+    await this.#ended;
+    clearTimeout(timer);
+  }
+
+  kill(): void {
+    this.#child.kill('SIGKILL');
+  }
+
+  #soon(): Promise<void> {
+    return new Promise((resolve) => setTimeout(resolve, 100));
+  }
+
+  #listen(streams: (Duplex | undefined)[], log: Log): void {
+    const console = new UntrustedLog((line) => this.#takeConsoleLine(line, log), 'driver VM console');
+    streams[QEMU_DESCRIPTORS.console]?.on('data', (chunk: Buffer) => console.push(chunk));
+    streams[QEMU_DESCRIPTORS.console]?.on('error', () => {});
+    for (const stream of [streams[1], streams[2]]) {
+      stream?.on('data', (chunk: Buffer) => {
+        this.#complaints = (this.#complaints + chunk.toString('utf8')).slice(-REASON_CHARACTERS_MAX);
+      });
+    }
+  }
+
+  #takeConsoleLine(line: string, log: Log): void {
+    const panic = line.match(/Kernel panic - not syncing: (.*)/)?.[1];
+    if (panic !== undefined) this.#panic ||= panic;
+    log(line);
+  }
+
+  #describeEnd(code: number | null, signal: string | null): string {
+    if (this.#panic !== '') return `its kernel panicked: ${this.#panic}`;
+    if (signal !== null) return `QEMU was killed by ${signal}`;
+    const words = this.#complaints.trim();
+    if (code !== 0) return `QEMU exited with status ${code}${words === '' ? '' : `: ${words}`}`;
+    return 'it was powered off';
+  }
+}
+
+function spawnQemu(launch: QemuLaunch): ChildProcess {
+  const { command, commandArguments } = qemuCommand(launch.qemuArguments);
+  const kernel = openSync(launch.kernel, 'r');
+  const initramfs = openSync(launch.initramfs, 'r');
+  try {
+    const fd = QEMU_DESCRIPTORS;
+    const stdio: (number | 'ignore' | 'pipe')[] = ['ignore', 'pipe', 'pipe'];
+    for (const piped of [fd.qmp, fd.control, fd.console]) stdio[piped] = 'pipe';
+    Object.assign(stdio, { [fd.memory]: launch.memory, [fd.doorbell]: launch.doorbell });
+    Object.assign(stdio, { [fd.kernel]: kernel, [fd.initramfs]: initramfs });
+    if (launch.state !== undefined) stdio[fd.state] = launch.state;
+    // A session of its own: a terminal's Ctrl-C is for the guest, not for the driver VM.
+    return spawn(command, commandArguments, { stdio, detached: true, cwd: launch.folder });
+  } finally {
+    closeSync(kernel);
+    closeSync(initramfs);
+  }
+}

@@ -1,0 +1,92 @@
+import { accessSync, constants, realpathSync, statSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+export const QEMU = 'qemu-system-x86_64';
+const NOBODY = '65534';
+
+/** Descriptors that QEMU inherits, by their numbers there. They are part of the command line, and so the same at every start. */
+export const QEMU_DESCRIPTORS = {
+  memory: 3,
+  qmp: 4,
+  control: 5,
+  doorbell: 6,
+  console: 7,
+  kernel: 8,
+  initramfs: 9,
+  /** Restoring: the saved device state. */
+  state: 10,
+} as const;
+
+export interface QemuOptions {
+  memoryMiB: number;
+  sharedRoot: boolean;
+  accelerator: 'tcg' | 'kvm';
+}
+
+/** Panic at once and without a reboot; no start-up self-tests and mitigations, which only cost time in a VM that nothing else runs in. */
+const KERNEL_ARGUMENTS =
+  'console=ttyS0 quiet panic=-1 nokaslr mitigations=off cryptomgr.notests rodata=off random.trust_cpu=on';
+
+/**
+ * QEMU's arguments: one CPU, the serial ports of the agent, and nothing that the driver VM could reach the world by.
+ * Everything that comes from outside is an inherited descriptor, so that QEMU needs no right to any path.
+ */
+export function qemuArguments({ memoryMiB, sharedRoot, accelerator }: QemuOptions): string[] {
+  const fd = QEMU_DESCRIPTORS;
+  const path = (descriptor: number): string => `/proc/self/fd/${descriptor}`;
+  const socket = (id: string, descriptor: number): string[] => ['-chardev', `socket,id=${id},fd=${descriptor}`];
+  return [
+    ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none', '-name', 'postern-driver-vm'],
+    ...['-machine', 'q35,memory-backend=ram,usb=off', '-accel', accelerator],
+    // maxcpus=2: with a single possible CPU, QEMU would drop the atomicity of the VM's memory accesses towards the host.
+    ...['-cpu', accelerator === 'kvm' ? 'host' : 'max', '-smp', '1,maxcpus=2', '-m', `${memoryMiB}M`],
+    '-object',
+    `memory-backend-file,id=ram,size=${memoryMiB}M,mem-path=${path(fd.memory)},share=on`,
+    ...['-kernel', path(fd.kernel), '-initrd', path(fd.initramfs), '-append', KERNEL_ARGUMENTS],
+    ...socket('qmp', fd.qmp),
+    ...['-mon', 'chardev=qmp,mode=control'],
+    ...socket('control', fd.control),
+    ...socket('doorbell', fd.doorbell),
+    ...socket('console', fd.console),
+    ...['-serial', 'chardev:console'],
+    ...['-device', 'virtio-serial-pci,id=ports,max_ports=4'],
+    ...['-device', 'virtserialport,bus=ports.0,nr=1,chardev=control,name=postern.control'],
+    ...['-device', 'virtserialport,bus=ports.0,nr=2,chardev=doorbell,name=postern.doorbell'],
+    ...['-device', 'pvpanic-pci', '-action', 'panic=exit-failure'],
+    ...(sharedRoot ? ['-virtfs', 'local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap'] : []),
+    ...['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
+  ];
+}
+
+/**
+ * The command that starts QEMU: without privileges, as nobody where this process may choose, and killed by the kernel when this
+ * process's thread ends.
+ */
+export function qemuCommand(qemuArgumentList: readonly string[]): { command: string; commandArguments: string[] } {
+  const isRoot = process.getuid?.() === 0;
+  const asNobody = ['--reuid', NOBODY, '--regid', NOBODY, '--clear-groups', '--bounding-set', '-all'];
+  const privileges = [...(isRoot ? asNobody : []), '--inh-caps', '-all', '--no-new-privs'];
+  return {
+    command: 'setpriv',
+    commandArguments: [...privileges, '--pdeathsig', 'KILL', '--', QEMU, ...qemuArgumentList],
+  };
+}
+
+/**
+ * Names the QEMU binary so that another one, or another version of it, has another name: a snapshot is only good for the one
+ * that took it.
+ * @throws Error when QEMU is not installed
+ */
+export function qemuIdentity(): string {
+  for (const folder of (process.env.PATH ?? '').split(delimiter)) {
+    try {
+      const path = realpathSync(join(folder, QEMU));
+      accessSync(path, constants.X_OK);
+      const { size, mtimeMs } = statSync(path);
+      return `${path} ${size} ${mtimeMs}`;
+    } catch {
+      // Not in this folder.
+    }
+  }
+  throw new Error(`${QEMU} is not on PATH: the driver VM needs it. Install the package qemu-system-x86.`);
+}
