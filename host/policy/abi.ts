@@ -1,0 +1,194 @@
+import type {
+  Call,
+  ClassInfo,
+  Operation,
+  Settlement,
+  Verdict,
+} from './__generated__/postern-device-types.js';
+import { GUEST_MEMORY } from './check-core.js';
+import { PolicyFault } from './fault.js';
+import { Lifter } from './lift.js';
+import type { Manifest } from './manifest.js';
+import { FUEL_EXPORT } from './meter.js';
+
+export type * from './__generated__/postern-device-types.js';
+export { PolicyFault, type PolicyFaultCode } from './fault.js';
+export { accessBits } from './lift.js';
+
+/**
+ * Copies `length` bytes of the calling guest's memory at `address` to `memory[at…]`, from the operation's snapshot.
+ * Returns 0, or the errno that the policy is to see.
+ */
+export type GuestReader = (address: bigint, length: number, memory: Uint8Array, at: number) => number;
+
+const BYTES = { bytes: 1, align: 1 };
+/** result<list<u8>, u32>: a discriminant byte, and at 4 the address and length, or the errno. */
+const READ_RESULT = { bytes: 12, align: 4 };
+/** asm-generic/errno-base.h: what a policy gets that asks for more than its envelope. */
+const E2BIG = 7;
+
+/** The contract's enum `operation`, by its discriminants. */
+const OPERATION: Readonly<Record<Operation, number>> = { open: 0, ioctl: 1, read: 2, write: 3, mmap: 4 };
+
+type Realloc = (old: number, oldBytes: number, align: number, bytes: number) => number;
+type Admit = (
+  session: number,
+  node: number,
+  operation: number,
+  command: number,
+  fileFlags: number,
+  argument: bigint,
+  length: bigint,
+  offset: bigint,
+  state: bigint,
+  head: number,
+  headBytes: number,
+) => number;
+type Complete = (...parameters: [...Parameters<Admit>, outcome: bigint]) => number;
+
+interface CoreExports {
+  memory: WebAssembly.Memory;
+  cabi_realloc: Realloc;
+  describe: () => number;
+  admit: Admit;
+  complete: Complete;
+  _initialize?: () => void;
+  [FUEL_EXPORT]: WebAssembly.Global;
+}
+
+/**
+ * One instance of a policy: the mediator's thin glue for the world `device-class`. It lowers the calls and lifts the
+ * results by the canonical ABI straight from the core module, and meters each call. A test holds it equal to jco's glue.
+ *
+ * Every method throws PolicyFault when the policy misbehaves; the instance is of no use then.
+ */
+export class PolicyInstance {
+  private readonly core: CoreExports;
+  private readonly lifter: Lifter;
+  private bytes: Uint8Array;
+  private broken = false;
+
+  /**
+   * @param module the metered core module (meteredModule in meter.ts)
+   * @param manifest whose envelope bounds fuel and lists
+   * @param read how the policy sees the calling guest's memory
+   */
+  constructor(
+    module: WebAssembly.Module,
+    private readonly manifest: Manifest,
+    private readonly read: GuestReader,
+  ) {
+    const imports = { [GUEST_MEMORY]: { read: this.readGuest.bind(this) } };
+    this.core = new WebAssembly.Instance(module, imports).exports as unknown as CoreExports;
+    this.lifter = new Lifter(this.core.memory, manifest.envelope);
+    this.bytes = new Uint8Array(this.core.memory.buffer);
+    this.run(() => this.core._initialize?.());
+  }
+
+  /** The class's command table. */
+  describe(): ClassInfo {
+    return this.run(() => this.lifter.classInfo(this.core.describe()));
+  }
+
+  /** May this operation happen, and which bytes may it touch? `head` is the snapshot of the argument. */
+  admit(call: Call, head: Uint8Array): Verdict {
+    return this.run(() => {
+      const at = this.lowerHead(head);
+      const { admit } = this.core;
+      return this.lifter.verdict(
+        admit(
+          call.session,
+          call.node,
+          OPERATION[call.operation],
+          call.command,
+          call.fileFlags,
+          call.argument,
+          call.length,
+          call.offset,
+          call.state,
+          at,
+          head.length,
+        ),
+      );
+    });
+  }
+
+  /** The driver answered `outcome` (negative: -errno); `head` is the head as the driver left it. */
+  complete(call: Call, head: Uint8Array, outcome: bigint): Settlement {
+    return this.run(() => {
+      const at = this.lowerHead(head);
+      const { complete } = this.core;
+      return this.lifter.settlement(
+        complete(
+          call.session,
+          call.node,
+          OPERATION[call.operation],
+          call.command,
+          call.fileFlags,
+          call.argument,
+          call.length,
+          call.offset,
+          call.state,
+          at,
+          head.length,
+          outcome,
+        ),
+      );
+    });
+  }
+
+  /** Gives the policy its fuel for one call, and turns whatever ends the call early into a PolicyFault. */
+  private run<T>(call: () => T): T {
+    if (this.broken) throw new PolicyFault('trap', 'This instance of the policy has faulted before.');
+    const fuel = this.core[FUEL_EXPORT];
+    fuel.value = this.manifest.envelope.decisionFuelMax;
+    try {
+      return call();
+    } catch (error) {
+      this.broken = true;
+      throw asFault(error, (fuel.value as number) < 0);
+    }
+  }
+
+  private lowerHead(head: Uint8Array): number {
+    const at = this.allocate(head.length);
+    this.bytes.set(head, at);
+    return at;
+  }
+
+  /** Room in the policy's memory, by its own allocator, whose answer is checked like any other. */
+  private allocate(length: number): number {
+    const at = this.core.cabi_realloc(0, 0, BYTES.align, length);
+    if (typeof at !== 'number')
+      throw new PolicyFault('abi', "The policy's cabi_realloc returned no address.");
+    const checked = this.lifter.range(at >>> 0, length, BYTES);
+    if (this.bytes.length === 0) this.bytes = new Uint8Array(this.core.memory.buffer);
+    return checked;
+  }
+
+  /** The world's import guest-memory.read, called by the policy in the middle of its decision. */
+  private readGuest(address: bigint, signedLength: number, result: number): void {
+    const length = signedLength >>> 0;
+    const place = this.lifter.place(result, READ_RESULT);
+    const tooLong = length > this.manifest.envelope.grantBytesMax;
+    const at = tooLong ? 0 : this.allocate(length);
+    const errno = tooLong ? E2BIG : this.read(BigInt.asUintN(64, address), length, this.bytes, at);
+    const view = this.lifter.refresh();
+    view.setUint8(place, errno === 0 ? 0 : 1);
+    view.setUint32(place + 4, errno === 0 ? at : errno, true);
+    if (errno === 0) view.setUint32(place + 8, length, true);
+  }
+}
+
+/** A host error (in the reader, say) stays itself; what WebAssembly throws is the policy's fault. */
+function asFault(error: unknown, outOfFuel: boolean): unknown {
+  if (error instanceof PolicyFault) return error;
+  if (error instanceof WebAssembly.RuntimeError) {
+    if (outOfFuel)
+      return new PolicyFault('fuel', 'The policy ran out of its decision fuel.', { cause: error });
+    return new PolicyFault('trap', `The policy trapped: ${error.message}.`, { cause: error });
+  }
+  if (error instanceof RangeError)
+    return new PolicyFault('trap', `The policy exhausted its stack: ${error.message}.`, { cause: error });
+  return error;
+}

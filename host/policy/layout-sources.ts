@@ -1,0 +1,87 @@
+/** What one generated file takes from the installed UAPI headers. Facts only: numbers, sizes and offsets. */
+export interface LayoutSource {
+  /** File name below policies/__generated__, without its ending. */
+  name: string;
+  /** Headers that the probe includes, in order; the first is the one whose commands are listed. */
+  headers: string[];
+  /** Names of the macros in the first header that are taken with their values. */
+  macros?: RegExp;
+  /** Further constants, by their kernel identifiers. */
+  constants?: string[];
+  /** Fields whose offsets are wanted, by struct; a nested field's dots become underscores. */
+  structs?: Record<string, string[]>;
+}
+
+const ERRNOS = 'EPERM EBADF EAGAIN ENOMEM EACCES EFAULT EBUSY ENODEV EINVAL ENOTTY EBADR EOPNOTSUPP'.split(
+  ' ',
+);
+const POLL_EVENTS =
+  'POLLIN POLLPRI POLLOUT POLLERR POLLHUP POLLRDNORM POLLRDBAND POLLWRNORM POLLWRBAND'.split(' ');
+
+export const LAYOUT_SOURCES: readonly LayoutSource[] = [
+  {
+    name: 'kernel',
+    headers: ['linux/errno.h', 'linux/poll.h', 'linux/fcntl.h', 'linux/mman.h'],
+    constants: [...ERRNOS, ...POLL_EVENTS, 'O_ACCMODE', 'O_NONBLOCK', 'PROT_READ', 'PROT_WRITE', 'PROT_EXEC'],
+  },
+  {
+    name: 'videodev2',
+    headers: ['linux/videodev2.h'],
+    macros: /^VIDIOC_\w+$/,
+    constants: [
+      'VIDEO_MAX_PLANES',
+      'V4L2_CID_MAX_CTRLS',
+      'V4L2_CTRL_WHICH_REQUEST_VAL',
+      ...'CAPTURE OUTPUT OVERLAY CAPTURE_MPLANE OUTPUT_MPLANE OUTPUT_OVERLAY'
+        .split(' ')
+        .map((kind) => `V4L2_BUF_TYPE_VIDEO_${kind}`),
+      ...'VBI_OUTPUT SLICED_VBI_OUTPUT SDR_OUTPUT META_OUTPUT'
+        .split(' ')
+        .map((kind) => `V4L2_BUF_TYPE_${kind}`),
+      'V4L2_MEMORY_MMAP',
+      'V4L2_MEMORY_DMABUF',
+      'V4L2_BUF_FLAG_REQUEST_FD',
+      'V4L2_BUF_CAP_SUPPORTS_USERPTR',
+      'V4L2_BUF_CAP_SUPPORTS_DMABUF',
+      'V4L2_BUF_CAP_SUPPORTS_REQUESTS',
+      'V4L2_CAP_READWRITE',
+      'V4L2_CAP_DEVICE_CAPS',
+      ...'CAPTURE CAPTURE_MPLANE OUTPUT OUTPUT_MPLANE M2M M2M_MPLANE'
+        .split(' ')
+        .map((kind) => `V4L2_CAP_VIDEO_${kind}`),
+      ...'VBI_OUTPUT SLICED_VBI_OUTPUT SDR_OUTPUT META_OUTPUT'.split(' ').map((kind) => `V4L2_CAP_${kind}`),
+      'V4L2_FBUF_CAP_BITMAP_CLIPPING',
+    ],
+    structs: {
+      v4l2_capability: ['capabilities', 'device_caps'],
+      v4l2_requestbuffers: ['count', 'type', 'memory', 'capabilities'],
+      v4l2_create_buffers: ['index', 'count', 'memory', 'format.type', 'capabilities'],
+      v4l2_buffer: ['type', 'flags', 'memory', 'm.offset', 'm.planes', 'length', 'request_fd'],
+      v4l2_plane: ['m.mem_offset'],
+      v4l2_format: ['type', 'fmt.win.clips', 'fmt.win.clipcount', 'fmt.win.bitmap'],
+      v4l2_clip: ['next'],
+      v4l2_framebuffer: ['capability', 'base'],
+      v4l2_ext_controls: ['which', 'count', 'error_idx', 'request_fd', 'controls'],
+      v4l2_ext_control: ['id', 'size', 'string'],
+      v4l2_edid: ['start_block', 'blocks', 'edid'],
+    },
+  },
+  {
+    name: 'ioctls',
+    headers: ['asm-generic/ioctls.h', 'asm/termbits.h', 'asm/termios.h', 'linux/serial.h'],
+    macros: /^(?:TC[GSXF]\w+|TIO(?!CPKT_|CSER_TEMT)\w+|FIO\w+)$/,
+    structs: { termio: [], termios: [], termios2: [], winsize: [] },
+  },
+  {
+    name: 'if_tun',
+    headers: ['linux/if_tun.h', 'linux/ioctl.h', 'linux/if.h', 'linux/filter.h', 'linux/sockios.h'],
+    macros: /^TUN(?:SET|GET|ATTACH|DETACH)\w+$/,
+    constants: ['SIOCGIFHWADDR', 'SIOCSIFHWADDR', 'BPF_MAXINSNS', 'ETH_ALEN', 'IFF_PERSIST'],
+    structs: {
+      ifreq: ['ifr_name', 'ifr_flags'],
+      sock_fprog: ['len', 'filter'],
+      sock_filter: [],
+      tun_filter: ['flags', 'count', 'addr'],
+    },
+  },
+];

@@ -1,0 +1,174 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { ROOT } from '../root.js';
+import { LAYOUT_SOURCES, type LayoutSource } from './layout-sources.js';
+
+/** Where the generated layouts live, relative to the repository. */
+const OUTPUT_FOLDER = 'policies/__generated__';
+const HEADER_PACKAGE = 'linux-libc-dev';
+// biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own way to name a field.
+const VERSION_FIELD = '${Version}';
+/** Debian keeps the asm headers of each architecture in a folder of its own. */
+const INCLUDE_FOLDERS = ['/usr/include', '/usr/include/x86_64-linux-gnu'];
+
+/** A generated file: its path relative to the repository, and what it should hold. */
+export interface LayoutFile {
+  path: string;
+  text: string;
+}
+
+/**
+ * The layouts that the installed UAPI headers give, by compiling and running a probe against them.
+ * @throws Error when there is no C compiler, or a header lacks something named in layout-sources.ts
+ */
+export function generateLayouts(): LayoutFile[] {
+  const version = installedPackageVersion();
+  return LAYOUT_SOURCES.map((source) => {
+    const names = namesOf(source);
+    const values = probe(source, names);
+    return { path: join(OUTPUT_FOLDER, `${source.name}.ts`), text: render(source, values, version) };
+  });
+}
+
+/** The generated files that are missing or whose facts differ from the installed headers', by path. */
+export function staleLayouts(): string[] {
+  return generateLayouts()
+    .filter(({ path, text }) => facts(readText(path)) !== facts(text))
+    .map(({ path }) => path);
+}
+
+/** The macros of an installed header whose names match, in the header's order. */
+export function macrosOf(header: string, pattern: RegExp): string[] {
+  const names = [...headerText(header).matchAll(/^[ \t]*#[ \t]*define[ \t]+(\w+)[ \t]+\S/gm)].map(
+    (match) => match[1] as string,
+  );
+  return [...new Set(names)].filter((name) => pattern.test(name));
+}
+
+function headerText(header: string): string {
+  for (const folder of INCLUDE_FOLDERS) {
+    const text = readText(join(folder, header), '');
+    if (text !== '') return text;
+  }
+  throw new Error(`No <${header}> below ${INCLUDE_FOLDERS.join(' or ')}: install ${HEADER_PACKAGE}.`);
+}
+
+function readText(path: string, base: string = ROOT): string {
+  try {
+    return readFileSync(base === '' ? path : join(base, path), 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+/** The package's version is no fact: newer headers that say the same make nothing stale. */
+function facts(text: string): string {
+  return text.replace(/^\/\/.*$/gm, '');
+}
+
+interface Names {
+  /** Plain constants. */
+  macros: string[];
+  /** Constants and field offsets as C expressions, by the name of the struct they belong to. */
+  structs: [struct: string, fields: string[]][];
+}
+
+function namesOf(source: LayoutSource): Names {
+  const macros = source.macros === undefined ? [] : macrosOf(source.headers[0] as string, source.macros);
+  return { macros: [...macros, ...(source.constants ?? [])], structs: Object.entries(source.structs ?? {}) };
+}
+
+interface Values {
+  macros: [name: string, value: bigint][];
+  structs: [struct: string, fields: [name: string, value: bigint][]][];
+}
+
+/** Compiles one print statement a fact and reads the facts back, in order. */
+function probe(source: LayoutSource, names: Names): Values {
+  const expressions = [
+    ...names.macros.map((name) => `(unsigned)(${name})`),
+    ...names.structs.flatMap(([struct, fields]) => [
+      `sizeof(struct ${struct})`,
+      ...fields.map((field) => `offsetof(struct ${struct}, ${field})`),
+    ]),
+  ];
+  const values = run(source, expressions);
+  const take = (): bigint => values.shift() as bigint;
+  return {
+    macros: names.macros.map((name) => [name, take()]),
+    structs: names.structs.map(([struct, fields]) => [
+      struct,
+      ['SIZE', ...fields].map((field) => [field.replaceAll('.', '_'), take()]),
+    ]),
+  };
+}
+
+function run(source: LayoutSource, expressions: string[]): bigint[] {
+  const program = [
+    '#include <stddef.h>',
+    '#include <stdio.h>',
+    ...source.headers.map((header) => `#include <${header}>`),
+    'int main(void) {',
+    ...expressions.map((expression) => `  printf("%llu\\n", (unsigned long long)(${expression}));`),
+    '  return 0;',
+    '}',
+  ].join('\n');
+  const folder = mkdtempSync(join(tmpdir(), 'postern-layouts-'));
+  try {
+    writeFileSync(join(folder, 'probe.c'), program);
+    execFileSync('cc', ['-o', 'probe', 'probe.c'], { cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] });
+    const printed = execFileSync(join(folder, 'probe'), { encoding: 'utf8' }).trim().split('\n');
+    return printed.map(BigInt);
+  } catch (error) {
+    const detail = (error as { stderr?: Buffer }).stderr?.toString() ?? (error as Error).message;
+    throw new Error(
+      `The layout probe for ${source.name} failed against the installed headers (${HEADER_PACKAGE}): ${detail}`,
+    );
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+function installedPackageVersion(): string {
+  const output = execFileSync('dpkg-query', ['-W', '-f', VERSION_FIELD, HEADER_PACKAGE], { encoding: 'utf8' });
+  return `${HEADER_PACKAGE} ${output.trim()}`;
+}
+
+function render(source: LayoutSource, values: Values, version: string): string {
+  const lines = [
+    `// Generated by host/policy/layouts.ts from ${source.headers.map((header) => `<${header}>`).join(', ')}`,
+    `// of ${version}; not edited by hand.`,
+    ...values.macros.map(([name, value]) => constant(name, value, source.macros?.test(name))),
+  ];
+  for (const [struct, fields] of values.structs) {
+    lines.push(`export namespace ${struct} {`);
+    lines.push(...fields.map(([name, value]) => `  ${constant(name, value)}`), '}');
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+/** Command numbers are hexadecimal, as the kernel's sources and strace write them. */
+function constant(name: string, value: bigint, isCommand = false): string {
+  const digits = isCommand || value > 0xffffn ? `0x${value.toString(16)}` : value.toString();
+  return `export const ${name}: u32 = ${digits};`;
+}
+
+function writeLayouts(): void {
+  mkdirSync(join(ROOT, OUTPUT_FOLDER), { recursive: true });
+  for (const { path, text } of generateLayouts()) writeFileSync(join(ROOT, path), text);
+}
+
+function checkLayouts(): void {
+  const stale = staleLayouts();
+  for (const path of stale) console.error(`${path} is stale: run 'node dist/host/policy/layouts.js'.`);
+  process.exitCode = stale.length === 0 ? 0 : 1;
+}
+
+/** `node dist/host/policy/layouts.js [--check]`: writes the layouts, or says which are stale. */
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  if (process.argv.includes('--check')) checkLayouts();
+  else writeLayouts();
+}

@@ -1,0 +1,213 @@
+/** The class as a table: one row a command, filled once when the module starts. */
+import { allocate } from './arena';
+
+/** The contract's `access`, as bits. */
+export const TO_DRIVER: u8 = 1;
+export const FROM_DRIVER: u8 = 2;
+export const FROM_DRIVER_ON_ERROR: u8 = 4;
+export const NO_ACCESS: u8 = 0;
+export const BOTH_WAYS: u8 = 3;
+/** Both ways, and out even when the driver fails. */
+export const ALL_ACCESS: u8 = 7;
+
+/** The driver's bytes go out although it failed (the kernel's INFO_FL_ALWAYS_COPY). */
+export const ALWAYS_COPY: u32 = 1;
+/** The driver may sleep for long in the command. */
+export const BLOCKING: u32 = 2;
+/** The row's function may ask for further regions. */
+export const NESTED: u32 = 4;
+
+export type Handler = () => void;
+
+/** One row; an `unmanaged` class is a view of static memory. */
+@unmanaged
+export class Row {
+  name: usize;
+  number: u32;
+  mask: u32;
+  head: u32;
+  options: u32;
+  /** What the guest gets when the row refuses, and why. 0: the row doesn't refuse. */
+  errno: u32;
+  refused: u32;
+  handler: usize;
+  next: usize;
+  access: u8;
+}
+
+/** Room for the longest class, V4L2, twice over. */
+const ROWS_MAX: u32 = 192;
+const TEXTS_MAX: u32 = 64;
+const ROW_BYTES: usize = offsetof<Row>();
+const rows: usize = memory.data(192 * 40, 8);
+/** For each low byte of a command the first row with it: rows of one command type differ there. */
+const buckets: usize = memory.data(4 * 256, 8);
+const reasonTexts: usize = memory.data(4 * 64, 8);
+const tableNames: usize = memory.data(4 * 64, 8);
+
+let className: string = '';
+let rowCount: u32 = 0;
+let reasonCount: u32 = 0;
+let tableCount: u32 = 0;
+/** Rows whose mask leaves the low byte out. */
+let wildRows: usize = 0;
+
+/** Names the class. */
+export function device(name: string): void {
+  className = name;
+}
+
+/** Gives a reason for denials; the text says what is refused, for the guest's owner. */
+export function reason(text: string): u32 {
+  return addText(reasonTexts, reasonCount++, text);
+}
+
+/** Names a handle table; the host keeps one of each per session. */
+export function table(name: string): u32 {
+  return addText(tableNames, tableCount++, name);
+}
+
+reason('');
+export const UNKNOWN = reason('the class does not know this command');
+export const SHORT = reason('the arguments are shorter than the command needs');
+export const UNREADABLE = reason('a nested pointer leads outside what may be read of the guest');
+export const TOO_MUCH = reason('the command asks for more nested memory than the class allows');
+export const UNSUPPORTED = reason('the class does not have this file operation');
+
+/** Adds a command of the _IOC form: direction and size are in its number. */
+export function row(name: string, number: u32, options: u32 = 0, handler: Handler | null = null): void {
+  // _IOC_WRITE (1) is from the guest's view, as is TO_DRIVER; _IOC_READ (2) likewise.
+  plain(name, number, (number >> 16) & 0x3fff, <u8>(number >> 30), options, handler);
+}
+
+/** Adds a command whose number says nothing: `head` bytes at the argument, or a plain word when there are none. */
+export function plain(
+  name: string,
+  number: u32,
+  head: u32,
+  access: u8,
+  options: u32 = 0,
+  handler: Handler | null = null,
+): void {
+  add(name, number, 0xffffffff, head, access, options, handler);
+}
+
+/** Adds all commands c with (c & mask) == number, whose heads have at most `head` bytes. */
+export function masked(
+  name: string,
+  number: u32,
+  mask: u32,
+  head: u32,
+  access: u8,
+  options: u32 = 0,
+  handler: Handler | null = null,
+): void {
+  add(name, number, mask, head, access, options, handler);
+}
+
+/** Adds a command that the class knows and refuses. */
+export function refuse(name: string, number: u32, errno: u32, why: u32): void {
+  const added = add(name, number, 0xffffffff, 0, NO_ACCESS, 0, null);
+  added.errno = errno;
+  added.refused = why;
+}
+
+/** The row of a command, or null. */
+export function rowOf(command: u32): Row | null {
+  return matching(load<u32>(buckets + 4 * (command & 0xff)), command) || matching(wildRows, command);
+}
+
+function matching(first: usize, command: u32): Row | null {
+  for (let at = first; at != 0; at = changetype<Row>(at).next) {
+    const candidate = changetype<Row>(at);
+    if ((command & candidate.mask) == candidate.number) return candidate;
+  }
+  return null;
+}
+
+function add(
+  name: string,
+  number: u32,
+  mask: u32,
+  head: u32,
+  access: u8,
+  options: u32,
+  handler: Handler | null,
+): Row {
+  if (rowCount >= ROWS_MAX) unreachable();
+  const added = changetype<Row>(rows + ROW_BYTES * rowCount++);
+  added.name = changetype<usize>(name);
+  added.number = number;
+  added.mask = mask;
+  added.head = head;
+  added.access = access | (options & ALWAYS_COPY ? FROM_DRIVER_ON_ERROR : NO_ACCESS);
+  added.options = options;
+  added.handler = changetype<usize>(handler);
+  link(added);
+  return added;
+}
+
+function link(added: Row): void {
+  if ((added.mask & 0xff) != 0xff) {
+    added.next = wildRows;
+    wildRows = changetype<usize>(added);
+    return;
+  }
+  const bucket = buckets + 4 * (added.number & 0xff);
+  added.next = load<u32>(bucket);
+  store<u32>(bucket, changetype<usize>(added));
+}
+
+function addText(list: usize, index: u32, text: string): u32 {
+  if (index >= TEXTS_MAX) unreachable();
+  store<u32>(list + 4 * index, changetype<usize>(text));
+  return index;
+}
+
+/** The contract's `class-info`, in the arena. */
+export function description(): usize {
+  const info = allocate(32, 4);
+  putText(info, className);
+  const commands = putList(info + 8, rowCount, 28);
+  for (let index: u32 = 0; index < rowCount; index++) {
+    putCommand(commands + 28 * index, changetype<Row>(rows + ROW_BYTES * index));
+  }
+  putTexts(info + 16, reasonTexts, reasonCount);
+  putTexts(info + 24, tableNames, tableCount);
+  return info;
+}
+
+function putCommand(at: usize, from: Row): void {
+  putText(at, changetype<string>(from.name));
+  store<u32>(at, from.number, 8);
+  store<u32>(at, from.mask, 12);
+  store<u32>(at, from.head, 16);
+  store<u8>(at, from.access, 20);
+  store<u8>(at, from.options & NESTED ? 1 : 0, 21);
+  store<u32>(at, from.refused, 24);
+}
+
+function putTexts(at: usize, list: usize, count: u32): void {
+  const strings = putList(at, count, 8);
+  for (let index: u32 = 0; index < count; index++) {
+    putText(strings + 8 * index, changetype<string>(<usize>load<u32>(list + 4 * index)));
+  }
+}
+
+/** Names and reasons are ASCII, so their UTF-8 is their low bytes. */
+function putText(at: usize, text: string): void {
+  const bytes = putList(at, text.length, 1);
+  for (let index = 0; index < text.length; index++) {
+    const code = text.charCodeAt(index);
+    if (code > 0x7f) unreachable();
+    store<u8>(bytes + index, code);
+  }
+}
+
+/** Room for a list's elements, and its address and length at `at`. */
+function putList(at: usize, count: u32, elementBytes: u32): usize {
+  const elements = allocate(count * elementBytes, elementBytes > 1 ? 4 : 1);
+  store<u32>(at, elements, 0);
+  store<u32>(at, count, 4);
+  return elements;
+}

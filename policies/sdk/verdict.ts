@@ -1,0 +1,156 @@
+/** Builds the contract's `verdict`: a plan grows by grants, relocations and requirements, unless something denies it. */
+import { EFAULT, ENOMEM } from '../__generated__/kernel';
+import { bytesOf, HEAD, setSnapshot, short, u64At } from './call';
+import { read } from './guest-memory';
+import { NO_ACCESS, SHORT, TOO_MUCH, UNREADABLE } from './table';
+
+/** A denial that is about no field of the head. */
+export const NO_FIELD: u32 = 0xffffffff;
+/** Sources of a requirement besides the regions. */
+export const OFFSET: u32 = 0xffffffff;
+export const ARGUMENT: u32 = 0xfffffffe;
+
+/** Nested regions of one operation; every manifest's grantsMax is at most this. */
+const GRANTS_MAX: u32 = 64;
+const REQUIREMENTS_MAX: u32 = 16;
+/** One nested region: the longest that a class here needs is V4L2's list of 2048 clips, 48 KiB. */
+const REGION_BYTES_MAX: u32 = 64 * 1024;
+/** What one operation may read for its decision; the arena holds it together with a head. */
+const READ_BYTES_MAX: u32 = 64 * 1024;
+
+const GRANT_BYTES: usize = 16;
+const RELOCATION_BYTES: usize = 12;
+const REQUIREMENT_BYTES: usize = 24;
+const grants: usize = memory.data(64 * 16, 8);
+const relocations: usize = memory.data(64 * 12, 8);
+const requirements: usize = memory.data(16 * 24, 8);
+const readResult: usize = memory.data(12, 8);
+/** The largest variant is the plan: a discriminant and 32 bytes. */
+const answer: usize = memory.data(40, 8);
+
+let grantCount: u32 = 0;
+let relocationCount: u32 = 0;
+let requirementCount: u32 = 0;
+let readBytes: u32 = 0;
+let headAccess: u8 = NO_ACCESS;
+let blocks: bool = false;
+let denied: bool = false;
+let deniedErrno: u32 = 0;
+let deniedReason: u32 = 0;
+let deniedField: u32 = NO_FIELD;
+
+/** Starts a plan that allows the operation and gives the driver `access` to the head. */
+export function beginVerdict(access: u8, blocking: bool): void {
+  grantCount = relocationCount = requirementCount = readBytes = 0;
+  headAccess = access;
+  blocks = blocking;
+  denied = false;
+}
+
+/** Changes what may happen to the head. */
+export function headIs(access: u8): void {
+  headAccess = access;
+}
+
+/** Says whether the driver may sleep for long in this operation. */
+export function mayBlock(blocking: bool): void {
+  blocks = blocking;
+}
+
+/** Denies the operation; the first denial is the answer. `field` is the offending field's offset in the head. */
+export function deny(errno: u32, why: u32, field: u32 = NO_FIELD): void {
+  if (denied) return;
+  denied = true;
+  deniedErrno = errno;
+  deniedReason = why;
+  deniedField = field;
+}
+
+/** The guest memory at `address` may be used by the driver. Returns the new region's number, or 0 when it's denied. */
+export function grant(address: u64, length: u32, access: u8): u32 {
+  if (grantCount >= GRANTS_MAX || length > REGION_BYTES_MAX) {
+    deny(ENOMEM, TOO_MUCH);
+    return 0;
+  }
+  const at = grants + GRANT_BYTES * grantCount++;
+  store<u64>(at, address, 0);
+  store<u32>(at, length, 8);
+  store<u32>(at, access, 12);
+  return grantCount;
+}
+
+/** The pointer at `offset` of `region` leads to `length` bytes: grants them, and has the driver see them there. */
+export function nested(region: u32, offset: u32, length: u32, access: u8): u32 {
+  const target = grant(u64At(region, offset), length, access);
+  if (target != 0) relocate(region, offset, target);
+  return target;
+}
+
+/** As `nested`, and reads the bytes so that the accessors can see them. */
+export function nestedRead(region: u32, offset: u32, length: u32, access: u8): u32 {
+  const target = nested(region, offset, length, access);
+  if (target != 0) readInto(target, u64At(region, offset), length, region == HEAD ? offset : NO_FIELD);
+  return target;
+}
+
+function readInto(region: u32, address: u64, length: u32, field: u32): void {
+  if (length > READ_BYTES_MAX - readBytes) return deny(ENOMEM, TOO_MUCH, field);
+  readBytes += length;
+  read(address, length, readResult);
+  if (load<u8>(readResult) != 0) return deny(load<u32>(readResult, 4), UNREADABLE, field);
+  setSnapshot(region, <usize>load<u32>(readResult, 4), load<u32>(readResult, 8));
+  if (bytesOf(region) != length) deny(EFAULT, SHORT, field);
+}
+
+function relocate(region: u32, offset: u32, target: u32): void {
+  const at = relocations + RELOCATION_BYTES * relocationCount++;
+  store<u32>(at, region, 0);
+  store<u32>(at, offset, 4);
+  store<u32>(at, target, 8);
+}
+
+/** The value of `width` bytes at `offset` of `source` must be in the guest's handle table. */
+export function requireHandle(
+  handles: u32,
+  source: u32,
+  offset: u32,
+  width: u32,
+  errno: u32,
+  why: u32,
+): void {
+  if (requirementCount >= REQUIREMENTS_MAX) return deny(ENOMEM, TOO_MUCH);
+  const at = requirements + REQUIREMENT_BYTES * requirementCount++;
+  store<u32>(at, handles, 0);
+  store<u32>(at, source, 4);
+  store<u32>(at, offset, 8);
+  store<u32>(at, width, 12);
+  store<u32>(at, errno, 16);
+  store<u32>(at, why, 20);
+}
+
+/** The contract's `verdict`. */
+export function verdict(): usize {
+  if (short) deny(EFAULT, SHORT);
+  return denied ? denial() : plan();
+}
+
+function denial(): usize {
+  store<u8>(answer, 1);
+  store<u32>(answer, deniedErrno, 4);
+  store<u32>(answer, deniedReason, 8);
+  store<u32>(answer, deniedField, 12);
+  return answer;
+}
+
+function plan(): usize {
+  store<u8>(answer, 0);
+  store<u8>(answer, headAccess, 4);
+  store<u32>(answer, grants, 8);
+  store<u32>(answer, grantCount, 12);
+  store<u32>(answer, relocations, 16);
+  store<u32>(answer, relocationCount, 20);
+  store<u32>(answer, requirements, 24);
+  store<u32>(answer, requirementCount, 28);
+  store<u8>(answer, blocks ? 1 : 0, 32);
+  return answer;
+}

@@ -1,0 +1,155 @@
+/** The world's exports, as the canonical ABI lowers them; a class re-exports them and fills in the table and the hooks. */
+import { EINVAL, ENOTTY } from '../__generated__/kernel';
+import { beginCall, endCall } from './arena';
+import { bytesOf, call, HEAD, Operation, short, takeHead } from './call';
+import { beginSettlement, settlement } from './settlement';
+import {
+  BLOCKING,
+  description,
+  FROM_DRIVER,
+  Handler,
+  NO_ACCESS,
+  rowOf,
+  SHORT,
+  TO_DRIVER,
+  UNKNOWN,
+  UNSUPPORTED,
+} from './table';
+import { beginVerdict, deny, verdict } from './verdict';
+
+/** What the class does about the operations that are not commands; null denies them, except for open. */
+export namespace hooks {
+  export let open: Handler | null = null;
+  export let read: Handler | null = null;
+  export let write: Handler | null = null;
+  export let mmap: Handler | null = null;
+  /** After every operation: sets `after`, and may learn, forget and mask. */
+  export let settle: Handler | null = null;
+}
+
+/** What the settle hook leaves: the session's word of state and its poll events. */
+export namespace after {
+  export let state: u64 = 0;
+  export let watch: u32 = 0;
+  export let idle: u32 = 0;
+}
+
+/** A hook for reads and writes that need no more than the driver's yes. */
+export function admitted(): void {}
+
+export function describe(): usize {
+  beginCall();
+  const info = description();
+  endCall();
+  return info;
+}
+
+export function admit(
+  session: u32,
+  node: u32,
+  operation: u32,
+  command: u32,
+  fileFlags: u32,
+  argument: u64,
+  length: u64,
+  offset: u64,
+  state: u64,
+  head: usize,
+  headBytes: u32,
+): usize {
+  take(session, node, operation, command, fileFlags, argument, length, offset, state, head, headBytes);
+  switch (operation) {
+    case Operation.Ioctl:
+      admitCommand();
+      break;
+    case Operation.Open:
+      admitBy(hooks.open || admitted, NO_ACCESS, false);
+      break;
+    case Operation.Read:
+      admitBy(hooks.read, FROM_DRIVER, true);
+      break;
+    case Operation.Write:
+      admitBy(hooks.write, TO_DRIVER, true);
+      break;
+    default:
+      admitBy(hooks.mmap, NO_ACCESS, false);
+  }
+  const answer = verdict();
+  endCall();
+  return answer;
+}
+
+export function complete(
+  session: u32,
+  node: u32,
+  operation: u32,
+  command: u32,
+  fileFlags: u32,
+  argument: u64,
+  length: u64,
+  offset: u64,
+  state: u64,
+  head: usize,
+  headBytes: u32,
+  outcome: i64,
+): usize {
+  take(session, node, operation, command, fileFlags, argument, length, offset, state, head, headBytes);
+  call.outcome = outcome;
+  beginSettlement();
+  after.state = state;
+  after.watch = after.idle = 0;
+  const hook = hooks.settle;
+  if (hook) hook();
+  // Nothing is learnt from an answer that is shorter than its command's struct.
+  if (short) beginSettlement();
+  const answer = settlement(after.state, after.watch, after.idle);
+  endCall();
+  return answer;
+}
+
+function take(
+  session: u32,
+  node: u32,
+  operation: u32,
+  command: u32,
+  fileFlags: u32,
+  argument: u64,
+  length: u64,
+  offset: u64,
+  state: u64,
+  head: usize,
+  headBytes: u32,
+): void {
+  beginCall();
+  takeHead(head, headBytes);
+  call.session = session;
+  call.node = node;
+  call.operation = operation;
+  call.command = command;
+  call.fileFlags = fileFlags;
+  call.argument = argument;
+  call.length = length;
+  call.offset = offset;
+  call.state = state;
+  call.outcome = 0;
+}
+
+function admitBy(hook: Handler | null, access: u8, blocking: bool): void {
+  beginVerdict(access, blocking);
+  if (hook) hook();
+  else deny(EINVAL, UNSUPPORTED);
+}
+
+function admitCommand(): void {
+  const row = rowOf(call.command);
+  if (row == null) {
+    beginVerdict(NO_ACCESS, false);
+    return deny(ENOTTY, UNKNOWN);
+  }
+  beginVerdict(row.access, (row.options & BLOCKING) != 0);
+  if (row.errno != 0) return deny(row.errno, row.refused);
+  if (row.access & TO_DRIVER && row.mask == 0xffffffff && bytesOf(HEAD) != row.head) {
+    return deny(EINVAL, SHORT);
+  }
+  if (row.handler != 0) changetype<Handler>(row.handler)();
+}
