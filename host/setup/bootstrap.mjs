@@ -113,8 +113,9 @@ function isSource(path) {
 
 /** @param {Set<string>} sources paths relative to the repository, without their extensions */
 function removeStale(sources) {
-  const compiled = filesBelow(DIST, (path) => path !== DIST_STAMP);
-  for (const path of compiled) if (!sources.has(withoutExtension(relative(DIST, path)))) rmSync(path);
+  const folders = ['host', 'test'].map((folder) => join(DIST, folder)).filter((folder) => existsSync(folder));
+  for (const path of folders.flatMap((folder) => filesBelow(folder)))
+    if (!sources.has(withoutExtension(relative(DIST, path)))) rmSync(path);
 }
 
 /** @param {string} path */

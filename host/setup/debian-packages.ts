@@ -56,11 +56,22 @@ export function installationObstacle(): string {
  * @throws Error with apt-get's own words
  */
 export async function installDebianPackages(packages: readonly DebianPackage[], note: Note): Promise<void> {
-  const environment = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  const options = { environment, onLine: note };
-  await runCommand('apt-get', ['update'], options);
+  await updatePackageLists(note);
   const names = packages.map(({ name }) => name);
-  await runCommand('apt-get', ['install', '-y', '--no-install-recommends', ...names], options);
+  await aptGet(['install', '-y', '--no-install-recommends', ...names], note);
+}
+
+/**
+ * Fetches apt's lists of packages anew.
+ * @throws Error with apt-get's own words
+ */
+export async function updatePackageLists(note: Note): Promise<void> {
+  await aptGet(['update'], note);
+}
+
+async function aptGet(parameters: readonly string[], note: Note): Promise<void> {
+  const environment = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  await runCommand('apt-get', parameters, { environment, onLine: note });
 }
 
 /** Whether `program` is an executable file in one of PATH's folders. */

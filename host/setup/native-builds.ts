@@ -24,12 +24,12 @@ const BUILDS: readonly NativeBuild[] = [
   {
     name: 'guest launcher',
     inputs: ['native/launcher', 'native/protocol'],
-    outputs: ['native/launcher/build/postern-launcher'],
+    outputs: ['native/build/launcher'],
     build: (note) => make('native/launcher', note),
   },
   {
     name: 'native addon',
-    inputs: ['native/addon', 'native/protocol', 'native/launcher', 'native/binding.gyp'],
+    inputs: ['native/addon', 'native/protocol', 'native/binding.gyp'],
     outputs: ['native/build/Release/postern.node'],
     build: buildAddon,
   },
@@ -37,20 +37,20 @@ const BUILDS: readonly NativeBuild[] = [
 
 /**
  * Builds the native parts whose inputs have changed since the last successful build, or whose outputs are missing.
- * @returns the names of what was built
+ * @returns whether anything was built
  * @throws Error with the compiler's last lines
  */
-export async function buildNative(): Promise<string[]> {
-  const built: string[] = [];
+export async function buildNative(): Promise<boolean> {
+  let didSomething = false;
   for (const build of BUILDS) {
     const stampFile = join(ROOT, '.cache', 'stamps', build.name.replaceAll(' ', '-'));
     const digest = digestOf(ROOT, build.inputs.flatMap(filesOf), `${process.version} ${process.arch}`);
     if (readStamp(stampFile) === digest && build.outputs.every(isThere)) continue;
     await withProgress(`Building the ${build.name}`, (note) => build.build(note));
     writeStamp(stampFile, digest);
-    built.push(build.name);
+    didSomething = true;
   }
-  return built;
+  return didSomething;
 }
 
 /** The outputs of the native builds that are not there, relative to the repository. */

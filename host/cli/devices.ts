@@ -1,0 +1,27 @@
+import { Command } from 'commander';
+import type { DomainMode } from './domain-choice.js';
+import { driverOption, driverVmOption } from './run.js';
+
+/** What `postern devices` was asked for. */
+export interface DevicesOptions {
+  driverVm: DomainMode;
+  driver?: string[];
+  json?: boolean;
+}
+
+/** `postern devices`: what a driver domain offers, and which policy judges each. */
+export function devicesCommand(): Command {
+  return new Command('devices')
+    .summary('list the devices of a driver domain and their policies')
+    .description(
+      'List the character devices that a driver domain offers, and the policy module that judges each.',
+    )
+    .addOption(driverVmOption())
+    .addOption(driverOption())
+    .option('--json', 'print the list as JSON')
+    .addHelpText('after', '\nA device without a policy is not given to guests.')
+    .action(async (options: DevicesOptions) => {
+      const { listDevices } = await import('./list-devices.js');
+      await listDevices(options);
+    });
+}

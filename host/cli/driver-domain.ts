@@ -1,0 +1,33 @@
+import type pino from 'pino';
+import type { Device } from '../driver-vm/devices.js';
+import type { DriverDomain } from '../driver-vm/domain.js';
+import { startDriverVm } from '../driver-vm/driver-vm.js';
+import { startLocalDomain } from '../driver-vm/local-domain.js';
+import { loadPolicies, type PolicyMatch, policyForDevice } from '../policy/store.js';
+import type { DomainChoice } from './domain-choice.js';
+
+/** A device of the driver domain with the policy module that judges it, if one does. */
+export interface OfferedDevice {
+  device: Device;
+  policy: PolicyMatch | undefined;
+}
+
+/**
+ * Starts the driver domain that was chosen.
+ * @throws Error with what is missing or how the driver domain failed
+ */
+export async function openDomain(choice: DomainChoice, log: pino.Logger): Promise<DriverDomain> {
+  const tell = (line: string): void => log.info({ from: 'driver domain' }, line);
+  if (choice.mode === 'local') return await startLocalDomain({ log: tell });
+  const { drivers, shareRoot = false } = choice;
+  return await startDriverVm({ drivers, shareRoot, snapshot: choice.mode === 'snapshot', log: tell });
+}
+
+/** What a driver domain offers now, by name. */
+export async function offeredDevices(domain: DriverDomain): Promise<OfferedDevice[]> {
+  const policies = loadPolicies();
+  const devices = await domain.devices();
+  return devices
+    .map((device) => ({ device, policy: policyForDevice(policies, device.name) }))
+    .sort((a, b) => a.device.name.localeCompare(b.device.name, 'en', { numeric: true }));
+}

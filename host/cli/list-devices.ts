@@ -1,0 +1,49 @@
+import type { DevicesOptions } from './devices.js';
+import { DRIVERS_DEFAULT } from './domain-choice.js';
+import { type OfferedDevice, offeredDevices, openDomain } from './driver-domain.js';
+import { openLog } from './log.js';
+import { renderTable } from './table.js';
+
+/** One device in the JSON list. */
+interface Row {
+  name: string;
+  major: number;
+  minor: number;
+  subsystem: string;
+  policy: { name: string; version: string; digest: string } | null;
+}
+
+/** Starts the driver domain, prints what it offers, and ends it. */
+export async function listDevices(options: DevicesOptions): Promise<void> {
+  const domain = await openDomain(
+    { mode: options.driverVm, drivers: options.driver ?? DRIVERS_DEFAULT },
+    openLog({}),
+  );
+  try {
+    const rows = (await offeredDevices(domain)).map(rowOf);
+    process.stdout.write(options.json ? `${JSON.stringify(rows, null, 2)}\n` : renderText(rows));
+  } finally {
+    await domain.close();
+  }
+}
+
+function rowOf({ device, policy }: OfferedDevice): Row {
+  const { name, major, minor, subsystem } = device;
+  if (policy === undefined) return { name, major, minor, subsystem, policy: null };
+  const { manifest, digest } = policy.package;
+  return {
+    name,
+    major,
+    minor,
+    subsystem,
+    policy: { name: manifest.name, version: manifest.version, digest },
+  };
+}
+
+function renderText(rows: readonly Row[]): string {
+  const lines = rows.map(({ name, major, minor, subsystem, policy }) => {
+    const judge = policy === null ? '-' : `${policy.name} ${policy.version}`;
+    return [name, `${major}:${minor}`, subsystem, judge];
+  });
+  return renderTable(['device', 'number', 'subsystem', 'policy'], lines);
+}

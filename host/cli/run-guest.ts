@@ -1,0 +1,38 @@
+import type pino from 'pino';
+import type { DriverDomain } from '../driver-vm/domain.js';
+import { type GuestReport, runGuest } from '../mediator/guest.js';
+import type { DeviceChoice } from './device-option.js';
+import { DRIVERS_DEFAULT } from './domain-choice.js';
+import { offeredDevices, openDomain } from './driver-domain.js';
+import { exitLike } from './exit.js';
+import { openLog } from './log.js';
+import type { RunOptions } from './run.js';
+
+/** Runs `program` as a guest of the driver domain that `options` choose, and ends this process as the guest ended. */
+export async function runAsGuest(program: string, args: string[], options: RunOptions): Promise<void> {
+  const log = openLog(options);
+  const domain = await openDomain(
+    { mode: options.driverVm, drivers: options.driver ?? DRIVERS_DEFAULT },
+    log,
+  );
+  const report = await runIn(domain, program, args, options, log).finally(() => domain.close());
+  log.info({ ...report }, 'the guest has ended');
+  exitLike(report);
+}
+
+async function runIn(
+  domain: DriverDomain,
+  program: string,
+  args: string[],
+  options: RunOptions,
+  log: pino.Logger,
+): Promise<GuestReport> {
+  const devices = options.device ?? (await everyServedDevice(domain));
+  return await runGuest({ program, args, devices, domain, log, name: program });
+}
+
+async function everyServedDevice(domain: DriverDomain): Promise<DeviceChoice[]> {
+  const offered = await offeredDevices(domain);
+  const served = offered.filter(({ policy }) => policy !== undefined);
+  return served.map(({ device: { name } }) => ({ name, path: `/dev/${name}` }));
+}

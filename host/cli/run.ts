@@ -1,0 +1,72 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { type DeviceChoice, parseDevice } from './device-option.js';
+import { DOMAIN_MODES, type DomainMode, DRIVERS_DEFAULT } from './domain-choice.js';
+
+/** What `postern run` was asked for. */
+export interface RunOptions {
+  device?: DeviceChoice[];
+  driverVm: DomainMode;
+  driver?: string[];
+  verbose?: boolean;
+  log?: string;
+}
+
+/** `postern run`: a program as a guest. */
+export function runCommand(): Command {
+  return new Command('run')
+    .summary('run a program as a guest')
+    .description(
+      'Run a program as a guest: its device files are there, their drivers are not. Standard input, output and error, ' +
+        'signals and the exit status are the program’s own; Postern prints nothing unless it is asked to or fails.',
+    )
+    .usage('[options] -- PROGRAM [ARGUMENTS...]')
+    .argument('<program>', 'the program, looked up in PATH')
+    .argument('[arguments...]', 'its arguments')
+    .addOption(deviceOption())
+    .addOption(driverVmOption())
+    .addOption(driverOption())
+    .option('-v, --verbose', 'tell on standard error what happens')
+    .option('--log <file>', 'append what happens to a file, one JSON object a line')
+    .passThroughOptions()
+    .addHelpText(
+      'after',
+      '\nExamples:\n' +
+        '  postern run -- v4l2-ctl --all\n' +
+        '  postern run --device video0=/dev/video7 -- ffmpeg -i /dev/video7 -frames 1 photo.png\n' +
+        '\nExit status: the program’s; 125 when Postern itself fails; a guest that a signal ended ends postern by that signal.',
+    )
+    .action(async (program: string, programArguments: string[], options: RunOptions) => {
+      // Loaded only now, so that --help and doctor work where nothing is built yet.
+      const { runAsGuest } = await import('./run-guest.js');
+      await runAsGuest(program, programArguments, options);
+    });
+}
+
+function deviceOption(): Option {
+  return new Option(
+    '-d, --device <name[=path]>',
+    'a device of the driver domain, and where the guest sees it (repeatable; default: every device that a policy serves)',
+  ).argParser(parseDevice);
+}
+
+/** `--driver-vm`, shared by the commands that start a driver domain. */
+export function driverVmOption(): Option {
+  return new Option(
+    '--driver-vm <mode>',
+    'snapshot: a driver VM from its snapshot; cold: booted anew; local: no VM, this machine’s own devices',
+  )
+    .choices(DOMAIN_MODES)
+    .default('snapshot' satisfies DomainMode);
+}
+
+/** `--driver`, shared by the commands that start a driver domain. */
+export function driverOption(): Option {
+  return new Option(
+    '--driver <module>',
+    `a kernel module for the driver VM, with its parameters (repeatable; default: ${DRIVERS_DEFAULT.join(', ')})`,
+  ).argParser((text: string, before: string[] = []) => {
+    if (text.trim() === '')
+      throw new InvalidArgumentError("expected a module's name, such as 'vivid n_devs=1'.");
+    return [...before, text];
+  });
+}
