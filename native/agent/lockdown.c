@@ -57,6 +57,20 @@ static bool make_namespaces(bool is_root) {
   return true;
 }
 
+static void drop_bounding_set(void) {
+  for (int capability = 0; capability <= CAP_LAST_CAP; capability++) prctl(PR_CAPBSET_DROP, capability);
+}
+
+static void set_capabilities(bool with_net_admin) {
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+  struct __user_cap_data_struct data[2] = {{0}, {0}};
+  if (with_net_admin) data[0].effective = data[0].permitted = 1u << CAP_NET_ADMIN;
+  if (syscall(SYS_capset, &header, data) == 0) return;
+  /* A user that never had CAP_NET_ADMIN gets no capability at all. */
+  data[0].effective = data[0].permitted = 0;
+  if (syscall(SYS_capset, &header, data) != 0) complain("its capabilities can't be dropped");
+}
+
 /* The child is PID 1 of the new PID namespace: when it ends, every backend process ends. */
 static void continue_in_child(void) {
   pid_t child = fork();
@@ -65,7 +79,9 @@ static void continue_in_child(void) {
     _exit(EXIT_FAILURE);
   }
   if (child == 0) return;
-  for (int descriptor = 3; descriptor < 1024; descriptor++) close(descriptor);
+  close_range(STDERR_FILENO + 1, ~0u, 0);
+  drop_bounding_set();
+  set_capabilities(false);
   int status = 0;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
   _exit(WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE);
@@ -112,20 +128,6 @@ static void become_nobody(void) {
   if (setgroups(0, NULL) != 0 || setresgid(NOBODY, NOBODY, NOBODY) != 0 || setresuid(NOBODY, NOBODY, NOBODY) != 0) {
     complain("it can't change to the user nobody");
   }
-}
-
-static void drop_bounding_set(void) {
-  for (int capability = 0; capability <= CAP_LAST_CAP; capability++) prctl(PR_CAPBSET_DROP, capability);
-}
-
-static void set_capabilities(bool with_tun) {
-  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-  struct __user_cap_data_struct data[2] = {{0}, {0}};
-  if (with_tun) data[0].effective = data[0].permitted = 1u << CAP_NET_ADMIN;
-  if (syscall(SYS_capset, &header, data) == 0) return;
-  /* A user that never had CAP_NET_ADMIN gets no capability at all. */
-  data[0].effective = data[0].permitted = 0;
-  if (syscall(SYS_capset, &header, data) != 0) complain("its capabilities can't be dropped");
 }
 
 static void drop_privileges(bool is_root, bool with_tun) {
