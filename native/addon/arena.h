@@ -1,0 +1,26 @@
+// Allocates the regions of operations in a channel's arena. First fit: an arena holds a few dozen regions at a time.
+#pragma once
+
+#include <cstdint>
+#include <map>
+
+namespace postern {
+
+class Arena {
+ public:
+  // Regions start at multiples of this: no two share a cache line, and drivers see aligned structures.
+  static constexpr uint32_t kAlignment = 64;
+  static constexpr uint32_t kNone = 0xffffffffu;
+
+  explicit Arena(uint32_t bytes) { free_[0] = bytes; }
+
+  // The offset of `bytes` free bytes, or kNone.
+  uint32_t allocate(uint32_t bytes);
+  void release(uint32_t offset, uint32_t bytes);
+
+ private:
+  static uint32_t rounded(uint32_t bytes) { return (bytes + kAlignment - 1) & ~(kAlignment - 1); }
+  std::map<uint32_t, uint32_t> free_;  // offset -> bytes, disjoint, never adjacent
+};
+
+}  // namespace postern

@@ -1,0 +1,11 @@
+// What each file of the addon offers to JavaScript.
+#pragma once
+
+#include <napi.h>
+
+namespace postern {
+
+void bindDescriptors(Napi::Env env, Napi::Object exports);
+void bindMediator(Napi::Env env, Napi::Object exports);
+
+}  // namespace postern

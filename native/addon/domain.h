@@ -1,0 +1,76 @@
+// A driver domain as the addon sees it: its memory, its channels, its doorbell, and who owns which of its pages.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "channel.h"
+#include "descriptors.h"
+
+namespace postern {
+
+struct DomainOptions {
+  int memory = -1;           // the VM's RAM file, or the local domain's channel memory
+  uint64_t memoryBytes = 0;
+  uint32_t channels = 0;
+  uint64_t channelsAddress = 0;     // in the agent's address space
+  std::vector<uint64_t> pages;      // VM: the file offset of each page of the channels, in order; empty: contiguous from 0
+  int doorbell = -1;                // the host's end of the doorbell stream
+  std::vector<int> channelEvents;   // local: the agent adds to these itself
+};
+
+class Domain {
+ public:
+  explicit Domain(DomainOptions options);
+  ~Domain();
+
+  bool isLocal() const { return options_.pages.empty(); }
+  bool isLost() const { return lost_.load(std::memory_order_acquire); }
+  uint64_t memoryBytes() const { return options_.memoryBytes; }
+  // RAM file descriptors for injection: one that may be written through, one that may not (mprotect can't widen it).
+  int memoryReadWrite() const { return options_.memory; }
+  int memoryReadOnly() const { return readOnly_.get(); }
+
+  // A free channel, started for a new guest process; null when all are in use.
+  Channel* acquireChannel();
+  void releaseChannel(Channel* channel);
+
+  // Writes the channel's number on the doorbell stream.
+  void ring(uint32_t channel);
+
+  // Invariant 7: a page belongs to one guest at a time, and never is one of the channels' own. All or nothing.
+  bool claimPages(uint64_t guest, const std::vector<uint64_t>& pages);
+  void releasePages(uint64_t guest, const std::vector<uint64_t>& pages);
+
+ private:
+  struct Owner {
+    uint64_t guest;
+    uint32_t mappings;
+  };
+  void mapChannels();
+  void listen();
+
+  DomainOptions options_;
+  Descriptor readOnly_;
+  uint8_t* window_ = nullptr;
+  std::vector<std::unique_ptr<Channel>> channels_;
+  std::vector<bool> inUse_;
+  std::vector<Descriptor> events_;
+  std::unordered_map<uint64_t, Owner> owners_;
+  std::mutex mutex_, ringMutex_;
+  std::atomic<bool> lost_{false};
+  std::thread listener_;
+  Descriptor stop_;
+};
+
+// Domains of this process by number: workers find the main thread's domain here.
+uint32_t addDomain(std::shared_ptr<Domain> domain);
+std::shared_ptr<Domain> findDomain(uint32_t id);
+void removeDomain(uint32_t id);
+
+}  // namespace postern

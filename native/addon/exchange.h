@@ -1,0 +1,94 @@
+// The page that one mediator's JavaScript and C++ share: events go up in it, verdicts and settlements come down.
+// One structure, so that a steady-state operation needs one native call and no allocation. JavaScript learns the offsets from
+// `exchangeLayout` (mediator_binding.cc), never by hand.
+#pragma once
+
+#include <cstdint>
+
+namespace postern {
+
+enum class Event : uint32_t {
+  kAdmit = 1,     // judge `call` with `head`
+  kComplete = 2,  // settle `call`, whose driver answered `outcome`, with `head` as the driver left it
+  kControl = 3,   // the control eventfd was written: look at the message port
+  kExit = 4,      // the guest's last process has gone and everything is released
+  kNote = 5,      // something to record: `note` says what
+};
+
+enum class Note : uint32_t {
+  kUnknownCommand = 1,   // an ioctl that the class's table does not have
+  kPlanRefused = 2,      // the policy's plan broke a rule: noteDetail is a PlanError
+  kBackendLost = 3,      // the backend process or the driver VM has gone
+  kPageRefused = 4,      // the driver domain named pages that it may not give
+  kWindowFull = 5,       // no descriptor left for this process
+  kOutsideWindow = 6,    // dup2 of a placeholder to an ordinary number
+  kLimit = 7,            // a per-guest limit of the envelope: noteDetail is the errno
+  kBackendConfused = 8,  // a completion that answers nothing
+  kInjectionFailed = 9,  // the guest's thread could not be made to map
+  kRequirementFailed = 10,  // a handle or offset that this guest has not learnt
+};
+
+enum class Operation : uint32_t { kOpen = 0, kIoctl = 1, kRead = 2, kWrite = 3, kMmap = 4 };
+
+// Bits of the contract's `access` flags.
+constexpr uint32_t kToDriver = 1, kFromDriver = 2, kFromDriverOnError = 4;
+
+struct ExchangeCall {
+  uint32_t session, node, operation, command, fileFlags, reserved;
+  uint64_t argument, length, offset, state;
+};
+
+struct ExchangeGrant {
+  uint64_t address;
+  uint32_t length, access;
+};
+struct ExchangeRelocation {
+  uint32_t region, offset, target, reserved;
+};
+struct ExchangeRequirement {
+  uint32_t table, source, offset, width, errnum, reason;
+};
+struct ExchangeLesson {
+  uint32_t table, region, offset, width;
+};
+struct ExchangeMask {
+  uint32_t region, offset, width, reserved;
+  uint64_t keep;
+};
+
+// VIDIOC_S_EXT_CTRLS with 1024 controls, each with a payload, needs 1025 grants.
+constexpr uint32_t kGrantsMax = 1280;
+constexpr uint32_t kRelocationsMax = 1280;
+constexpr uint32_t kRequirementsMax = 64;
+constexpr uint32_t kLessonsMax = 64;
+constexpr uint32_t kForgetsMax = 16;
+constexpr uint32_t kMasksMax = 16;
+// _IOC_SIZE has 14 bits.
+constexpr uint32_t kHeadBytesMax = 16384;
+
+constexpr uint32_t kVerdictAllow = 0, kVerdictDeny = 1, kVerdictFault = 2;
+
+struct Exchange {
+  // Up: the event.
+  uint32_t event, classIndex, headBytes, commandRow;
+  uint32_t note, noteDetail, process, noteErrno;
+  ExchangeCall call;
+  int64_t outcome;
+  uint64_t waitedNs;  // reserved for tracing
+  // Down: the verdict.
+  uint32_t verdict, errnum, reason, field;
+  uint32_t headAccess, blocking, grants, relocations;
+  uint32_t requirements, verdictReserved[3];
+  // Down: the settlement.
+  uint64_t state;
+  uint32_t watch, idle, lessons, forgets, masks, settlementFault;
+  uint32_t forget[kForgetsMax];
+  ExchangeRequirement requirement[kRequirementsMax];
+  ExchangeLesson lesson[kLessonsMax];
+  ExchangeMask mask[kMasksMax];
+  ExchangeGrant grant[kGrantsMax];
+  ExchangeRelocation relocation[kRelocationsMax];
+  uint8_t head[kHeadBytesMax];
+};
+
+}  // namespace postern

@@ -1,0 +1,408 @@
+// A verdict becomes a plan, the plan is checked, and its bytes are moved: this is where a guest's bytes are copied, in and out.
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "mediator.h"
+
+namespace postern {
+namespace {
+
+// What the driver may see of the guest's open flags: the mode and blocking. The rest concerns names and descriptors, which are the guest's.
+constexpr uint32_t kDriverOpenFlags = O_ACCMODE | O_NONBLOCK;
+// An operation whose regions need more than this can never have room beside another one.
+constexpr uint64_t kRegionBytesMax = POSTERN_ARENA_BYTES / 2;
+
+}  // namespace
+
+void Mediator::admit(Op& op) {
+  const DeviceClass& deviceClass = options_.classes[op.session->node->classIndex];
+  if (exchange_->verdict == kVerdictDeny) {
+    counters_.denied++;
+    const uint32_t errnum = exchange_->errnum;
+    finishNow(op, 0, errnum >= 1 && errnum <= kErrnoMax ? static_cast<int>(errnum) : EIO);
+    return;
+  }
+  if (exchange_->verdict != kVerdictAllow) {
+    counters_.faults++;
+    finishNow(op, 0, EIO);
+    return;
+  }
+  const PlanContext context{op.operation, static_cast<uint32_t>(op.head.size()), op.rowAccess, op.nested};
+  const PlanError refused = readPlan(*exchange_, deviceClass.envelope, context, op.plan);
+  if (refused != PlanError::kNone) {
+    counters_.faults++;
+    note(Note::kPlanRefused, static_cast<uint32_t>(refused), &op, EIO);
+    finishNow(op, 0, EIO);
+    return;
+  }
+  if (int error = checkRequirements(op)) {
+    counters_.denied++;
+    note(Note::kRequirementFailed, 0, &op, error);
+    finishNow(op, 0, error);
+    return;
+  }
+  counters_.allowed++;
+  planRegions(op);
+  start(op);
+}
+
+// Every handle that the plan names must be one that the driver gave to this guest.
+int Mediator::checkRequirements(Op& op) {
+  const HandleTables& tables = handles_[op.session->node->classIndex];
+  for (const ExchangeRequirement& requirement : op.plan.requirements) {
+    uint64_t value = 0;
+    if (requirement.source == kSourceOffset) {
+      value = op.call.offset;
+    } else if (requirement.source == kSourceArgument) {
+      value = op.call.argument;
+    } else if (requirement.source == 0) {
+      std::memcpy(&value, op.head.data() + requirement.offset, requirement.width);
+    } else {
+      const Grant& grant = op.plan.grants[requirement.source - 1];
+      if (op.snapshot.fetch(grant.address + requirement.offset, reinterpret_cast<uint8_t*>(&value), requirement.width) != 0) return EFAULT;
+    }
+    if (!tables.has(requirement.table, value)) return static_cast<int>(requirement.errnum);
+  }
+  return 0;
+}
+
+void Mediator::planRegions(Op& op) {
+  op.regions.clear();
+  Region first;
+  first.access = op.plan.headAccess;
+  switch (op.operation) {
+    case Operation::kIoctl:
+      first.address = op.call.argument;
+      first.bytes = static_cast<uint32_t>(op.head.size());
+      break;
+    case Operation::kRead:
+    case Operation::kWrite:
+      first.bytes = static_cast<uint32_t>(op.call.length);
+      break;
+    case Operation::kOpen:
+      first.bytes = static_cast<uint32_t>(op.session->node->name.size() + 1);
+      break;
+    case Operation::kMmap:
+      first.bytes = static_cast<uint32_t>(((op.call.length - 1) / POSTERN_PAGE_BYTES + 1) * sizeof(uint64_t));
+      break;
+  }
+  op.regions.push_back(first);
+  for (const Grant& grant : op.plan.grants) op.regions.push_back({grant.address, grant.length, grant.access, Arena::kNone});
+}
+
+// Gives the operation to the backend, or keeps it until there is room.
+void Mediator::start(Op& op) {
+  if (op.backend->lost) {
+    finishNow(op, 0, ENODEV);
+    return;
+  }
+  uint64_t total = 0;
+  for (const Region& region : op.regions) total += region.bytes;
+  if (total > kRegionBytesMax) {
+    counters_.failed++;
+    finishNow(op, 0, ENOMEM);
+    return;
+  }
+  const bool hasRoom = op.backend->channel->outstanding() + 1 < POSTERN_RING_ENTRIES;  // One entry is left for a cancellation.
+  const int error = hasRoom ? placeRegions(op) : EAGAIN;
+  if (error == EAGAIN) {
+    op.phase = Phase::kQueued;
+    queued_.push_back(&op);
+    return;
+  }
+  if (error != 0) {
+    counters_.failed++;
+    finishNow(op, 0, error);
+    return;
+  }
+  op.phase = Phase::kDriving;
+  op.since = Clock::now();
+  if (!op.backend->channel->submit(submissionOf(op))) {
+    releaseRegions(op);
+    op.phase = Phase::kQueued;
+    queued_.push_back(&op);
+  }
+}
+
+int Mediator::placeRegions(Op& op) {
+  Channel& channel = *op.backend->channel;
+  for (Region& region : op.regions) {
+    if (region.bytes == 0) continue;
+    region.arena = channel.arena().allocate(region.bytes);
+    if (region.arena != Arena::kNone) continue;
+    releaseRegions(op);
+    return EAGAIN;
+  }
+  for (uint32_t i = 0; i < op.regions.size(); i++) {
+    if (int error = fillRegion(op, op.regions[i], i)) {
+      releaseRegions(op);
+      return error;
+    }
+  }
+  if (!listener_.isValid(op.notification)) {
+    releaseRegions(op);
+    return EINTR;
+  }
+  return relocate(op);
+}
+
+// The bytes that the driver may read are copied in, from the snapshot where the policy has seen them; everything else is zero, so
+// that nothing of an earlier operation crosses.
+int Mediator::fillRegion(Op& op, Region& region, uint32_t index) {
+  if (region.bytes == 0) return 0;
+  uint8_t* to = op.backend->channel->at(region.arena);
+  if (op.operation == Operation::kOpen) {
+    std::memcpy(to, op.session->node->name.c_str(), region.bytes);
+    return 0;
+  }
+  if ((region.access & kToDriver) == 0) {
+    std::memset(to, 0, region.bytes);
+    return 0;
+  }
+  counters_.bytesIn += region.bytes;
+  if (op.operation == Operation::kWrite) {
+    for (const iovec& vector : op.vectors) {
+      if (vector.iov_len == 0) continue;
+      if (int error = readGuest(op.tid, reinterpret_cast<uint64_t>(vector.iov_base), to, vector.iov_len)) return error;
+      to += vector.iov_len;
+    }
+    return 0;
+  }
+  if (index == 0) {
+    std::memcpy(to, op.head.data(), region.bytes);
+    return 0;
+  }
+  return op.snapshot.fetch(region.address, to, region.bytes);
+}
+
+// Pointer fields lead to the arena instead of the guest. The guest's own values are kept from the snapshot, not from the arena, which the
+// driver domain can write.
+int Mediator::relocate(Op& op) {
+  Channel& channel = *op.backend->channel;
+  op.originals.clear();
+  for (const ExchangeRelocation& relocation : op.plan.relocations) {
+    const Region& region = op.regions[relocation.region];
+    uint64_t original = 0;
+    if (relocation.region == 0)
+      std::memcpy(&original, op.head.data() + relocation.offset, sizeof original);
+    else if (op.snapshot.fetch(region.address + relocation.offset, reinterpret_cast<uint8_t*>(&original), sizeof original) != 0)
+      return EFAULT;
+    op.originals.push_back(original);
+    const uint64_t pointer = channel.agentAddressOf(op.regions[relocation.target].arena);
+    std::memcpy(channel.at(region.arena) + relocation.offset, &pointer, sizeof pointer);
+  }
+  return 0;
+}
+
+postern_op Mediator::submissionOf(const Op& op) const {
+  postern_op submission{};
+  const Region& first = op.regions[0];
+  submission.id = op.id;
+  submission.file = op.session->file;
+  submission.flags = (op.plan.blocking || op.operation == Operation::kOpen ? uint32_t(POSTERN_OP_BLOCKING) : 0u) |
+                     (op.nonblocking ? uint32_t(POSTERN_OP_NONBLOCK) : 0u) | (op.positional ? uint32_t(POSTERN_OP_POSITIONAL) : 0u);
+  submission.command = op.call.command;
+  submission.length = op.call.length;
+  submission.offset = op.call.offset;
+  submission.head_offset = first.bytes > 0 ? first.arena : 0;
+  switch (op.operation) {
+    case Operation::kOpen:
+      submission.kind = POSTERN_OP_OPEN;
+      submission.command = op.call.command & kDriverOpenFlags;
+      break;
+    case Operation::kIoctl:
+      submission.kind = POSTERN_OP_IOCTL;
+      submission.argument = first.bytes > 0 ? op.backend->channel->agentAddressOf(first.arena) : op.call.argument;
+      break;
+    case Operation::kRead:
+      submission.kind = POSTERN_OP_READ;
+      break;
+    case Operation::kWrite:
+      submission.kind = POSTERN_OP_WRITE;
+      break;
+    case Operation::kMmap:
+      submission.kind = POSTERN_OP_MMAP;
+      submission.argument = op.mapping;
+      submission.length = (op.call.length + POSTERN_PAGE_BYTES - 1) / POSTERN_PAGE_BYTES * POSTERN_PAGE_BYTES;
+      break;
+  }
+  return submission;
+}
+
+bool Mediator::hasReply(const Op& op, const Region& region) const {
+  if ((region.access & kFromDriver) == 0 || region.bytes == 0) return false;
+  return op.outcome >= 0 || (region.access & kFromDriverOnError) != 0;
+}
+
+std::optional<Event> Mediator::complete(Op& op, const postern_completion& completion) {
+  op.outcome = completion.result;
+  const bool isTransfer = op.operation == Operation::kRead || op.operation == Operation::kWrite;
+  const bool isTooLong = isTransfer && op.outcome > static_cast<int64_t>(op.call.length);
+  if (op.outcome < -static_cast<int64_t>(kErrnoMax) || isTooLong) {
+    note(Note::kBackendConfused, completion.kind, &op, EIO);
+    op.outcome = -EIO;
+  }
+  op.hasReady = completion.ready != POSTERN_READY_UNKNOWN;
+  op.ready = completion.ready;
+  Channel& channel = *op.backend->channel;
+  // The head's reply is taken into the host's own memory once; what the policy sees is what the guest gets.
+  if (op.operation == Operation::kIoctl && hasReply(op, op.regions[0])) {
+    std::memcpy(op.head.data(), channel.at(op.regions[0].arena), op.head.size());
+    for (size_t i = 0; i < op.plan.relocations.size(); i++)
+      if (op.plan.relocations[i].region == 0)
+        std::memcpy(op.head.data() + op.plan.relocations[i].offset, &op.originals[i], sizeof(uint64_t));
+  }
+  op.phase = Phase::kSettling;
+  current_ = &op;
+  exchange_->classIndex = op.session->node->classIndex;
+  exchange_->commandRow = op.commandRow;
+  exchange_->process = static_cast<uint32_t>(op.tgid);
+  op.call.state = op.session->state;
+  exchange_->call = op.call;
+  exchange_->outcome = op.outcome;
+  exchange_->headBytes = static_cast<uint32_t>(op.head.size());
+  std::memcpy(exchange_->head, op.head.data(), op.head.size());
+  return Event::kComplete;
+}
+
+void Mediator::settle(Op& op) {
+  if (exchange_->settlementFault != 0) {
+    counters_.faults++;
+    if (op.operation == Operation::kOpen && op.outcome >= 0) releaseSession(std::exchange(op.session, nullptr));
+    finishNow(op, 0, EIO);
+    return;
+  }
+  applySettlement(op);
+  int64_t value = op.outcome;
+  int error = value < 0 ? static_cast<int>(-value) : 0;
+  if (error == EINTR && op.interruption != 0) error = op.interruption;
+  if (op.operation == Operation::kOpen) {
+    if (error == 0) error = finishOpen(op);
+    if (error == 0) return release(op);
+  } else if (op.operation == Operation::kMmap) {
+    if (error == 0) {
+      finishMmap(op);
+      return release(op);
+    }
+    if (error == EOPNOTSUPP) error = ENODEV;
+  } else if (!op.abandoned && listener_.isValid(op.notification)) {
+    // The reply goes out even when the driver failed, where the class says so; a bad address then is the answer.
+    if (int copyError = copyOut(op)) error = copyError;
+  }
+  if (error != 0) counters_.failed++;
+  finishNow(op, value, error);
+}
+
+// The bytes of a reply, in the host's memory for the head, in the arena for the rest; null when out of range or not the driver's.
+uint8_t* Mediator::regionBytes(Op& op, uint32_t region, uint32_t offset, uint32_t width) {
+  if (region >= op.regions.size() || !hasReply(op, op.regions[region])) return nullptr;
+  const uint32_t bytes = op.regions[region].bytes;
+  if (width > bytes || offset > bytes - width || (width != 4 && width != 8)) return nullptr;
+  return (region == 0 ? op.head.data() : op.backend->channel->at(op.regions[region].arena)) + offset;
+}
+
+void Mediator::applySettlement(Op& op) {
+  Session& session = *op.session;
+  session.state = exchange_->state;
+  HandleTables& tables = handles_[session.node->classIndex];
+  const uint32_t forgets = std::min(exchange_->forgets, kForgetsMax), lessons = std::min(exchange_->lessons, kLessonsMax);
+  for (uint32_t i = 0; i < forgets; i++) tables.forget(exchange_->forget[i], session.id);
+  for (uint32_t i = 0; i < lessons; i++) {
+    const ExchangeLesson& lesson = exchange_->lesson[i];
+    uint64_t value = 0;
+    // A lesson of the read or write buffer has no meaning: only structures carry handles.
+    const uint8_t* from = op.operation == Operation::kIoctl ? regionBytes(op, lesson.region, lesson.offset, lesson.width) : nullptr;
+    if (from == nullptr) {
+      if (op.outcome >= 0) note(Note::kPlanRefused, static_cast<uint32_t>(PlanError::kRequirement), &op);
+      continue;
+    }
+    std::memcpy(&value, from, lesson.width);
+    if (!tables.learn(lesson.table, value, session.id)) note(Note::kLimit, ENOMEM, &op);
+  }
+  applyMasks(op);
+  if (op.hasReady) session.ready = op.ready;
+  session.idle = exchange_->idle;
+  if (op.operation != Operation::kOpen) {
+    setWatch(session, exchange_->watch);
+    present(session, op.borrowed.get());
+  }
+}
+
+void Mediator::applyMasks(Op& op) {
+  const uint32_t masks = std::min(exchange_->masks, kMasksMax);
+  for (uint32_t i = 0; i < masks; i++) {
+    const ExchangeMask& mask = exchange_->mask[i];
+    uint8_t* at = op.operation == Operation::kIoctl ? regionBytes(op, mask.region, mask.offset, mask.width) : nullptr;
+    if (at == nullptr) continue;
+    uint64_t value = 0;
+    std::memcpy(&value, at, mask.width);
+    value &= mask.keep;
+    std::memcpy(at, &value, mask.width);
+  }
+}
+
+int Mediator::copyOut(Op& op) {
+  if (op.operation == Operation::kRead) return op.outcome > 0 ? copyOutVectors(op, static_cast<uint64_t>(op.outcome)) : 0;
+  if (op.operation != Operation::kIoctl) return 0;
+  Channel& channel = *op.backend->channel;
+  for (size_t i = 0; i < op.plan.relocations.size(); i++) {
+    const ExchangeRelocation& relocation = op.plan.relocations[i];
+    if (relocation.region != 0)
+      std::memcpy(channel.at(op.regions[relocation.region].arena) + relocation.offset, &op.originals[i], sizeof(uint64_t));
+  }
+  // Nested regions first: as in the kernel, a bad nested address leaves the head as it was.
+  for (size_t i = op.regions.size(); i-- > 0;) {
+    const Region& region = op.regions[i];
+    if (!hasReply(op, region)) continue;
+    const uint8_t* from = i == 0 ? op.head.data() : channel.at(region.arena);
+    if (int error = writeGuest(op.tid, region.address, from, region.bytes)) return error;
+    counters_.bytesOut += region.bytes;
+  }
+  return 0;
+}
+
+int Mediator::copyOutVectors(Op& op, uint64_t bytes) {
+  if ((op.plan.headAccess & kFromDriver) == 0) return EIO;
+  const uint8_t* from = op.backend->channel->at(op.regions[0].arena);
+  counters_.bytesOut += bytes;
+  for (const iovec& vector : op.vectors) {
+    const uint64_t part = std::min<uint64_t>(bytes, vector.iov_len);
+    if (part == 0) continue;
+    if (int error = writeGuest(op.tid, reinterpret_cast<uint64_t>(vector.iov_base), from, part)) return error;
+    from += part;
+    bytes -= part;
+  }
+  return 0;
+}
+
+void Mediator::answer(Op& op, int64_t value, int error) {
+  // The guest's file must be free to close by the time the call returns: the borrowed copy goes first.
+  op.borrowed.reset();
+  if (!op.abandoned) (void)listener_.answer(op.notification, value, error);
+}
+
+void Mediator::releaseRegions(Op& op) {
+  for (Region& region : op.regions) {
+    if (region.arena == Arena::kNone) continue;
+    op.backend->channel->arena().release(region.arena, region.bytes);
+    region.arena = Arena::kNone;
+  }
+}
+
+void Mediator::release(Op& op) {
+  if (op.backend != nullptr) releaseRegions(op);
+  Session* session = op.session;
+  const bool isUnplacedOpen = op.operation == Operation::kOpen && session != nullptr && !session->placed;
+  op.phase = Phase::kFree;
+  op.borrowed.reset();
+  op.session = nullptr;
+  op.backend = nullptr;
+  running_.erase(op.id);
+  freeOperations_.push_back(&op);
+  if (isUnplacedOpen) discardSession(session);
+}
+
+}  // namespace postern

@@ -1,0 +1,83 @@
+#include "guest_view.h"
+
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cstring>
+
+#include "guest_memory.h"
+
+namespace postern {
+namespace {
+
+constexpr uint64_t kPageBytes = 4096;
+
+std::string procPath(pid_t tid, const std::string& rest) { return "/proc/" + std::to_string(tid) + rest; }
+
+int openInRoot(int root, const std::string& path, bool followLast) {
+  open_how how{};
+  how.flags = O_PATH | O_CLOEXEC | (followLast ? 0 : O_NOFOLLOW);
+  how.resolve = RESOLVE_IN_ROOT;
+  return static_cast<int>(syscall(SYS_openat2, root, path.c_str(), &how, sizeof how));
+}
+
+Descriptor openRoot(pid_t tid) { return Descriptor(open(procPath(tid, "/root").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)); }
+
+std::string readLink(const std::string& path) {
+  char target[PATH_MAX];
+  ssize_t length = readlink(path.c_str(), target, sizeof target);
+  return length > 0 ? std::string(target, static_cast<size_t>(length)) : std::string();
+}
+
+}  // namespace
+
+std::string GuestView::attach(pid_t pid) {
+  Descriptor root = openRoot(pid);
+  for (Node& node : nodes_) {
+    node.handle.reset(openInRoot(root.get(), node.path, true));
+    struct stat st;
+    if (!node.handle.valid() || fstat(node.handle.get(), &st) != 0) return node.path;
+    node.device = st.st_dev;
+    node.inode = st.st_ino;
+  }
+  return "";
+}
+
+Node* GuestView::resolve(pid_t tid, int directory, const std::string& path, bool followLast) {
+  if (path.empty()) return nullptr;
+  std::string absolute = path;
+  if (path[0] != '/') {
+    std::string base = readLink(procPath(tid, directory == AT_FDCWD ? "/cwd" : "/fd/" + std::to_string(directory)));
+    if (base.empty() || base[0] != '/') return nullptr;
+    absolute = base + "/" + path;
+  }
+  Descriptor root = openRoot(tid);
+  Descriptor found(openInRoot(root.get(), absolute, followLast));
+  struct stat st;
+  if (!found.valid() || fstat(found.get(), &st) != 0) return nullptr;
+  for (Node& node : nodes_)
+    if (node.inode == st.st_ino && node.device == st.st_dev) return &node;
+  return nullptr;
+}
+
+int readGuestPath(pid_t tid, uint64_t address, std::string& path) {
+  path.clear();
+  while (path.size() < PATH_MAX) {
+    char chunk[kPageBytes];
+    // Never across a page that may not be there: the string may end before it.
+    const uint64_t bytes = kPageBytes - address % kPageBytes;
+    if (int error = readGuest(tid, address, chunk, bytes)) return error;
+    const void* end = std::memchr(chunk, 0, bytes);
+    path.append(chunk, end != nullptr ? static_cast<size_t>(static_cast<const char*>(end) - chunk) : bytes);
+    if (end != nullptr) return path.size() < PATH_MAX ? 0 : ENAMETOOLONG;
+    address += bytes;
+  }
+  return ENAMETOOLONG;
+}
+
+}  // namespace postern

@@ -1,0 +1,43 @@
+// Names in the guest's own view of the file system: which guarded device node, if any, a path of the guest leads to.
+#pragma once
+
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "descriptors.h"
+
+namespace postern {
+
+// A guarded device file of one guest.
+struct Node {
+  std::string path;  // in the guest
+  std::string name;  // in the driver domain, relative to /dev
+  uint32_t classIndex = 0;
+  uint32_t kind = 0;  // index into the manifest's nodes
+  uint32_t minor = 0;
+  Descriptor handle;  // O_PATH, for the guest's fstat
+  dev_t device = 0;
+  ino_t inode = 0;
+};
+
+class GuestView {
+ public:
+  explicit GuestView(std::vector<Node> nodes) : nodes_(std::move(nodes)) {}
+
+  // Finds the nodes in the view of `pid`, once its world has been built. The path of a node that is not there, or empty.
+  std::string attach(pid_t pid);
+  // The guarded node that `tid` means by (directory, path); null when it means something else, or nothing.
+  Node* resolve(pid_t tid, int directory, const std::string& path, bool followLast);
+
+ private:
+  std::vector<Node> nodes_;
+};
+
+// A NUL-terminated string of the guest's, at most PATH_MAX. 0 or an errno.
+int readGuestPath(pid_t tid, uint64_t address, std::string& path);
+
+}  // namespace postern

@@ -1,0 +1,249 @@
+#include "injector.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+
+#include "process_view.h"
+#include "window.h"
+
+namespace postern {
+namespace {
+
+// A thread stops within microseconds unless it sleeps uninterruptibly; then the guest gets ENOMEM rather than a hung host.
+constexpr auto kStopBudget = std::chrono::milliseconds(250);
+constexpr int kSyscallInstructionBytes = 2;
+
+using Clock = std::chrono::steady_clock;
+
+// One guest process, stopped thread by thread for as long as this object lives.
+class StoppedProcess {
+ public:
+  StoppedProcess(const Injection& injection, const InjectionHooks& hooks) : injection_(injection), hooks_(hooks) {}
+  ~StoppedProcess() {
+    // The target last: it may run only when everything else of the process is itself again.
+    for (auto tid = seized_.rbegin(); tid != seized_.rend(); ++tid)
+      if (*tid != injection_.tid) letGo(*tid);
+    if (targetSeized_) letGo(injection_.tid);
+    for (int number : swallowed_) (void)syscall(SYS_tgkill, injection_.tgid, injection_.tid, number);
+  }
+
+  // Stops every thread of the process that isn't waiting for us; new ones may appear until all are stopped.
+  bool stopOthers() {
+    const auto deadline = Clock::now() + kStopBudget;
+    for (bool changed = true; changed;) {
+      changed = false;
+      for (pid_t tid : threadsOf(injection_.tgid)) {
+        if (std::find(seized_.begin(), seized_.end(), tid) != seized_.end()) continue;
+        const bool isTarget = tid == injection_.tid;
+        if (!isTarget && hooks_.isWaiting(tid)) continue;
+        if (ptrace(PTRACE_SEIZE, tid, 0, isTarget ? PTRACE_O_EXITKILL : 0) != 0) {
+          if (errno == ESRCH) continue;
+          return false;
+        }
+        seized_.push_back(tid);
+        targetSeized_ |= isTarget;
+        changed = true;
+        if (ptrace(PTRACE_INTERRUPT, tid, 0, 0) != 0 || isTarget) continue;
+        if (!awaitStop(tid, deadline)) return false;
+      }
+    }
+    return targetSeized_;
+  }
+
+  // The target, which runs as soon as its notification is answered, stops on its way back to user space.
+  bool awaitTarget() {
+    int status;
+    for (;;) {
+      if (waitpid(injection_.tid, &status, __WALL) != injection_.tid || !WIFSTOPPED(status)) return false;
+      if (status >> 16 == PTRACE_EVENT_STOP) break;
+      passSignal(WSTOPSIG(status));
+      if (ptrace(PTRACE_CONT, injection_.tid, 0, 0) != 0) return false;
+    }
+    if (ptrace(PTRACE_GETREGS, injection_.tid, 0, &saved_) != 0) return false;
+    targetStopped_ = true;
+    return true;
+  }
+
+  // Executes one system call in the target's thread. Its result, or -ESRCH when the thread has gone.
+  int64_t call(long number, uint64_t a = 0, uint64_t b = 0, uint64_t c = 0, uint64_t d = 0, uint64_t e = 0, uint64_t f = 0) {
+    return begin(number, a, b, c, d, e, f) ? finish() : -ESRCH;
+  }
+  bool begin(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f) {
+    user_regs_struct regs = saved_;
+    // The trapped mmap's own `syscall` instruction is executed again, with other registers.
+    regs.rip -= kSyscallInstructionBytes;
+    regs.rax = static_cast<uint64_t>(number);
+    regs.orig_rax = ~0ull;
+    regs.rdi = a, regs.rsi = b, regs.rdx = c, regs.r10 = d, regs.r8 = e, regs.r9 = f;
+    stepRegs_ = regs;
+    return ptrace(PTRACE_SETREGS, injection_.tid, 0, &regs) == 0 && ptrace(PTRACE_SINGLESTEP, injection_.tid, 0, 0) == 0;
+  }
+  int64_t finish() {
+    for (;;) {
+      int status;
+      if (waitpid(injection_.tid, &status, __WALL) != injection_.tid || !WIFSTOPPED(status)) {
+        targetStopped_ = false;
+        return -ESRCH;
+      }
+      user_regs_struct regs;
+      if (ptrace(PTRACE_GETREGS, injection_.tid, 0, &regs) != 0) return -ESRCH;
+      if (WSTOPSIG(status) == SIGTRAP && status >> 16 == 0) return static_cast<int64_t>(regs.rax);
+      // Another stop came first (a signal, a group stop): the step has not been taken yet.
+      if (status >> 16 == 0) passSignal(WSTOPSIG(status));
+      if (regs.rip == stepRegs_.rip + kSyscallInstructionBytes && regs.orig_rax == ~0ull) return static_cast<int64_t>(regs.rax);
+      if (ptrace(PTRACE_SETREGS, injection_.tid, 0, &stepRegs_) != 0 || ptrace(PTRACE_SINGLESTEP, injection_.tid, 0, 0) != 0)
+        return -ESRCH;
+    }
+  }
+
+  // The trapped mmap returns `value`.
+  void restore(int64_t value) {
+    if (!targetStopped_) return;
+    saved_.rax = static_cast<uint64_t>(value);
+    saved_.orig_rax = ~0ull;
+    (void)ptrace(PTRACE_SETREGS, injection_.tid, 0, &saved_);
+  }
+
+ private:
+  bool awaitStop(pid_t tid, Clock::time_point deadline) {
+    for (;;) {
+      int status;
+      pid_t waited = waitpid(tid, &status, __WALL | WNOHANG);
+      if (waited == tid) {
+        if (!WIFSTOPPED(status)) return true;  // It has ended.
+        pending_.emplace_back(tid, status >> 16 == 0 ? WSTOPSIG(status) : 0);
+        return true;
+      }
+      if (waited < 0) return errno == ECHILD;
+      if (Clock::now() > deadline) return false;
+      usleep(20);
+    }
+  }
+
+  void letGo(pid_t tid) {
+    int signalNumber = 0;
+    for (auto& [id, number] : pending_)
+      if (id == tid) signalNumber = number;
+    if (ptrace(PTRACE_DETACH, tid, 0, signalNumber) == 0 || errno != ESRCH) return;
+    // Only a stopped thread can be detached. This one sleeps uninterruptibly and stops when it wakes: reapLateStops lets it go then.
+    lateStops().push_back(tid);
+  }
+
+  void passSignal(int number) {
+    if (number != SIGTRAP && number != 0) swallowed_.push_back(number);
+  }
+
+ public:
+  // Threads of this host thread's guests that could not be detached at once.
+  static std::vector<pid_t>& lateStops() {
+    thread_local std::vector<pid_t> stops;
+    return stops;
+  }
+
+ private:
+  const Injection& injection_;
+  const InjectionHooks& hooks_;
+  std::vector<pid_t> seized_;
+  std::vector<std::pair<pid_t, int>> pending_;
+  std::vector<int> swallowed_;
+  user_regs_struct saved_{}, stepRegs_{};
+  bool targetSeized_ = false, targetStopped_ = false;
+};
+
+// Receives notifications until the target's own comes, and answers it with the RAM file.
+int placeMemory(Listener& listener, const Injection& injection, const InjectionHooks& hooks) {
+  const auto deadline = Clock::now() + kStopBudget;
+  while (Clock::now() < deadline) {
+    pollfd ready{listener.fd(), POLLIN, 0};
+    if (poll(&ready, 1, 10) <= 0) continue;
+    seccomp_notif notification;
+    if (listener.receive(notification) != 0) continue;
+    const bool isOurs = static_cast<pid_t>(notification.pid) == injection.tid && notification.data.nr == SYS_openat &&
+                        static_cast<int>(notification.data.args[0]) == POSTERN_INJECT_DIRFD;
+    if (isOurs) return listener.addDescriptor(notification.id, injection.memory, -1, true, true);
+    hooks.postpone(notification);
+  }
+  return -ETIMEDOUT;
+}
+
+int64_t mapRuns(StoppedProcess& process, const Injection& injection, int descriptor) {
+  uint64_t address = injection.address;
+  for (const MapRun& run : injection.runs) {
+    int64_t mapped = process.call(SYS_mmap, address, run.bytes, static_cast<uint64_t>(injection.protection),
+                                  MAP_SHARED | MAP_FIXED_NOREPLACE, static_cast<uint64_t>(descriptor), run.offset);
+    if (mapped != static_cast<int64_t>(address)) {
+      if (mapped >= 0) (void)process.call(SYS_munmap, static_cast<uint64_t>(mapped), run.bytes);
+      if (address > injection.address) (void)process.call(SYS_munmap, injection.address, address - injection.address);
+      return -ENOMEM;
+    }
+    address += run.bytes;
+  }
+  return static_cast<int64_t>(injection.address);
+}
+
+// While the RAM file is in the guest's table the process is not dumpable, so that no other process of the guest can take it
+// (pidfd_getfd, /proc/PID/fd), and all its own threads stand still.
+int64_t runInTarget(StoppedProcess& process, Listener& listener, const Injection& injection, const InjectionHooks& hooks) {
+  const int64_t dumpable = process.call(SYS_prctl, PR_GET_DUMPABLE);
+  if (dumpable < 0 || process.call(SYS_prctl, PR_SET_DUMPABLE, 0) != 0) return -ENOMEM;
+  int64_t result = -ENOMEM;
+  const uint64_t directory = static_cast<uint64_t>(static_cast<int64_t>(POSTERN_INJECT_DIRFD));
+  if (process.begin(SYS_openat, directory, 0, 0, 0, 0, 0)) {
+    int placed = placeMemory(listener, injection, hooks);
+    int64_t descriptor = process.finish();
+    if (placed >= 0 && descriptor == placed) {
+      result = mapRuns(process, injection, placed);
+      (void)process.call(SYS_close, static_cast<uint64_t>(placed));
+    }
+  }
+  if (dumpable == 1) (void)process.call(SYS_prctl, PR_SET_DUMPABLE, 1);
+  return result;
+}
+
+}  // namespace
+
+void reapLateStops() {
+  auto& late = StoppedProcess::lateStops();
+  late.erase(std::remove_if(late.begin(), late.end(),
+                            [](pid_t tid) {
+                              int status;
+                              pid_t waited = waitpid(tid, &status, __WALL | WNOHANG);
+                              if (waited == 0) return false;
+                              if (waited == tid && WIFSTOPPED(status))
+                                (void)ptrace(PTRACE_DETACH, tid, 0, status >> 16 == 0 ? WSTOPSIG(status) : 0);
+                              return true;
+                            }),
+             late.end());
+}
+
+bool hasLateStops() { return !StoppedProcess::lateStops().empty(); }
+
+int inject(Listener& listener, const Injection& injection, const InjectionHooks& hooks) {
+  reapLateStops();
+  if (sharesDescriptorTable(injection.tgid, injection.pidNamespace)) {
+    listener.answer(injection.notification, 0, ENOMEM);
+    return ENOMEM;
+  }
+  StoppedProcess process(injection, hooks);
+  if (!process.stopOthers() || !listener.isValid(injection.notification)) {
+    listener.answer(injection.notification, 0, ENOMEM);
+    return ENOMEM;
+  }
+  if (!listener.answer(injection.notification, 0, 0) || !process.awaitTarget()) return ENOMEM;
+  const int64_t result = runInTarget(process, listener, injection, hooks);
+  process.restore(result);
+  return result < 0 ? static_cast<int>(-result) : 0;
+}
+
+}  // namespace postern

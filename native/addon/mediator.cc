@@ -1,0 +1,319 @@
+#include "mediator.h"
+
+#include <sys/epoll.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <stdexcept>
+
+#include "injector.h"
+#include "process_view.h"
+#include "window.h"
+
+namespace postern {
+namespace {
+
+// What an epoll event is about: the kind in the high half, a number in the low half.
+enum Tag : uint64_t { kListener = 1ull << 32, kControl = 2ull << 32, kChannel = 3ull << 32, kSession = 4ull << 32, kProcess = 5ull << 32 };
+constexpr uint64_t kTagMask = 0xffffffff00000000ull;
+
+// WAIT_KILLABLE_RECV delays handled signals until the answer, so long operations are looked at: often enough that a signal
+// handler is not noticeably late, seldom enough to cost nothing.
+constexpr auto kWatchInterval = std::chrono::milliseconds(4);
+// A signal to the whole process is this operation's only if no other thread takes it within this many looks.
+constexpr uint32_t kProcessSignalRounds = 3;
+// The kernel's internal "restart the call if the handler says so" (include/linux/errno.h): what an interrupted driver returns.
+constexpr int kErestartsys = 512;
+// While munmap may still be under way, and no operation asks.
+constexpr int kMappingIntervalMs = 20;
+// After the guest's end its backends are killed; they have this long.
+constexpr auto kExitBudget = std::chrono::seconds(2);
+
+}  // namespace
+
+Mediator::Mediator(MediatorOptions options, Exchange* exchange)
+    : options_(std::move(options)),
+      exchange_(exchange),
+      listener_(options_.listener),
+      view_(std::move(options_.nodes)),
+      epoll_(epoll_create1(EPOLL_CLOEXEC)) {
+  pidNamespace_ = pidNamespaceOf(options_.process);
+  std::string missing = view_.attach(options_.process);
+  if (!missing.empty()) throw std::runtime_error("the guest's view lacks the guarded device file " + missing);
+  struct stat st;
+  if (fstat(options_.domain->memoryReadWrite(), &st) != 0) throw std::runtime_error("the driver domain's memory can't be looked at");
+  memoryDevice_ = st.st_dev;
+  memoryInode_ = st.st_ino;
+  for (const DeviceClass& deviceClass : options_.classes) handles_.emplace_back(deviceClass.envelope.handlesMax);
+  nextMapAddress_ = POSTERN_MAP_FIRST;
+  poll(listener_.fd(), kListener, EPOLLIN);
+  poll(options_.control, kControl, EPOLLIN);
+}
+
+Mediator::~Mediator() {
+  for (auto& backend : backends_) options_.domain->releaseChannel(backend->channel);
+  // Pages go back only when the process that pinned them has gone; what does not end keeps them, and no one else gets them.
+  const auto deadline = Clock::now() + kExitBudget;
+  for (auto& backend : backends_)
+    while (backend->channel->state() != POSTERN_CHANNEL_FREE && !options_.domain->isLost() && Clock::now() < deadline) usleep(200);
+  for (auto& [id, mapping] : mappings_)
+    if (mapping->backend->channel->state() == POSTERN_CHANNEL_FREE) options_.domain->releasePages(options_.guest, mapping->pages);
+}
+
+void Mediator::poll(int fd, uint64_t tag, uint32_t events) {
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = tag;
+  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0 && errno == EEXIST) (void)epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event);
+}
+
+void Mediator::unpoll(int fd) { (void)epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr); }
+
+Event Mediator::step() {
+  takeAnswer();
+  for (;;) {
+    std::optional<Event> event = nextEvent();
+    if (!event) {
+      if (!spinForCompletion()) wait();
+      continue;
+    }
+    lastEvent_ = *event;
+    exchange_->event = static_cast<uint32_t>(*event);
+    return *event;
+  }
+}
+
+void Mediator::takeAnswer() {
+  Op* op = std::exchange(current_, nullptr);
+  if (op == nullptr) return;
+  if (lastEvent_ == Event::kAdmit) admit(*op);
+  if (lastEvent_ == Event::kComplete) settle(*op);
+}
+
+// Everything that can be done now, in the order of urgency: what has ended, what waits for room, and only then new calls.
+std::optional<Event> Mediator::nextEvent() {
+  if (auto event = takeNote()) return event;
+  failLostOperations();
+  if (auto event = drainCompletions()) return event;
+  if (auto event = retryQueued()) return event;
+  if (auto event = takeNote()) return event;
+  if (controlPending_) {
+    controlPending_ = false;
+    return Event::kControl;
+  }
+  // A close that has been made is finished before the next call is looked at: to the guest, the driver's release is part of it.
+  const bool releasing = releasesPending_ > 0 && Clock::now() < releaseDeadline_;
+  if (!releasing) {
+    if (auto event = receiveNotification()) return event;
+  }
+  if (isFinished()) return Event::kExit;
+  return std::nullopt;
+}
+
+std::optional<Event> Mediator::takeNote() {
+  if (notes_.empty()) return std::nullopt;
+  const PendingNote& pending = notes_.front();
+  exchange_->note = static_cast<uint32_t>(pending.kind);
+  exchange_->noteDetail = pending.detail;
+  exchange_->process = pending.process;
+  exchange_->noteErrno = pending.errnum;
+  exchange_->call = pending.call;
+  exchange_->classIndex = pending.classIndex;
+  notes_.pop_front();
+  return Event::kNote;
+}
+
+void Mediator::note(Note kind, uint32_t detail, const Op* op, int errnum) {
+  // A flood of the same complaint must not grow the host: what is beyond this is counted, not told.
+  constexpr size_t kNotesMax = 256;
+  if (notes_.size() >= kNotesMax) return;
+  PendingNote pending{kind, detail, 0, static_cast<uint32_t>(errnum), {}, 0};
+  if (op != nullptr) {
+    pending.process = static_cast<uint32_t>(op->tgid);
+    pending.call = op->call;
+    if (op->session != nullptr) pending.classIndex = op->session->node->classIndex;
+  }
+  notes_.push_back(pending);
+}
+
+std::optional<Event> Mediator::drainCompletions() {
+  for (auto& backend : backends_) {
+    postern_completion completion;
+    while (backend->channel->take(completion)) {
+      if (completion.kind == POSTERN_COMPLETION_READY) {
+        for (auto& [id, session] : sessions_) {
+          if (session->backend != backend.get() || session->file != completion.file) continue;
+          session->ready = completion.ready;
+          present(*session, -1);
+        }
+        continue;
+      }
+      auto internal = internal_.find(completion.id);
+      if (internal != internal_.end() && internal->second.backend == backend.get()) {
+        InternalOp finished = internal->second;
+        internal_.erase(internal);
+        backend->channel->operationEnded();
+        finishInternal(finished, completion);
+        continue;
+      }
+      auto running = running_.find(completion.id);
+      const bool isKnown = running != running_.end() && running->second->backend == backend.get() && running->second->phase == Phase::kDriving;
+      if (completion.kind != POSTERN_COMPLETION_DONE || !isKnown) {
+        note(Note::kBackendConfused, completion.kind);
+        loseBackend(*backend);
+        return std::nullopt;
+      }
+      backend->channel->operationEnded();
+      if (auto event = complete(*running->second, completion)) return event;
+    }
+    if (backend->channel->isConfused() && !backend->lost) {
+      note(Note::kBackendConfused, 0);
+      loseBackend(*backend);
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<Event> Mediator::retryQueued() {
+  for (size_t i = queued_.size(); i > 0; i--) {
+    Op* op = queued_.front();
+    queued_.pop_front();
+    start(*op);
+  }
+  return std::nullopt;
+}
+
+std::optional<Event> Mediator::receiveNotification() {
+  while (!postponed_.empty()) {
+    seccomp_notif notification = postponed_.front();
+    postponed_.pop_front();
+    if (auto event = handle(notification)) return event;
+  }
+  if (!listenerReady_) return std::nullopt;
+  listenerReady_ = false;
+  seccomp_notif notification;
+  if (listener_.receive(notification) != 0) return std::nullopt;
+  counters_.notifications++;
+  return handle(notification);
+}
+
+bool Mediator::isFinished() const { return guestGone_; }
+
+// A driver in a VM answers within microseconds when its processor is awake: then sleeping and being woken costs more than the answer.
+bool Mediator::spinForCompletion() {
+  if (options_.spinUs == 0 || running_.empty()) return false;
+  const auto deadline = Clock::now() + std::chrono::microseconds(options_.spinUs);
+  bool isDriving = false;
+  for (auto& [id, op] : running_) isDriving |= op->phase == Phase::kDriving && !op->plan.blocking;
+  if (!isDriving) return false;
+  do {
+    for (int i = 0; i < 64; i++) {
+      for (auto& backend : backends_)
+        if (backend->channel->hasCompletion()) return true;
+      __builtin_ia32_pause();
+    }
+  } while (Clock::now() < deadline);
+  return false;
+}
+
+void Mediator::wait() {
+  bool ready = false;
+  for (auto& backend : backends_) ready |= !backend->lost && !backend->channel->prepareToSleep();
+  int timeout = -1;
+  if (mappingRounds_ > 0) timeout = kMappingIntervalMs;
+  if (!running_.empty() || releasesPending_ > 0 || hasLateStops() || !queued_.empty())
+    timeout = static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(kWatchInterval).count());
+  if (ready || !notes_.empty()) timeout = 0;
+  const bool wantArmed = releasesPending_ == 0;
+  if (wantArmed != listenerArmed_) {
+    epoll_event event{};
+    event.events = wantArmed ? uint32_t(EPOLLIN) : 0u;
+    event.data.u64 = kListener;
+    (void)epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, listener_.fd(), &event);
+    listenerArmed_ = wantArmed;
+  }
+  constexpr int kEventsMax = 64;
+  epoll_event events[kEventsMax];
+  int count = epoll_wait(epoll_.get(), events, kEventsMax, timeout);
+  for (auto& backend : backends_) backend->channel->wakeUp();
+  for (int i = 0; i < count; i++) handleReady(events[i].data.u64, events[i].events);
+  watchOperations();
+  if (count == 0 && mappingRounds_ > 0) settleMappings();
+  if (hasLateStops()) reapLateStops();
+}
+
+void Mediator::handleReady(uint64_t tag, uint32_t events) {
+  const uint32_t number = static_cast<uint32_t>(tag);
+  switch (tag & kTagMask) {
+    case kListener:
+      listenerReady_ = (events & EPOLLIN) != 0;
+      if ((events & (EPOLLHUP | EPOLLERR)) != 0 && !listenerReady_) guestGone_ = true;
+      break;
+    case kControl: {
+      uint64_t value;
+      (void)!read(options_.control, &value, sizeof value);
+      controlPending_ = true;
+      break;
+    }
+    case kChannel:
+      for (auto& backend : backends_)
+        if (backend->channel->index() == number) backend->channel->drainEvent();
+      break;
+    case kSession:
+      if (auto session = sessions_.find(number); session != sessions_.end()) releaseSession(session->second.get());
+      break;
+    case kProcess:
+      for (auto& backend : backends_) {
+        if (static_cast<uint32_t>(backend->tgid) != number || backend->guestEnded) continue;
+        backend->guestEnded = true;
+        unpoll(backend->guestProcess.get());
+        mappingRounds_ = std::max(mappingRounds_, 1u);
+      }
+      settleMappings();
+      retireBackends();
+      break;
+  }
+}
+
+// Long operations: has their thread gone, does a signal wait for it?
+void Mediator::watchOperations() {
+  const auto now = Clock::now();
+  if (now - lastWatch_ < kWatchInterval) return;
+  lastWatch_ = now;
+  for (auto& op : operations_)
+    if (op->phase == Phase::kDriving && !op->cancelled && now - op->since >= kWatchInterval) watchOperation(*op);
+  queued_.erase(std::remove_if(queued_.begin(), queued_.end(),
+                               [&](Op* op) {
+                                 if (listener_.isValid(op->notification)) return false;
+                                 release(*op);
+                                 return true;
+                               }),
+                queued_.end());
+}
+
+void Mediator::watchOperation(Op& op) {
+  if (!listener_.isValid(op.notification)) {
+    op.abandoned = true;
+  } else {
+    auto pending = pendingSignals(op.tgid, op.tid);
+    if (!pending) return;
+    op.signalRounds = pending->forProcess ? op.signalRounds + 1 : 0;
+    if (pending->forThread || (pending->forProcess && pending->threads == 1))
+      op.interruption = kErestartsys;  // This thread is flagged for it: the kernel restarts or ends the call as the handler says.
+    else if (op.signalRounds >= kProcessSignalRounds)
+      op.interruption = EINTR;
+    else
+      return;
+    counters_.interrupted++;
+  }
+  postern_op cancel{};
+  cancel.kind = POSTERN_OP_CANCEL;
+  cancel.argument = op.id;
+  op.cancelled = submitInternal(*op.backend, cancel, Internal::kCancel, 0);
+}
+
+}  // namespace postern

@@ -1,0 +1,216 @@
+// One guest's mediator: a single thread that takes the guest's trapped file operations, has them judged, moves the granted bytes, and
+// answers. The policy runs in JavaScript between two calls of step().
+//
+//   mediator.cc       the loop: what happens next, and waiting for it
+//   notifications.cc  trapped system calls -> operations (where an ioctl enters)
+//   execution.cc      verdict -> plan -> backend -> guest (where its bytes are copied)
+//   sessions.cc       open files, backends, readiness, release
+//   mappings.cc       driver pages in guests
+#pragma once
+
+#include <array>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+
+#include "domain.h"
+#include "exchange.h"
+#include "guest_view.h"
+#include "handle_tables.h"
+#include "listener.h"
+#include "plan.h"
+#include "session.h"
+
+namespace postern {
+
+// A row of the class's table, as the policy describes it.
+struct CommandRow {
+  uint32_t number = 0, mask = 0, headBytes = 0, access = 0;
+  bool nested = false;
+};
+
+struct DeviceClass {
+  Envelope envelope;
+  std::unordered_map<uint32_t, uint32_t> exact;  // command -> row
+  std::vector<uint32_t> masked;
+  std::vector<CommandRow> rows;
+
+  const CommandRow* find(uint32_t command) const {
+    auto found = exact.find(command);
+    if (found != exact.end()) return &rows[found->second];
+    for (uint32_t row : masked)
+      if ((command & rows[row].mask) == rows[row].number) return &rows[row];
+    return nullptr;
+  }
+};
+
+struct MediatorOptions {
+  int listener = -1;
+  int control = -1;    // eventfd
+  pid_t process = 0;   // any process in the guest's namespaces, alive now
+  uint64_t guest = 0;  // number of the guest, unique in the host
+  uint32_t spinUs = 0;  // how long to spin for a completion before sleeping
+  std::shared_ptr<Domain> domain;
+  std::vector<DeviceClass> classes;
+  std::vector<Node> nodes;
+};
+
+struct Counters {
+  uint64_t notifications = 0, opensNative = 0, allowed = 0, denied = 0, failed = 0, faults = 0;
+  uint64_t bytesIn = 0, bytesOut = 0, pagesMapped = 0, mappings = 0, sessions = 0, interrupted = 0, signals = 0;
+};
+
+class Mediator {
+ public:
+  Mediator(MediatorOptions options, Exchange* exchange);
+  ~Mediator();
+
+  // Takes the answer to the last event out of the exchange, goes on, and returns when JavaScript is needed again.
+  Event step();
+  // The policy's guest-memory.read, for the operation that is being judged. 0 or an errno.
+  int readForPolicy(uint64_t address, uint8_t* to, uint32_t bytes);
+  const Counters& counters() const { return counters_; }
+  const Domain& domain() const { return *options_.domain; }
+
+ private:
+  using Op = OperationRecord;
+
+  // mediator.cc
+  void takeAnswer();
+  std::optional<Event> nextEvent();
+  std::optional<Event> drainCompletions();
+  std::optional<Event> retryQueued();
+  std::optional<Event> receiveNotification();
+  std::optional<Event> takeNote();
+  bool spinForCompletion();
+  void wait();
+  void handleReady(uint64_t tag, uint32_t events);
+  void watchOperations();
+  void watchOperation(Op& op);
+  bool isFinished() const;
+  void note(Note kind, uint32_t detail = 0, const Op* op = nullptr, int errnum = 0);
+  void poll(int fd, uint64_t tag, uint32_t events);
+  void unpoll(int fd);
+
+  // notifications.cc
+  std::optional<Event> handle(const seccomp_notif& notification);
+  std::optional<Event> handleOpen(const seccomp_notif& notification);
+  std::optional<Event> handleIoctl(Op& op, const seccomp_data& data);
+  std::optional<Event> handleTransfer(Op& op, const seccomp_data& data);
+  std::optional<Event> handleMmap(Op& op, const seccomp_data& data);
+  void handleMunmap(const seccomp_notif& notification);
+  void handleStat(const seccomp_notif& notification, Session& session);
+  void handleStatx(const seccomp_notif& notification, Session& session);
+  void handleFcntl(const seccomp_notif& notification, Session& session, int borrowed);
+  void duplicate(const seccomp_notif& notification, int borrowed, int number, int least, bool closeOnExec);
+  int readVectors(pid_t tid, uint64_t address, uint64_t count, std::vector<iovec>& vectors);
+  struct Thread {
+    Descriptor pidfd;
+    pid_t tgid = 0;
+  };
+  Thread* threadOf(pid_t tid);
+  Descriptor borrow(pid_t tid, int number);
+  int freeWindowSlot(pid_t tid, int least);
+  Op& begin(const seccomp_notif& notification, Session* session);
+  std::optional<Event> finishNow(Op& op, int64_t value, int error);
+  Event judge(Op& op);
+
+  // execution.cc
+  void admit(Op& op);
+  void planRegions(Op& op);
+  int placeRegions(Op& op);
+  int fillRegion(Op& op, Region& region, uint32_t index);
+  int relocate(Op& op);
+  void start(Op& op);
+  postern_op submissionOf(const Op& op) const;
+  int checkRequirements(Op& op);
+  std::optional<Event> complete(Op& op, const postern_completion& completion);
+  void settle(Op& op);
+  void applySettlement(Op& op);
+  void applyMasks(Op& op);
+  uint8_t* regionBytes(Op& op, uint32_t region, uint32_t offset, uint32_t width);
+  int copyOut(Op& op);
+  int copyOutVectors(Op& op, uint64_t bytes);
+  void answer(Op& op, int64_t value, int error);
+  void releaseRegions(Op& op);
+  void release(Op& op);
+  bool hasReply(const Op& op, const Region& region) const;
+
+  // sessions.cc
+  Backend* backendFor(pid_t tgid);
+  Session* sessionOf(int borrowed);
+  Session* createSession(Op& op, Node* node);
+  int finishOpen(Op& op);
+  void discardSession(Session* session);
+  void releaseSession(Session* session);
+  void setWatch(Session& session, uint32_t watch);
+  void present(Session& session, int borrowed);
+  void retireBackends();
+  void loseBackend(Backend& backend);
+  void failLostOperations();
+
+  // mappings.cc
+  int finishMmap(Op& op);
+  void settleMappings();
+  void releaseMapping(Mapping& mapping);
+  uint32_t mappedPages() const;
+  uint32_t freeMapping() const;
+
+  // An operation of the host's own, answered to whoever is named in `internal_`.
+  enum class Internal { kRelease, kWatch, kMunmap, kCancel };
+  struct InternalOp {
+    Internal kind;
+    Backend* backend;
+    uint32_t subject;  // session or mapping
+  };
+  bool submitInternal(Backend& backend, postern_op op, Internal kind, uint32_t subject);
+  void finishInternal(const InternalOp& internal, const postern_completion& completion);
+
+  MediatorOptions options_;
+  Exchange* exchange_;
+  Listener listener_;
+  GuestView view_;
+  Counters counters_;
+  Descriptor epoll_;
+  uint64_t pidNamespace_ = 0;
+  dev_t memoryDevice_ = 0;
+  ino_t memoryInode_ = 0;
+
+  std::unordered_map<pid_t, Thread> threads_;
+  std::deque<std::unique_ptr<Op>> operations_;
+  std::vector<Op*> freeOperations_;
+  std::unordered_map<uint64_t, Op*> running_;  // by id
+  std::deque<Op*> queued_;
+  std::deque<seccomp_notif> postponed_;
+  struct PendingNote {
+    Note kind;
+    uint32_t detail, process, errnum;
+    ExchangeCall call;
+    uint32_t classIndex;
+  };
+  std::deque<PendingNote> notes_;
+  Op* current_ = nullptr;   // the operation of the last event
+  Event lastEvent_ = Event::kControl;
+  uint64_t nextId_ = 1;
+
+  std::unordered_map<uint32_t, std::unique_ptr<Session>> sessions_;
+  std::unordered_map<uint64_t, Session*> sessionByCookie_;
+  std::vector<std::unique_ptr<Backend>> backends_;
+  std::map<uint32_t, std::unique_ptr<Mapping>> mappings_;
+  std::vector<HandleTables> handles_;  // by class
+  std::unordered_map<uint64_t, InternalOp> internal_;  // by id
+  uint32_t releasesPending_ = 0;
+  Clock::time_point releaseDeadline_{};
+  uint32_t nextSession_ = 1;
+  uint64_t nextMapAddress_ = 0;
+  uint32_t mappingRounds_ = 0;  // how often still to look whether mappings have gone
+  bool guestGone_ = false;
+  bool controlPending_ = false;
+  bool listenerReady_ = false;
+  bool listenerArmed_ = true;
+  Clock::time_point lastWatch_{};
+};
+
+}  // namespace postern

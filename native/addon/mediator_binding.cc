@@ -1,0 +1,268 @@
+// What JavaScript sees of domains and mediators.
+#include <napi.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+#include <string>
+
+#include "bindings.h"
+#include "mediator.h"
+
+namespace postern {
+namespace {
+
+uint32_t number(const Napi::Object& object, const char* name) { return object.Get(name).As<Napi::Number>().Uint32Value(); }
+int descriptor(const Napi::Object& object, const char* name) { return object.Get(name).As<Napi::Number>().Int32Value(); }
+uint64_t large(const Napi::Object& object, const char* name) {
+  Napi::Value value = object.Get(name);
+  if (!value.IsBigInt()) return static_cast<uint64_t>(value.As<Napi::Number>().Int64Value());
+  bool lossless;
+  return value.As<Napi::BigInt>().Uint64Value(&lossless);
+}
+std::string text(const Napi::Object& object, const char* name) { return object.Get(name).As<Napi::String>(); }
+
+template <typename Visit>
+void forEach(const Napi::Value& array, Visit visit) {
+  Napi::Array items = array.As<Napi::Array>();
+  for (uint32_t i = 0; i < items.Length(); i++) visit(Napi::Value(items.Get(i)));
+}
+
+// addDomain({memory, memoryBytes, channels, channelsAddress, pages, doorbell, channelEvents}) -> number
+Napi::Value bindAddDomain(const Napi::CallbackInfo& info) {
+  Napi::Object from = info[0].As<Napi::Object>();
+  DomainOptions options;
+  options.memory = descriptor(from, "memory");
+  options.memoryBytes = large(from, "memoryBytes");
+  options.channels = number(from, "channels");
+  options.channelsAddress = large(from, "channelsAddress");
+  options.doorbell = descriptor(from, "doorbell");
+  if (Napi::Value pages = from.Get("pages"); pages.IsTypedArray()) {
+    auto array = pages.As<Napi::BigUint64Array>();
+    options.pages.assign(array.Data(), array.Data() + array.ElementLength());
+  }
+  if (Napi::Value events = from.Get("channelEvents"); events.IsArray())
+    forEach(events, [&](const Napi::Value& event) { options.channelEvents.push_back(event.As<Napi::Number>().Int32Value()); });
+  try {
+    return Napi::Number::New(info.Env(), addDomain(std::make_shared<Domain>(std::move(options))));
+  } catch (const std::exception& error) {
+    throw Napi::Error::New(info.Env(), error.what());
+  }
+}
+
+void bindRemoveDomain(const Napi::CallbackInfo& info) { removeDomain(info[0].As<Napi::Number>().Uint32Value()); }
+
+// sendPlan(socket, plan): the launcher's length-prefixed plan.
+void sendPlan(const Napi::CallbackInfo& info) {
+  int socket = info[0].As<Napi::Number>().Int32Value();
+  std::string plan = info[1].As<Napi::String>();
+  uint32_t bytes = static_cast<uint32_t>(plan.size());
+  plan.insert(0, reinterpret_cast<const char*>(&bytes), sizeof bytes);
+  for (size_t done = 0; done < plan.size();) {
+    ssize_t sent = send(socket, plan.data() + done, plan.size() - done, MSG_NOSIGNAL);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent <= 0) throw Napi::Error::New(info.Env(), std::string("sending the launcher its plan: ") + std::strerror(errno));
+    done += static_cast<size_t>(sent);
+  }
+}
+
+// receiveListener(socket) -> {listener, process}: waits for the launcher. Throws what the launcher complains of.
+Napi::Value receiveListener(const Napi::CallbackInfo& info) {
+  int socket = info[0].As<Napi::Number>().Int32Value();
+  int on = 1;
+  (void)setsockopt(socket, SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
+  char bytes[1024];
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(ucred))];
+  iovec vector{bytes, sizeof bytes};
+  msghdr message{};
+  message.msg_iov = &vector;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  ssize_t got;
+  do {
+    got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+  } while (got < 0 && errno == EINTR);
+  int listener = -1;
+  ucred credentials{};
+  for (cmsghdr* part = CMSG_FIRSTHDR(&message); got > 0 && part != nullptr; part = CMSG_NXTHDR(&message, part)) {
+    if (part->cmsg_level != SOL_SOCKET) continue;
+    if (part->cmsg_type == SCM_RIGHTS) std::memcpy(&listener, CMSG_DATA(part), sizeof listener);
+    if (part->cmsg_type == SCM_CREDENTIALS) std::memcpy(&credentials, CMSG_DATA(part), sizeof credentials);
+  }
+  if (got >= 1 && bytes[0] == 'L' && listener >= 0) {
+    Napi::Object result = Napi::Object::New(info.Env());
+    result.Set("listener", listener);
+    result.Set("process", static_cast<double>(credentials.pid));
+    return result;
+  }
+  if (listener >= 0) close(listener);
+  std::string complaint = got > 1 && bytes[0] == 'E' ? std::string(bytes + 1, static_cast<size_t>(got) - 1) : "it ended without a word";
+  throw Napi::Error::New(info.Env(), "The launcher could not start the guest: " + complaint);
+}
+
+void sendGo(const Napi::CallbackInfo& info) { (void)send(info[0].As<Napi::Number>().Int32Value(), "G", 1, MSG_NOSIGNAL); }
+
+Envelope envelopeOf(const Napi::Object& from) {
+  Envelope envelope;
+  envelope.argumentBytesMax = large(from, "argumentBytesMax");
+  envelope.grantBytesMax = large(from, "grantBytesMax");
+  envelope.grantsMax = number(from, "grantsMax");
+  envelope.relocationsMax = number(from, "relocationsMax");
+  envelope.requirementsMax = number(from, "requirementsMax");
+  envelope.sessionsMax = number(from, "sessionsMax");
+  envelope.operationsInFlightMax = number(from, "operationsInFlightMax");
+  envelope.mappedPagesMax = number(from, "mappedPagesMax");
+  envelope.handlesMax = number(from, "handlesMax");
+  envelope.operations = number(from, "operations");
+  forEach(from.Get("ioctlTypes"), [&](const Napi::Value& type) { envelope.ioctlTypes[type.As<Napi::Number>().Uint32Value() & 0xff] = true; });
+  return envelope;
+}
+
+DeviceClass classOf(const Napi::Object& from) {
+  DeviceClass deviceClass;
+  deviceClass.envelope = envelopeOf(from.Get("envelope").As<Napi::Object>());
+  forEach(from.Get("commands"), [&](const Napi::Value& item) {
+    Napi::Object command = item.As<Napi::Object>();
+    CommandRow row{number(command, "number"), number(command, "mask"), number(command, "headBytes"), number(command, "access"),
+                   command.Get("nested").ToBoolean().Value()};
+    const uint32_t index = static_cast<uint32_t>(deviceClass.rows.size());
+    if (row.mask == 0xffffffffu)
+      deviceClass.exact[row.number] = index;
+    else
+      deviceClass.masked.push_back(index);
+    deviceClass.rows.push_back(row);
+  });
+  return deviceClass;
+}
+
+class MediatorObject : public Napi::ObjectWrap<MediatorObject> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "Mediator",
+                       {InstanceMethod<&MediatorObject::step>("step"), InstanceMethod<&MediatorObject::read>("read"),
+                        InstanceMethod<&MediatorObject::counters>("counters"), InstanceMethod<&MediatorObject::close>("close")});
+  }
+
+  // new Mediator({listener, control, process, guest, spinUs, domain, classes, nodes}, exchange: ArrayBuffer)
+  explicit MediatorObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<MediatorObject>(info) {
+    Napi::Object from = info[0].As<Napi::Object>();
+    Napi::ArrayBuffer exchange = info[1].As<Napi::ArrayBuffer>();
+    if (exchange.ByteLength() < sizeof(Exchange)) throw Napi::RangeError::New(info.Env(), "the exchange buffer is too small");
+    MediatorOptions options;
+    options.listener = descriptor(from, "listener");
+    options.control = descriptor(from, "control");
+    options.process = descriptor(from, "process");
+    options.guest = large(from, "guest");
+    options.spinUs = number(from, "spinUs");
+    options.domain = findDomain(number(from, "domain"));
+    if (options.domain == nullptr) throw Napi::Error::New(info.Env(), "there is no driver domain of that number");
+    forEach(from.Get("classes"), [&](const Napi::Value& item) { options.classes.push_back(classOf(item.As<Napi::Object>())); });
+    forEach(from.Get("nodes"), [&](const Napi::Value& item) {
+      Napi::Object object = item.As<Napi::Object>();
+      Node node;
+      node.path = text(object, "path");
+      node.name = text(object, "name");
+      node.classIndex = number(object, "classIndex");
+      node.kind = number(object, "kind");
+      node.minor = number(object, "minor");
+      options.nodes.push_back(std::move(node));
+    });
+    exchange_ = Napi::Persistent(exchange);
+    try {
+      mediator_ = std::make_unique<Mediator>(std::move(options), static_cast<Exchange*>(exchange.Data()));
+    } catch (const std::exception& error) {
+      throw Napi::Error::New(info.Env(), error.what());
+    }
+  }
+
+ private:
+  Napi::Value step(const Napi::CallbackInfo& info) {
+    if (mediator_ == nullptr) throw Napi::Error::New(info.Env(), "the mediator is closed");
+    return Napi::Number::New(info.Env(), static_cast<uint32_t>(mediator_->step()));
+  }
+
+  // read(address: bigint, bytes, into: Uint8Array, at) -> errno
+  Napi::Value read(const Napi::CallbackInfo& info) {
+    bool lossless;
+    const uint64_t address = info[0].As<Napi::BigInt>().Uint64Value(&lossless);
+    const uint32_t bytes = info[1].As<Napi::Number>().Uint32Value(), at = info[3].As<Napi::Number>().Uint32Value();
+    Napi::Uint8Array into = info[2].As<Napi::Uint8Array>();
+    if (mediator_ == nullptr || bytes > into.ByteLength() || at > into.ByteLength() - bytes) return Napi::Number::New(info.Env(), EFAULT);
+    return Napi::Number::New(info.Env(), mediator_->readForPolicy(address, into.Data() + at, bytes));
+  }
+
+  Napi::Value counters(const Napi::CallbackInfo& info) {
+    Napi::Object result = Napi::Object::New(info.Env());
+    if (mediator_ == nullptr) return result;
+    const Counters& counters = mediator_->counters();
+    auto set = [&](const char* name, uint64_t value) { result.Set(name, static_cast<double>(value)); };
+    set("notifications", counters.notifications);
+    set("opensNative", counters.opensNative);
+    set("operationsAllowed", counters.allowed);
+    set("operationsDenied", counters.denied);
+    set("operationsFailed", counters.failed);
+    set("faults", counters.faults);
+    set("bytesIn", counters.bytesIn);
+    set("bytesOut", counters.bytesOut);
+    set("pagesMapped", counters.pagesMapped);
+    set("mappings", counters.mappings);
+    set("sessions", counters.sessions);
+    set("interrupted", counters.interrupted);
+    return result;
+  }
+
+  void close(const Napi::CallbackInfo&) { mediator_.reset(); }
+
+  std::unique_ptr<Mediator> mediator_;
+  Napi::Reference<Napi::ArrayBuffer> exchange_;
+};
+
+// The offsets of Exchange, so that JavaScript never counts bytes by hand.
+Napi::Object exchangeLayout(Napi::Env env) {
+  Napi::Object layout = Napi::Object::New(env);
+#define POSTERN_FIELD(name) layout.Set(#name, static_cast<double>(offsetof(Exchange, name)))
+  POSTERN_FIELD(event), POSTERN_FIELD(classIndex), POSTERN_FIELD(headBytes), POSTERN_FIELD(commandRow);
+  POSTERN_FIELD(note), POSTERN_FIELD(noteDetail), POSTERN_FIELD(process), POSTERN_FIELD(noteErrno);
+  POSTERN_FIELD(call), POSTERN_FIELD(outcome), POSTERN_FIELD(verdict), POSTERN_FIELD(errnum);
+  POSTERN_FIELD(reason), POSTERN_FIELD(field), POSTERN_FIELD(headAccess), POSTERN_FIELD(blocking);
+  POSTERN_FIELD(grants), POSTERN_FIELD(relocations), POSTERN_FIELD(requirements), POSTERN_FIELD(state);
+  POSTERN_FIELD(watch), POSTERN_FIELD(idle), POSTERN_FIELD(lessons), POSTERN_FIELD(forgets);
+  POSTERN_FIELD(masks), POSTERN_FIELD(settlementFault), POSTERN_FIELD(forget), POSTERN_FIELD(requirement);
+  POSTERN_FIELD(lesson), POSTERN_FIELD(mask), POSTERN_FIELD(grant), POSTERN_FIELD(relocation), POSTERN_FIELD(head);
+#undef POSTERN_FIELD
+  layout.Set("bytes", static_cast<double>(sizeof(Exchange)));
+  layout.Set("grantsMax", kGrantsMax);
+  layout.Set("relocationsMax", kRelocationsMax);
+  layout.Set("requirementsMax", kRequirementsMax);
+  layout.Set("lessonsMax", kLessonsMax);
+  layout.Set("forgetsMax", kForgetsMax);
+  layout.Set("masksMax", kMasksMax);
+  layout.Set("headBytesMax", kHeadBytesMax);
+  return layout;
+}
+
+}  // namespace
+
+int Mediator::readForPolicy(uint64_t address, uint8_t* to, uint32_t bytes) {
+  if (current_ == nullptr || current_->phase != Phase::kJudging) return EFAULT;
+  if (!isGuestRange(address, bytes)) return EFAULT;
+  if (bytes > options_.classes[current_->session->node->classIndex].envelope.grantBytesMax) return E2BIG;
+  const int error = current_->snapshot.fetch(address, to, bytes);
+  // A recycled thread number would have shown another process's memory.
+  return error == 0 && !listener_.isValid(current_->notification) ? EFAULT : error;
+}
+
+void bindMediator(Napi::Env env, Napi::Object exports) {
+  exports.Set("addDomain", Napi::Function::New(env, bindAddDomain));
+  exports.Set("removeDomain", Napi::Function::New(env, bindRemoveDomain));
+  exports.Set("sendPlan", Napi::Function::New(env, sendPlan));
+  exports.Set("receiveListener", Napi::Function::New(env, receiveListener));
+  exports.Set("sendGo", Napi::Function::New(env, sendGo));
+  exports.Set("Mediator", MediatorObject::define(env));
+  exports.Set("exchangeLayout", exchangeLayout(env));
+}
+
+}  // namespace postern

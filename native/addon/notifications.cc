@@ -1,0 +1,411 @@
+// Trapped system calls become operations here: this is where a guest's ioctl enters.
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cstring>
+
+#include "mediator.h"
+#include "process_view.h"
+#include "window.h"
+
+#ifndef PIDFD_THREAD
+#define PIDFD_THREAD O_EXCL
+#endif
+
+namespace postern {
+namespace {
+
+// Threads whose descriptors are kept at hand; a guest with more pays for looking them up again.
+constexpr size_t kThreadsMax = 512;
+// Linux's own bound of one read or write (MAX_RW_COUNT).
+constexpr uint64_t kTransferBytesMax = 0x7ffff000;
+
+// The commands that the kernel's VFS layer answers itself, before any driver: on the placeholder they do what they should.
+bool isVfsCommand(uint32_t command) {
+  return command == FIOCLEX || command == FIONCLEX || command == FIONBIO || command == FIOASYNC;
+}
+
+bool isInWindow(int number) { return number >= int(POSTERN_WINDOW_FIRST) && number <= int(POSTERN_WINDOW_LAST); }
+
+}  // namespace
+
+Mediator::Thread* Mediator::threadOf(pid_t tid) {
+  auto known = threads_.find(tid);
+  if (known != threads_.end()) return &known->second;
+  if (threads_.size() >= kThreadsMax) threads_.clear();
+  auto tgid = threadGroupOf(tid);
+  if (!tgid) return nullptr;
+  // A thread may have a descriptor table of its own (unshare); kernels before 6.9 know only processes.
+  Descriptor pidfd(static_cast<int>(syscall(SYS_pidfd_open, tid, PIDFD_THREAD)));
+  if (!pidfd.valid()) pidfd.reset(static_cast<int>(syscall(SYS_pidfd_open, *tgid, 0)));
+  if (!pidfd.valid()) return nullptr;
+  Thread& thread = threads_[tid];
+  thread.pidfd = std::move(pidfd);
+  thread.tgid = *tgid;
+  return &thread;
+}
+
+// A copy of the guest's descriptor. It is held for the operation only.
+Descriptor Mediator::borrow(pid_t tid, int number) {
+  for (int attempt = 0; attempt < 2; attempt++) {
+    Thread* thread = threadOf(tid);
+    if (thread == nullptr) break;
+    Descriptor copy(static_cast<int>(syscall(SYS_pidfd_getfd, thread->pidfd.get(), number, 0)));
+    if (copy.valid()) return copy;
+    if (errno != ESRCH) break;
+    threads_.erase(tid);  // Another thread had this number before.
+  }
+  return Descriptor();
+}
+
+int Mediator::freeWindowSlot(pid_t tid, int least) {
+  for (int number = std::max(least, int(POSTERN_WINDOW_FIRST)); number <= int(POSTERN_WINDOW_LAST); number++) {
+    struct stat st;
+    std::string path = "/proc/" + std::to_string(tid) + "/fd/" + std::to_string(number);
+    if (lstat(path.c_str(), &st) != 0) return number;
+  }
+  return -1;
+}
+
+Mediator::Op& Mediator::begin(const seccomp_notif& notification, Session* session) {
+  if (freeOperations_.empty()) {
+    operations_.push_back(std::make_unique<Op>());
+    freeOperations_.push_back(operations_.back().get());
+  }
+  Op& op = *freeOperations_.back();
+  freeOperations_.pop_back();
+  op.phase = Phase::kJudging;
+  op.id = nextId_++;
+  op.notification = notification.id;
+  op.tid = static_cast<pid_t>(notification.pid);
+  op.session = session;
+  op.backend = session != nullptr ? session->backend : nullptr;
+  op.call = ExchangeCall{};
+  op.commandRow = op.rowAccess = 0;
+  op.nested = op.positional = op.nonblocking = op.closeOnExec = op.abandoned = op.cancelled = op.hasReady = false;
+  op.interruption = 0;
+  op.signalRounds = 0;
+  op.outcome = 0;
+  op.vectors.clear();
+  op.head.clear();
+  op.regions.clear();
+  op.originals.clear();
+  op.snapshot.reset(op.tid);
+  op.since = Clock::now();
+  running_[op.id] = &op;
+  if (session != nullptr) {
+    op.call.session = session->id;
+    op.call.node = session->node->kind;
+    op.call.state = session->state;
+    session->holder = op.tid;
+    session->holderNumber = static_cast<int>(notification.data.args[notification.data.nr == SYS_mmap ? 4 : 0]);
+  }
+  return op;
+}
+
+std::optional<Event> Mediator::finishNow(Op& op, int64_t value, int error) {
+  answer(op, value, error);
+  release(op);
+  return std::nullopt;
+}
+
+// Hands the operation to the policy, in JavaScript.
+Event Mediator::judge(Op& op) {
+  current_ = &op;
+  exchange_->classIndex = op.session->node->classIndex;
+  exchange_->commandRow = op.commandRow;
+  exchange_->process = static_cast<uint32_t>(op.tgid);
+  exchange_->call = op.call;
+  exchange_->headBytes = static_cast<uint32_t>(op.head.size());
+  std::memcpy(exchange_->head, op.head.data(), op.head.size());
+  return Event::kAdmit;
+}
+
+std::optional<Event> Mediator::handle(const seccomp_notif& notification) {
+  const seccomp_data& data = notification.data;
+  const pid_t tid = static_cast<pid_t>(notification.pid);
+  switch (data.nr) {
+    case SYS_open:
+    case SYS_openat:
+    case SYS_openat2:
+    case SYS_creat:
+      return handleOpen(notification);
+    case SYS_munmap:
+      handleMunmap(notification);
+      return std::nullopt;
+  }
+  const int number = static_cast<int>(data.args[data.nr == SYS_mmap ? 4 : 0]);
+  Descriptor borrowed = borrow(tid, number);
+  Session* session = borrowed.valid() ? sessionOf(borrowed.get()) : nullptr;
+  // Not a placeholder: an ordinary file that the guest put in the window, or nothing. The kernel does what it would do anyway.
+  if (session == nullptr) {
+    listener_.proceed(notification.id);
+    return std::nullopt;
+  }
+  switch (data.nr) {
+    case SYS_fstat:
+    case SYS_newfstatat:
+      handleStat(notification, *session);
+      return std::nullopt;
+    case SYS_statx:
+      handleStatx(notification, *session);
+      return std::nullopt;
+    case SYS_fcntl:
+      handleFcntl(notification, *session, borrowed.get());
+      return std::nullopt;
+    case SYS_dup:
+      duplicate(notification, borrowed.get(), -1, 0, false);
+      return std::nullopt;
+    case SYS_dup2:
+    case SYS_dup3:
+      duplicate(notification, borrowed.get(), static_cast<int>(data.args[1]), 0, data.nr == SYS_dup3 && (data.args[2] & O_CLOEXEC) != 0);
+      return std::nullopt;
+  }
+  if (data.nr == SYS_ioctl && isVfsCommand(static_cast<uint32_t>(data.args[1]))) {
+    listener_.proceed(notification.id);
+    return std::nullopt;
+  }
+  if (session->backend->lost) {
+    listener_.answer(notification.id, 0, ENODEV);
+    return std::nullopt;
+  }
+  const Envelope& envelope = options_.classes[session->node->classIndex].envelope;
+  if (running_.size() >= envelope.operationsInFlightMax) {
+    note(Note::kLimit, ENOMEM);
+    listener_.answer(notification.id, 0, ENOMEM);
+    return std::nullopt;
+  }
+  settleMappings();
+  Op& op = begin(notification, session);
+  op.tgid = threadOf(tid) != nullptr ? threadOf(tid)->tgid : tid;
+  const int flags = fcntl(borrowed.get(), F_GETFL);
+  op.call.fileFlags = (static_cast<uint32_t>(flags) & ~uint32_t(O_ACCMODE)) | session->accessMode;
+  op.nonblocking = (flags & O_NONBLOCK) != 0;
+  op.borrowed = std::move(borrowed);
+  if (data.nr == SYS_ioctl) return handleIoctl(op, data);
+  if (data.nr == SYS_mmap) return handleMmap(op, data);
+  return handleTransfer(op, data);
+}
+
+std::optional<Event> Mediator::handleIoctl(Op& op, const seccomp_data& data) {
+  const DeviceClass& deviceClass = options_.classes[op.session->node->classIndex];
+  const uint32_t command = static_cast<uint32_t>(data.args[1]);
+  op.operation = Operation::kIoctl;
+  op.call.operation = static_cast<uint32_t>(op.operation);
+  op.call.command = command;
+  op.call.argument = data.args[2];
+  const CommandRow* row = deviceClass.find(command);
+  if (row == nullptr || !deviceClass.envelope.ioctlTypes[_IOC_TYPE(command)]) {
+    counters_.denied++;
+    note(Note::kUnknownCommand, command, &op, ENOTTY);
+    return finishNow(op, 0, ENOTTY);
+  }
+  op.commandRow = static_cast<uint32_t>(row - deviceClass.rows.data());
+  op.rowAccess = row->access;
+  op.nested = row->nested;
+  uint32_t bytes = row->headBytes;
+  // Where the table's mask leaves the size open, the command itself carries it.
+  if ((row->mask & (uint32_t(_IOC_SIZEMASK) << _IOC_SIZESHIFT)) == 0 && _IOC_SIZE(command) != 0)
+    bytes = std::min<uint32_t>(bytes, _IOC_SIZE(command));
+  bytes = std::min<uint64_t>(bytes, std::min<uint64_t>(deviceClass.envelope.argumentBytesMax, kHeadBytesMax));
+  op.head.assign(bytes, 0);
+  if (bytes > 0 && (row->access & kToDriver) != 0) {
+    if (!isGuestRange(op.call.argument, bytes)) return finishNow(op, 0, EFAULT);
+    if (int error = op.snapshot.fetch(op.call.argument, op.head.data(), bytes)) return finishNow(op, 0, error);
+    if (!listener_.isValid(op.notification)) return finishNow(op, 0, EFAULT);
+  }
+  return judge(op);
+}
+
+int Mediator::readVectors(pid_t tid, uint64_t address, uint64_t count, std::vector<iovec>& vectors) {
+  if (count > IOV_MAX) return EINVAL;
+  vectors.resize(count);
+  return count == 0 ? 0 : readGuest(tid, address, vectors.data(), count * sizeof(iovec));
+}
+
+std::optional<Event> Mediator::handleTransfer(Op& op, const seccomp_data& data) {
+  const bool isRead = data.nr == SYS_read || data.nr == SYS_pread64 || data.nr == SYS_readv || data.nr == SYS_preadv || data.nr == SYS_preadv2;
+  const bool isVector = data.nr != SYS_read && data.nr != SYS_write && data.nr != SYS_pread64 && data.nr != SYS_pwrite64;
+  op.operation = isRead ? Operation::kRead : Operation::kWrite;
+  op.call.operation = static_cast<uint32_t>(op.operation);
+  op.rowAccess = isRead ? kFromDriver : kToDriver;
+  op.positional = data.nr != SYS_read && data.nr != SYS_write && data.nr != SYS_readv && data.nr != SYS_writev;
+  if (op.positional) op.call.offset = data.args[3];
+  const uint32_t forbidden = isRead ? O_WRONLY : O_RDONLY;
+  if (op.session->accessMode == forbidden) return finishNow(op, 0, EBADF);
+  if (isVector) {
+    if (int error = readVectors(op.tid, data.args[1], data.args[2], op.vectors)) return finishNow(op, 0, error);
+  } else {
+    op.vectors.push_back({reinterpret_cast<void*>(data.args[1]), data.args[2]});
+  }
+  const uint64_t bytesMax = std::min(options_.classes[op.session->node->classIndex].envelope.argumentBytesMax, kTransferBytesMax);
+  uint64_t total = 0;
+  for (iovec& vector : op.vectors) {
+    if (vector.iov_len > uint64_t(SSIZE_MAX)) return finishNow(op, 0, EINVAL);
+    // What is beyond the envelope is left out, as a short read or write: programs go on where it ended.
+    vector.iov_len = std::min<uint64_t>(vector.iov_len, bytesMax - total);
+    if (vector.iov_len > 0 && !isGuestRange(reinterpret_cast<uint64_t>(vector.iov_base), vector.iov_len)) return finishNow(op, 0, EFAULT);
+    total += vector.iov_len;
+  }
+  op.call.argument = op.vectors.empty() ? 0 : reinterpret_cast<uint64_t>(op.vectors[0].iov_base);
+  op.call.length = total;
+  return judge(op);
+}
+
+std::optional<Event> Mediator::handleMmap(Op& op, const seccomp_data& data) {
+  op.operation = Operation::kMmap;
+  op.call.operation = static_cast<uint32_t>(op.operation);
+  op.call.command = static_cast<uint32_t>(data.args[2]);
+  op.call.length = data.args[1];
+  op.call.offset = data.args[5];
+  const uint64_t type = data.args[3] & MAP_TYPE;
+  // Driver pages can only be shared, and only in the range where the filter watches over them.
+  const bool isShared = type == MAP_SHARED || type == MAP_SHARED_VALIDATE;
+  if (!isShared || (data.args[3] & (MAP_FIXED | MAP_FIXED_NOREPLACE)) != 0 || op.call.length == 0 || op.call.offset % POSTERN_PAGE_BYTES != 0)
+    return finishNow(op, 0, EINVAL);
+  const uint64_t pages = (op.call.length - 1) / POSTERN_PAGE_BYTES + 1;
+  const Envelope& envelope = options_.classes[op.session->node->classIndex].envelope;
+  if (pages > envelope.mappedPagesMax || mappedPages() > envelope.mappedPagesMax - pages) {
+    note(Note::kLimit, ENOMEM, &op);
+    return finishNow(op, 0, ENOMEM);
+  }
+  op.mapping = freeMapping();
+  if (op.mapping == POSTERN_MAPPINGS_MAX) return finishNow(op, 0, ENOMEM);
+  const bool wantsWrite = (data.args[2] & PROT_WRITE) != 0;
+  if (op.session->accessMode == O_WRONLY || (wantsWrite && op.session->accessMode != O_RDWR)) return finishNow(op, 0, EACCES);
+  return judge(op);
+}
+
+// The kernel unmaps natively; the backend's mapping goes when no process of the guest has the pages any more.
+void Mediator::handleMunmap(const seccomp_notif& notification) {
+  // Looked at again a few times: the call returns after its answer.
+  constexpr uint32_t kRounds = 10;
+  listener_.proceed(notification.id);
+  mappingRounds_ = kRounds;
+}
+
+std::optional<Event> Mediator::handleOpen(const seccomp_notif& notification) {
+  const seccomp_data& data = notification.data;
+  const pid_t tid = static_cast<pid_t>(notification.pid);
+  const bool hasDirectory = data.nr == SYS_openat || data.nr == SYS_openat2;
+  const int directory = hasDirectory ? static_cast<int>(data.args[0]) : AT_FDCWD;
+  const uint64_t pathAddress = data.args[hasDirectory ? 1 : 0];
+  uint64_t flags = data.nr == SYS_creat ? O_CREAT | O_WRONLY | O_TRUNC : data.args[hasDirectory ? 2 : 1];
+  open_how how{};
+  if (data.nr == SYS_openat2 && readGuest(tid, data.args[2], &how, sizeof how) == 0) flags = how.flags;
+  std::string path;
+  Node* node = nullptr;
+  if ((flags & (O_PATH | O_DIRECTORY)) == 0 && readGuestPath(tid, pathAddress, path) == 0)
+    node = view_.resolve(tid, directory, path, (flags & O_NOFOLLOW) == 0);
+  // An ordinary path: the kernel looks it up by itself, and would refuse a guarded node anyway (its mount allows no devices).
+  if (node == nullptr) {
+    counters_.opensNative++;
+    listener_.proceed(notification.id);
+    return std::nullopt;
+  }
+  int error = listener_.isValid(notification.id) ? 0 : ESRCH;
+  const Envelope& envelope = options_.classes[node->classIndex].envelope;
+  if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) error = EEXIST;
+  if (sessions_.size() >= envelope.sessionsMax || running_.size() >= envelope.operationsInFlightMax) {
+    note(Note::kLimit, EMFILE);
+    error = EMFILE;
+  }
+  Thread* thread = threadOf(tid);
+  Backend* backend = error == 0 && thread != nullptr ? backendFor(thread->tgid) : nullptr;
+  if (error == 0 && backend == nullptr) error = options_.domain->isLost() ? ENODEV : ENFILE;
+  if (error != 0) {
+    listener_.answer(notification.id, 0, error);
+    return std::nullopt;
+  }
+  Op& op = begin(notification, nullptr);
+  op.tgid = thread->tgid;
+  op.operation = Operation::kOpen;
+  op.call.operation = static_cast<uint32_t>(op.operation);
+  op.closeOnExec = (flags & O_CLOEXEC) != 0;
+  op.backend = backend;
+  op.session = createSession(op, node);
+  if (op.session == nullptr) return finishNow(op, 0, ENFILE);
+  op.session->accessMode = static_cast<uint32_t>(flags) & O_ACCMODE;
+  op.call.session = op.session->id;
+  op.call.node = node->kind;
+  op.call.command = static_cast<uint32_t>(flags);
+  op.call.fileFlags = static_cast<uint32_t>(flags) & (O_ACCMODE | O_NONBLOCK);
+  op.call.argument = node->minor;
+  return judge(op);
+}
+
+void Mediator::handleStat(const seccomp_notif& notification, Session& session) {
+  const seccomp_data& data = notification.data;
+  const pid_t tid = static_cast<pid_t>(notification.pid);
+  const bool isAt = data.nr == SYS_newfstatat;
+  std::string path;
+  if (isAt && (readGuestPath(tid, data.args[1], path) != 0 || !path.empty())) {
+    listener_.proceed(notification.id);
+    return;
+  }
+  struct stat st;
+  int error = fstat(session.node->handle.get(), &st) == 0 ? 0 : errno;
+  if (error == 0 && !listener_.isValid(notification.id)) return;
+  if (error == 0) error = writeGuest(tid, data.args[isAt ? 2 : 1], &st, sizeof st);
+  listener_.answer(notification.id, 0, error);
+}
+
+void Mediator::handleStatx(const seccomp_notif& notification, Session& session) {
+  const seccomp_data& data = notification.data;
+  const pid_t tid = static_cast<pid_t>(notification.pid);
+  std::string path;
+  if (data.args[1] != 0 && (readGuestPath(tid, data.args[1], path) != 0 || !path.empty())) {
+    listener_.proceed(notification.id);
+    return;
+  }
+  struct statx st {};
+  int error = statx(session.node->handle.get(), "", AT_EMPTY_PATH, static_cast<unsigned>(data.args[3]), &st) == 0 ? 0 : errno;
+  if (error == 0 && !listener_.isValid(notification.id)) return;
+  if (error == 0) error = writeGuest(tid, data.args[4], &st, sizeof st);
+  listener_.answer(notification.id, 0, error);
+}
+
+void Mediator::handleFcntl(const seccomp_notif& notification, Session& session, int borrowed) {
+  const seccomp_data& data = notification.data;
+  const int command = static_cast<int>(data.args[1]);
+  if (command == F_GETFL) {
+    const int flags = fcntl(borrowed, F_GETFL);
+    listener_.answer(notification.id, (flags & ~O_ACCMODE) | static_cast<int>(session.accessMode), 0);
+    return;
+  }
+  duplicate(notification, borrowed, -1, static_cast<int>(data.args[2]), command == F_DUPFD_CLOEXEC);
+}
+
+// Copies of a placeholder stay in the window: elsewhere their operations would not be seen.
+void Mediator::duplicate(const seccomp_notif& notification, int borrowed, int number, int least, bool closeOnExec) {
+  const pid_t tid = static_cast<pid_t>(notification.pid);
+  const int own = static_cast<int>(notification.data.args[0]);
+  if (number >= 0 && number == own) {
+    const bool isDup3 = notification.data.nr == SYS_dup3;
+    listener_.answer(notification.id, number, isDup3 ? EINVAL : 0);
+    return;
+  }
+  if ((number >= 0 && !isInWindow(number)) || least > int(POSTERN_WINDOW_LAST)) {
+    note(Note::kOutsideWindow, static_cast<uint32_t>(std::max(number, least)));
+    listener_.answer(notification.id, 0, number >= 0 ? EBADF : EMFILE);
+    return;
+  }
+  if (number < 0) number = freeWindowSlot(tid, least);
+  if (number < 0) {
+    note(Note::kWindowFull);
+    listener_.answer(notification.id, 0, EMFILE);
+    return;
+  }
+  const int placed = listener_.addDescriptor(notification.id, borrowed, number, closeOnExec, true);
+  if (placed < 0) listener_.answer(notification.id, 0, -placed);
+}
+
+}  // namespace postern

@@ -1,0 +1,94 @@
+#include "plan.h"
+
+#include <algorithm>
+
+namespace postern {
+namespace {
+
+constexpr uint32_t kPointerBytes = 8;
+
+bool isAccess(uint32_t access) {
+  if ((access & ~(kToDriver | kFromDriver | kFromDriverOnError)) != 0) return false;
+  return (access & kFromDriverOnError) == 0 || (access & kFromDriver) != 0;
+}
+
+// [offset, offset + width) inside `bytes`, overflow-safe.
+bool isInside(uint32_t offset, uint32_t width, uint32_t bytes) { return width <= bytes && offset <= bytes - width; }
+
+PlanError checkGrants(const Plan& plan, const Envelope& envelope, const PlanContext& context) {
+  if (!plan.grants.empty() && !context.nested) return PlanError::kNotNested;
+  uint64_t sum = 0;
+  for (const Grant& grant : plan.grants) {
+    if (!isAccess(grant.access) || grant.access == 0) return PlanError::kAccess;
+    if (grant.length == 0) return PlanError::kGrantLength;
+    if (!isGuestRange(grant.address, grant.length)) return PlanError::kGrantAddress;
+    sum += grant.length;  // at most kGrantsMax times 2^32: no overflow in 64 bits
+    if (sum > envelope.grantBytesMax) return PlanError::kGrantLength;
+  }
+  return PlanError::kNone;
+}
+
+uint32_t regionBytes(const Plan& plan, const PlanContext& context, uint32_t region) {
+  return region == 0 ? context.headBytes : plan.grants[region - 1].length;
+}
+
+PlanError checkRelocations(const Plan& plan, const PlanContext& context) {
+  std::vector<std::pair<uint32_t, uint32_t>> places;
+  for (const ExchangeRelocation& relocation : plan.relocations) {
+    if (relocation.region > plan.grants.size()) return PlanError::kRelocationRegion;
+    if (relocation.target == 0 || relocation.target > plan.grants.size()) return PlanError::kRelocationTarget;
+    // Only a region whose bytes go to the driver has pointers that it follows.
+    uint32_t access = relocation.region == 0 ? plan.headAccess : plan.grants[relocation.region - 1].access;
+    if ((access & kToDriver) == 0) return PlanError::kRelocationRegion;
+    if (!isInside(relocation.offset, kPointerBytes, regionBytes(plan, context, relocation.region)))
+      return PlanError::kRelocationOffset;
+    places.emplace_back(relocation.region, relocation.offset);
+  }
+  std::sort(places.begin(), places.end());
+  for (size_t i = 1; i < places.size(); i++)
+    if (places[i].first == places[i - 1].first && places[i].second - places[i - 1].second < kPointerBytes)
+      return PlanError::kRelocationOffset;
+  return PlanError::kNone;
+}
+
+PlanError checkRequirements(const Plan& plan, const PlanContext& context) {
+  for (const ExchangeRequirement& requirement : plan.requirements) {
+    if (requirement.errnum == 0 || requirement.errnum > kErrnoMax) return PlanError::kErrno;
+    if (requirement.width != 4 && requirement.width != 8) return PlanError::kRequirement;
+    if (requirement.source == kSourceOffset || requirement.source == kSourceArgument) continue;
+    if (requirement.source > plan.grants.size()) return PlanError::kRequirement;
+    if (!isInside(requirement.offset, requirement.width, regionBytes(plan, context, requirement.source)))
+      return PlanError::kRequirement;
+  }
+  return PlanError::kNone;
+}
+
+}  // namespace
+
+bool isGuestRange(uint64_t address, uint64_t length) {
+  if (address < kGuestAddressFirst || address >= kGuestAddressEnd) return false;
+  return length <= kGuestAddressEnd - address;
+}
+
+PlanError readPlan(const Exchange& exchange, const Envelope& envelope, const PlanContext& context, Plan& plan) {
+  uint32_t operationBit = 1u << static_cast<uint32_t>(context.operation);
+  if ((envelope.operations & operationBit) == 0) return PlanError::kNotAllowed;
+  // Each count is read once: the checks and the copies must see the same number.
+  const uint32_t grants = exchange.grants, relocations = exchange.relocations, requirements = exchange.requirements;
+  if (grants > std::min(envelope.grantsMax, kGrantsMax)) return PlanError::kGrantCount;
+  if (relocations > std::min(envelope.relocationsMax, kRelocationsMax)) return PlanError::kRelocationCount;
+  if (requirements > std::min(envelope.requirementsMax, kRequirementsMax)) return PlanError::kRequirementCount;
+  plan.headAccess = exchange.headAccess;
+  plan.blocking = exchange.blocking != 0;
+  plan.grants.resize(grants);
+  for (uint32_t i = 0; i < grants; i++)
+    plan.grants[i] = {exchange.grant[i].address, exchange.grant[i].length, exchange.grant[i].access};
+  plan.relocations.assign(exchange.relocation, exchange.relocation + relocations);
+  plan.requirements.assign(exchange.requirement, exchange.requirement + requirements);
+  if (!isAccess(plan.headAccess) || (plan.headAccess & ~context.rowAccess) != 0) return PlanError::kAccess;
+  if (PlanError error = checkGrants(plan, envelope, context); error != PlanError::kNone) return error;
+  if (PlanError error = checkRelocations(plan, context); error != PlanError::kNone) return error;
+  return checkRequirements(plan, context);
+}
+
+}  // namespace postern

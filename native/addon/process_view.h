@@ -1,0 +1,37 @@
+// What the host reads in /proc about a guest's processes. All of it can be stale by the time it is read: callers check the
+// notification's validity afterwards.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace postern {
+
+// The thread group of a thread; nothing when the thread has gone.
+std::optional<pid_t> threadGroupOf(pid_t tid);
+std::vector<pid_t> threadsOf(pid_t tgid);
+
+struct PendingSignals {
+  bool forThread = false;   // sent to this very thread, not blocked
+  bool forProcess = false;  // sent to the process, not blocked by this thread
+  uint32_t threads = 1;
+};
+std::optional<PendingSignals> pendingSignals(pid_t tgid, pid_t tid);
+
+// The inode of the PID namespace that a process is in; 0 when it has gone.
+uint64_t pidNamespaceOf(pid_t pid);
+std::vector<pid_t> processesIn(uint64_t pidNamespace);
+// Whether another process of the guest uses the same descriptor table (CLONE_FILES).
+bool sharesDescriptorTable(pid_t tgid, uint64_t pidNamespace);
+
+// A mapping of a given file in a process: file offsets, ascending.
+struct MappedRange {
+  uint64_t address, bytes, offset;
+};
+std::vector<MappedRange> mappingsOfFile(pid_t pid, uint64_t device, uint64_t inode);
+
+}  // namespace postern

@@ -1,0 +1,109 @@
+// The host's records of one guest: its backends, open files, mappings and operations in flight.
+#pragma once
+
+#include <linux/seccomp.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "channel.h"
+#include "descriptors.h"
+#include "guest_memory.h"
+#include "guest_view.h"
+#include "placeholder.h"
+#include "plan.h"
+
+namespace postern {
+
+using Clock = std::chrono::steady_clock;
+
+// A backend process: it serves the files that one guest process opened, for as long as any of them or of their mappings lives.
+struct Backend {
+  Channel* channel = nullptr;
+  pid_t tgid = 0;
+  Descriptor guestProcess;  // pidfd: readable when the guest process has ended
+  bool guestEnded = false;
+  bool lost = false;  // the agent's process died, or broke the protocol
+  uint32_t sessions = 0, mappings = 0;
+  bool files[POSTERN_FILES_MAX] = {};
+};
+
+// One open file of the guest.
+struct Session {
+  uint32_t id = 0;
+  Node* node = nullptr;
+  Backend* backend = nullptr;
+  uint32_t file = 0;  // the backend's number of it
+  uint32_t accessMode = 0;
+  uint64_t state = 0;  // the policy's word
+  uint32_t watch = 0, idle = 0, ready = 0;
+  Placeholder placeholder;
+  bool placed = false;
+  // Who was last seen to hold it, as a place to borrow from; checked by its cookie then.
+  pid_t holder = 0;
+  int holderNumber = -1;
+};
+
+// Driver pages mapped into the guest. The backend's own mapping, which keeps them alive, goes when no process of the guest maps any.
+struct Mapping {
+  uint32_t id = 0;  // the backend's number of it
+  Backend* backend = nullptr;
+  std::vector<uint64_t> pages;  // offsets in the RAM file
+  bool releasing = false;
+};
+
+// Where a region's bytes are while the driver works on them.
+struct Region {
+  uint64_t address = 0;  // in the guest
+  uint32_t bytes = 0;
+  uint32_t access = 0;
+  uint32_t arena = Arena::kNone;
+};
+
+enum class Phase {
+  kFree,
+  kJudging,   // the policy looks at it
+  kQueued,    // admitted; waits for room in the ring or the arena
+  kDriving,   // the backend has it
+  kSettling,  // the policy looks at the result
+};
+
+// One file operation, from its notification to its answer.
+struct OperationRecord {
+  Phase phase = Phase::kFree;
+  uint64_t id = 0;
+  uint64_t notification = 0;
+  pid_t tgid = 0, tid = 0;
+  Descriptor borrowed;  // a copy of the guest's placeholder: the file stays open while an operation runs, as in the kernel
+  Session* session = nullptr;
+  Backend* backend = nullptr;
+  Operation operation = Operation::kIoctl;
+  ExchangeCall call{};
+  uint32_t commandRow = 0;
+  uint32_t rowAccess = 0;
+  bool nested = false;
+  bool positional = false;
+  bool closeOnExec = false;
+  bool nonblocking = false;
+  std::vector<iovec> vectors;    // read, write: the guest's buffers
+  std::vector<uint8_t> head;     // ioctl: the snapshot of the argument; later, as the driver left it
+  Snapshot snapshot;
+  Plan plan;
+  std::vector<Region> regions;   // [0] is the head or the read/write buffer
+  std::vector<uint64_t> originals;  // the guest's own pointer values, by relocation
+  int64_t outcome = 0;
+  uint32_t mapping = 0;             // mmap: the backend's number of the mapping to be
+  uint32_t ready = 0;
+  bool hasReady = false;
+  bool abandoned = false;  // its thread has gone
+  bool cancelled = false;
+  int interruption = 0;    // what the guest gets when the driver was interrupted: EINTR, or the kernel's ERESTARTSYS
+  uint32_t signalRounds = 0;
+  Clock::time_point since;
+};
+
+}  // namespace postern

@@ -1,0 +1,218 @@
+// Open files of a guest: made by an open, served by a backend process, mirrored in their readiness, released when the last copy goes.
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "mediator.h"
+
+namespace postern {
+namespace {
+
+constexpr uint64_t kChannelTag = 3ull << 32, kSessionTag = 4ull << 32, kProcessTag = 5ull << 32;
+// A driver's release may take its time (a terminal drains); the guest's next calls don't wait longer than this for it.
+constexpr auto kReleaseBudget = std::chrono::milliseconds(500);
+// Poll always tells of these, asked or not.
+constexpr uint32_t kAlways = POLLERR | POLLHUP;
+
+}  // namespace
+
+Backend* Mediator::backendFor(pid_t tgid) {
+  for (auto& backend : backends_)
+    if (backend->tgid == tgid && !backend->guestEnded && !backend->lost) return backend.get();
+  retireBackends();
+  Channel* channel = options_.domain->isLost() ? nullptr : options_.domain->acquireChannel();
+  if (channel == nullptr) return nullptr;
+  auto backend = std::make_unique<Backend>();
+  backend->channel = channel;
+  backend->tgid = tgid;
+  backend->guestProcess.reset(static_cast<int>(syscall(SYS_pidfd_open, tgid, 0)));
+  poll(channel->event(), kChannelTag | channel->index(), EPOLLIN);
+  if (backend->guestProcess.valid())
+    poll(backend->guestProcess.get(), kProcessTag | static_cast<uint32_t>(tgid), EPOLLIN);
+  backends_.push_back(std::move(backend));
+  return backends_.back().get();
+}
+
+Session* Mediator::sessionOf(int borrowed) {
+  const uint64_t cookie = Placeholder::cookieOf(borrowed);
+  if (cookie == 0) return nullptr;
+  auto found = sessionByCookie_.find(cookie);
+  return found == sessionByCookie_.end() ? nullptr : found->second;
+}
+
+Session* Mediator::createSession(Op& op, Node* node) {
+  bool* slot = std::find(op.backend->files, op.backend->files + POSTERN_FILES_MAX, false);
+  if (slot == op.backend->files + POSTERN_FILES_MAX) return nullptr;
+  *slot = true;
+  auto session = std::make_unique<Session>();
+  session->id = nextSession_++;
+  session->node = node;
+  session->backend = op.backend;
+  session->file = static_cast<uint32_t>(slot - op.backend->files);
+  op.backend->sessions++;
+  Session* made = session.get();
+  sessions_[made->id] = std::move(session);
+  return made;
+}
+
+// The driver has opened its file: the guest gets its placeholder, in the window. 0, or an errno with nothing placed.
+int Mediator::finishOpen(Op& op) {
+  Session& session = *op.session;
+  Descriptor guestEnd;
+  const int slot = freeWindowSlot(op.tid, 0);
+  int error = slot < 0 ? EMFILE : session.placeholder.create(guestEnd);
+  if (slot < 0) note(Note::kWindowFull, 0, &op);
+  if (error == 0) {
+    if ((op.call.fileFlags & O_NONBLOCK) != 0) (void)fcntl(guestEnd.get(), F_SETFL, O_RDWR | O_NONBLOCK);
+    session.holder = op.tid;
+    session.holderNumber = slot;
+    sessionByCookie_[session.placeholder.cookie()] = &session;
+    setWatch(session, exchange_->watch);
+    (void)session.placeholder.present((session.ready & (session.watch | kAlways)) | session.idle, guestEnd.get());
+    poll(session.placeholder.hostEnd(), kSessionTag | session.id, EPOLLRDHUP | EPOLLET);
+    const int placed = op.abandoned ? -ESRCH : listener_.addDescriptor(op.notification, guestEnd.get(), slot, op.closeOnExec, true);
+    if (placed < 0) error = -placed;
+  }
+  if (error != 0) {
+    releaseSession(&session);
+    op.session = nullptr;
+    return error;
+  }
+  session.placed = true;
+  counters_.sessions++;
+  return 0;
+}
+
+// Forgets a session that the driver never opened.
+void Mediator::discardSession(Session* session) {
+  session->backend->files[session->file] = false;
+  session->backend->sessions--;
+  sessions_.erase(session->id);
+}
+
+// The last copy has gone: the driver's file is closed, the guest's handles of it are void.
+void Mediator::releaseSession(Session* session) {
+  handles_[session->node->classIndex].forgetSession(session->id);
+  sessionByCookie_.erase(session->placeholder.cookie());
+  if (session->placeholder.hostEnd() >= 0) unpoll(session->placeholder.hostEnd());
+  Backend* backend = session->backend;
+  backend->sessions--;
+  const uint32_t file = session->file;
+  sessions_.erase(session->id);
+  if (mappings_.size() > 0) mappingRounds_ = std::max(mappingRounds_, 2u);
+  postern_op release{};
+  release.kind = POSTERN_OP_RELEASE;
+  release.file = file;
+  if (!submitInternal(*backend, release, Internal::kRelease, file)) return retireBackends();
+  releasesPending_++;
+  releaseDeadline_ = Clock::now() + kReleaseBudget;
+}
+
+bool Mediator::submitInternal(Backend& backend, postern_op op, Internal kind, uint32_t subject) {
+  if (backend.lost) return false;
+  op.id = nextId_++;
+  internal_[op.id] = {kind, &backend, subject};
+  if (backend.channel->submit(op)) return true;
+  internal_.erase(op.id);
+  return false;
+}
+
+void Mediator::finishInternal(const InternalOp& internal, const postern_completion& completion) {
+  switch (internal.kind) {
+    case Internal::kRelease:
+      internal.backend->files[internal.subject] = false;
+      releasesPending_--;
+      retireBackends();
+      break;
+    case Internal::kWatch:
+      if (auto session = sessions_.find(internal.subject); session != sessions_.end() && completion.ready != POSTERN_READY_UNKNOWN) {
+        session->second->ready = completion.ready;
+        present(*session->second, -1);
+      }
+      break;
+    case Internal::kMunmap:
+      if (auto mapping = mappings_.find(internal.subject); mapping != mappings_.end()) {
+        options_.domain->releasePages(options_.guest, mapping->second->pages);
+        internal.backend->mappings--;
+        mappings_.erase(mapping);
+        retireBackends();
+      }
+      break;
+    case Internal::kCancel:
+      break;
+  }
+}
+
+void Mediator::setWatch(Session& session, uint32_t watch) {
+  if (watch == session.watch) return;
+  session.watch = watch;
+  session.ready = 0;
+  postern_op op{};
+  op.kind = POSTERN_OP_WATCH;
+  op.file = session.file;
+  op.command = watch;
+  (void)submitInternal(*session.backend, op, Internal::kWatch, session.id);
+}
+
+// Makes the guest's poll state what it should be. What must be taken back needs a copy of the guest's end, from whoever had it last.
+void Mediator::present(Session& session, int borrowed) {
+  if (session.placeholder.hostEnd() < 0) return;
+  const uint32_t mask = session.backend->lost ? POLLIN | POLLHUP | POLLERR : (session.ready & (session.watch | kAlways)) | session.idle;
+  if (session.placeholder.present(mask, borrowed) || borrowed >= 0) return;
+  Descriptor copy = borrow(session.holder, session.holderNumber);
+  if (copy.valid() && Placeholder::cookieOf(copy.get()) == session.placeholder.cookie()) (void)session.placeholder.present(mask, copy.get());
+}
+
+// Backends whose guest process has ended and that hold nothing any more.
+void Mediator::retireBackends() {
+  for (auto it = backends_.begin(); it != backends_.end();) {
+    Backend& backend = **it;
+    const bool isBusy = backend.sessions > 0 || backend.mappings > 0 || (!backend.lost && backend.channel->outstanding() > 0);
+    bool isUsed = false;
+    for (auto& [id, op] : running_) isUsed |= op->backend == &backend;
+    for (auto& [id, op] : internal_) isUsed |= op.backend == &backend;
+    if (isBusy || isUsed || !(backend.guestEnded || backend.lost)) {
+      ++it;
+      continue;
+    }
+    unpoll(backend.channel->event());
+    options_.domain->releaseChannel(backend.channel);
+    it = backends_.erase(it);
+  }
+}
+
+// The backend process, or the whole driver domain, has gone: everything that it had in hand ends with ENODEV, and its files hang up.
+void Mediator::loseBackend(Backend& backend) {
+  if (backend.lost) return;
+  backend.lost = true;
+  note(Note::kBackendLost, backend.channel->index(), nullptr, ENODEV);
+  for (auto it = internal_.begin(); it != internal_.end();) {
+    if (it->second.backend != &backend) {
+      ++it;
+      continue;
+    }
+    if (it->second.kind == Internal::kRelease) releasesPending_--;
+    it = internal_.erase(it);
+  }
+  std::vector<Op*> lost;
+  for (auto& [id, op] : running_)
+    if (op->backend == &backend && op->phase == Phase::kDriving) lost.push_back(op);
+  for (Op* op : lost) {
+    counters_.failed++;
+    finishNow(*op, 0, ENODEV);
+  }
+  for (auto& [id, session] : sessions_)
+    if (session->backend == &backend) present(*session, -1);
+}
+
+void Mediator::failLostOperations() {
+  for (auto& backend : backends_)
+    if (!backend->lost && (options_.domain->isLost() || backend->channel->state() == POSTERN_CHANNEL_DEAD)) loseBackend(*backend);
+}
+
+}  // namespace postern

@@ -1,0 +1,32 @@
+{
+  'targets': [
+    {
+      'target_name': 'postern',
+      'sources': [
+        'addon/addon.cc',
+        'addon/arena.cc',
+        'addon/channel.cc',
+        'addon/descriptors.cc',
+        'addon/domain.cc',
+        'addon/execution.cc',
+        'addon/guest_memory.cc',
+        'addon/guest_view.cc',
+        'addon/injector.cc',
+        'addon/listener.cc',
+        'addon/mappings.cc',
+        'addon/mediator.cc',
+        'addon/mediator_binding.cc',
+        'addon/notifications.cc',
+        'addon/placeholder.cc',
+        'addon/plan.cc',
+        'addon/process_view.cc',
+        'addon/sessions.cc',
+      ],
+      'include_dirs': ["<!(node -p \"require('node-addon-api').include_dir\")", 'protocol', 'addon'],
+      'defines': ['NAPI_VERSION=9', 'NODE_ADDON_API_DISABLE_DEPRECATED', '_GNU_SOURCE'],
+      'cflags_cc': ['-std=c++17', '-Wall', '-Wextra', '-Werror', '-O2', '-g', '-fno-omit-frame-pointer'],
+      'cflags_cc!': ['-fno-exceptions', '-fno-rtti', '-std=gnu++17'],
+      'defines!': [],
+    },
+  ],
+}

@@ -1,0 +1,20 @@
+/* The guest's private view of the file system, built from the host's plan. */
+#ifndef POSTERN_WORLD_H
+#define POSTERN_WORLD_H
+
+/* Executes the plan: lines of TAB-separated words. Returns 0, or -1 with a message in `error`.
+ *
+ *   keep PATH                      clone what is mounted or stands at PATH, before it is covered
+ *   attach PATH                    put the clone back at PATH (a file or a directory is made for it)
+ *   nodev                          no device node opens on any mount that exists now
+ *   tmpfs PATH MODE                a fresh tmpfs, on which no device node opens
+ *   devpts PATH | proc PATH        fresh instances of these
+ *   dir PATH MODE
+ *   node PATH MODE MAJOR MINOR     a character device node; a regular file where mknod isn't permitted
+ *   symlink TARGET PATH
+ *   file PATH HEX                  a read-only file with these bytes
+ *   bind SOURCE PATH               SOURCE (of the old view) at PATH, which is made
+ */
+int build_world(char *plan, char *error, unsigned long error_bytes);
+
+#endif
