@@ -78,20 +78,10 @@ const EDID_BLOCK_BYTES: u32 = 128;
 /** Memory-to-memory devices add this to the offsets of their capture buffers (v4l2-mem2mem.c, DST_QUEUE_OFF_BASE). */
 const CAPTURE_OFFSET_BASE: u64 = 1 << 30;
 
-/** The types of V4L2_TYPE_IS_OUTPUT and V4L2_TYPE_IS_MULTIPLANAR, and those with a v4l2_window, a bit each. */
-const OUTPUT_TYPES: u32 =
-  (1 << v.V4L2_BUF_TYPE_VIDEO_OUTPUT) |
-  (1 << v.V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE) |
-  (1 << v.V4L2_BUF_TYPE_VIDEO_OVERLAY) |
-  (1 << v.V4L2_BUF_TYPE_VIDEO_OUTPUT_OVERLAY) |
-  (1 << v.V4L2_BUF_TYPE_VBI_OUTPUT) |
-  (1 << v.V4L2_BUF_TYPE_SLICED_VBI_OUTPUT) |
-  (1 << v.V4L2_BUF_TYPE_SDR_OUTPUT) |
-  (1 << v.V4L2_BUF_TYPE_META_OUTPUT);
-const PLANAR_TYPES: u32 =
-  (1 << v.V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE) | (1 << v.V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE);
+/** The types of buffers with a v4l2_window, a bit each. */
 const WINDOW_TYPES: u32 = (1 << v.V4L2_BUF_TYPE_VIDEO_OVERLAY) | (1 << v.V4L2_BUF_TYPE_VIDEO_OUTPUT_OVERLAY);
 
+/** What tells an output device from a capture device. */
 const OUTPUT_CAPS: u32 =
   v.V4L2_CAP_VIDEO_OUTPUT |
   v.V4L2_CAP_VIDEO_OUTPUT_MPLANE |
@@ -246,7 +236,7 @@ function bufferWithoutRequest(errno: u32): void {
 /** The planes of a multi-planar buffer are an array. */
 function planes(): void {
   const length = u32At(HEAD, v.v4l2_buffer.length);
-  if (!isOneOf(PLANAR_TYPES, u32At(HEAD, v.v4l2_buffer.type)) || length == 0) return;
+  if (!isOneOf(v.MULTIPLANAR_TYPES, u32At(HEAD, v.v4l2_buffer.type)) || length == 0) return;
   if (length > v.VIDEO_MAX_PLANES) return deny(EINVAL, TOO_MANY, v.v4l2_buffer.length);
   array(v.v4l2_buffer.m_planes, length * v.v4l2_plane.SIZE);
 }
@@ -324,14 +314,14 @@ function capabilities(caps: u32): void {
 
 /** Sets or clears a bit of the capture queue, or the bit above it, which is the output queue's. */
 function queue(type: u32, captureBit: u64, set: bool): void {
-  const bit = isOneOf(OUTPUT_TYPES, type) ? captureBit << 1 : captureBit;
+  const bit = isOneOf(v.OUTPUT_TYPES, type) ? captureBit << 1 : captureBit;
   after.state = set ? after.state | bit : after.state & ~bit;
 }
 
 /** Requesting buffers frees those there were, and stops the queue. */
 function buffersRequested(): void {
   const type = u32At(HEAD, v.v4l2_requestbuffers.type);
-  forget(isOneOf(OUTPUT_TYPES, type) ? OUTPUT_OFFSETS : CAPTURE_OFFSETS);
+  forget(isOneOf(v.OUTPUT_TYPES, type) ? OUTPUT_OFFSETS : CAPTURE_OFFSETS);
   queue(type, OWNS_CAPTURE, u32At(HEAD, v.v4l2_requestbuffers.count) != 0);
   queue(type, STREAMS_CAPTURE, false);
   mask(HEAD, v.v4l2_requestbuffers.capabilities, 4, ~REFUSED_BUF_CAPS);
@@ -340,10 +330,10 @@ function buffersRequested(): void {
 /** Anyone may query anyone's buffers; only the session whose buffers they are learns where to map them. */
 function learnOffsets(): void {
   const type = u32At(HEAD, v.v4l2_buffer.type);
-  const isOutput = isOneOf(OUTPUT_TYPES, type);
+  const isOutput = isOneOf(v.OUTPUT_TYPES, type);
   if ((call.state & (isOutput ? OWNS_OUTPUT : OWNS_CAPTURE)) == 0) return;
   const offsets = isOutput ? OUTPUT_OFFSETS : CAPTURE_OFFSETS;
-  if (!isOneOf(PLANAR_TYPES, type)) return learn(offsets, HEAD, v.v4l2_buffer.m_offset, 4);
+  if (!isOneOf(v.MULTIPLANAR_TYPES, type)) return learn(offsets, HEAD, v.v4l2_buffer.m_offset, 4);
   const count = min(u32At(HEAD, v.v4l2_buffer.length), v.VIDEO_MAX_PLANES);
   for (let plane: u32 = 0; plane < count; plane++) {
     learn(offsets, 1, plane * v.v4l2_plane.SIZE + v.v4l2_plane.m_mem_offset, 4);

@@ -8,6 +8,8 @@ export interface LayoutSource {
   macros?: RegExp;
   /** Further constants, by their kernel identifiers. */
   constants?: string[];
+  /** Constants that the headers give as macros with parameters, by a name of our own. */
+  expressions?: Record<string, string>;
   /** Fields whose offsets are wanted, by struct; a nested field's dots become underscores. */
   structs?: Record<string, string[]>;
 }
@@ -17,6 +19,11 @@ const ERRNOS = 'EPERM EBADF EAGAIN ENOMEM EACCES EFAULT EBUSY ENODEV EINVAL ENOT
 );
 const POLL_EVENTS =
   'POLLIN POLLPRI POLLOUT POLLERR POLLHUP POLLRDNORM POLLRDBAND POLLWRNORM POLLWRBAND'.split(' ');
+
+/** The buffer types for which a macro of videodev2.h says yes: a bit each. There are fewer than 32. */
+function typesWith(macro: string): string {
+  return Array.from({ length: 32 }, (_, type) => `((unsigned)${macro}(${type}) << ${type})`).join(' | ');
+}
 
 export const LAYOUT_SOURCES: readonly LayoutSource[] = [
   {
@@ -32,12 +39,8 @@ export const LAYOUT_SOURCES: readonly LayoutSource[] = [
       'VIDEO_MAX_PLANES',
       'V4L2_CID_MAX_CTRLS',
       'V4L2_CTRL_WHICH_REQUEST_VAL',
-      ...'CAPTURE OUTPUT OVERLAY CAPTURE_MPLANE OUTPUT_MPLANE OUTPUT_OVERLAY'
-        .split(' ')
-        .map((kind) => `V4L2_BUF_TYPE_VIDEO_${kind}`),
-      ...'VBI_OUTPUT SLICED_VBI_OUTPUT SDR_OUTPUT META_OUTPUT'
-        .split(' ')
-        .map((kind) => `V4L2_BUF_TYPE_${kind}`),
+      'V4L2_BUF_TYPE_VIDEO_OVERLAY',
+      'V4L2_BUF_TYPE_VIDEO_OUTPUT_OVERLAY',
       'V4L2_MEMORY_MMAP',
       'V4L2_MEMORY_DMABUF',
       'V4L2_BUF_FLAG_REQUEST_FD',
@@ -45,13 +48,18 @@ export const LAYOUT_SOURCES: readonly LayoutSource[] = [
       'V4L2_BUF_CAP_SUPPORTS_DMABUF',
       'V4L2_BUF_CAP_SUPPORTS_REQUESTS',
       'V4L2_CAP_READWRITE',
-      'V4L2_CAP_DEVICE_CAPS',
-      ...'CAPTURE CAPTURE_MPLANE OUTPUT OUTPUT_MPLANE M2M M2M_MPLANE'
-        .split(' ')
-        .map((kind) => `V4L2_CAP_VIDEO_${kind}`),
-      ...'VBI_OUTPUT SLICED_VBI_OUTPUT SDR_OUTPUT META_OUTPUT'.split(' ').map((kind) => `V4L2_CAP_${kind}`),
+      'V4L2_CAP_VIDEO_OUTPUT',
+      'V4L2_CAP_VIDEO_OUTPUT_MPLANE',
+      'V4L2_CAP_VBI_OUTPUT',
+      'V4L2_CAP_SLICED_VBI_OUTPUT',
+      'V4L2_CAP_SDR_OUTPUT',
+      'V4L2_CAP_META_OUTPUT',
       'V4L2_FBUF_CAP_BITMAP_CLIPPING',
     ],
+    expressions: {
+      OUTPUT_TYPES: typesWith('V4L2_TYPE_IS_OUTPUT'),
+      MULTIPLANAR_TYPES: typesWith('V4L2_TYPE_IS_MULTIPLANAR'),
+    },
     structs: {
       v4l2_capability: ['capabilities', 'device_caps'],
       v4l2_requestbuffers: ['count', 'type', 'memory', 'capabilities'],
@@ -68,7 +76,8 @@ export const LAYOUT_SOURCES: readonly LayoutSource[] = [
   },
   {
     name: 'ioctls',
-    headers: ['asm-generic/ioctls.h', 'asm/termbits.h', 'asm/termios.h', 'linux/serial.h'],
+    headers: ['asm-generic/ioctls.h', 'asm/termbits.h', 'asm/termios.h', 'linux/serial.h', 'linux/tty.h'],
+    constants: ['N_TTY'],
     macros: /^(?:TC[GSXF]\w+|TIO(?!CPKT_|CSER_TEMT)\w+|FIO\w+)$/,
     structs: { termio: [], termios: [], termios2: [], winsize: [] },
   },
@@ -76,7 +85,7 @@ export const LAYOUT_SOURCES: readonly LayoutSource[] = [
     name: 'if_tun',
     headers: ['linux/if_tun.h', 'linux/ioctl.h', 'linux/if.h', 'linux/filter.h', 'linux/sockios.h'],
     macros: /^TUN(?:SET|GET|ATTACH|DETACH)\w+$/,
-    constants: ['SIOCGIFHWADDR', 'SIOCSIFHWADDR', 'BPF_MAXINSNS', 'ETH_ALEN', 'IFF_PERSIST'],
+    constants: ['SIOCGIFHWADDR', 'SIOCSIFHWADDR', 'BPF_MAXINSNS', 'IFF_MULTI_QUEUE'],
     structs: {
       ifreq: ['ifr_name', 'ifr_flags'],
       sock_fprog: ['len', 'filter'],

@@ -70,15 +70,17 @@ function facts(text: string): string {
 }
 
 interface Names {
-  /** Plain constants. */
-  macros: string[];
+  /** Plain constants, by the C expressions that give them. */
+  macros: [name: string, expression: string][];
   /** Constants and field offsets as C expressions, by the name of the struct they belong to. */
   structs: [struct: string, fields: string[]][];
 }
 
 function namesOf(source: LayoutSource): Names {
   const macros = source.macros === undefined ? [] : macrosOf(source.headers[0] as string, source.macros);
-  return { macros: [...macros, ...(source.constants ?? [])], structs: Object.entries(source.structs ?? {}) };
+  const plain = [...macros, ...(source.constants ?? [])].map((name): [string, string] => [name, name]);
+  const expressions = Object.entries(source.expressions ?? {});
+  return { macros: [...plain, ...expressions], structs: Object.entries(source.structs ?? {}) };
 }
 
 interface Values {
@@ -89,7 +91,7 @@ interface Values {
 /** Compiles one print statement a fact and reads the facts back, in order. */
 function probe(source: LayoutSource, names: Names): Values {
   const expressions = [
-    ...names.macros.map((name) => `(unsigned)(${name})`),
+    ...names.macros.map(([, expression]) => `(unsigned)(${expression})`),
     ...names.structs.flatMap(([struct, fields]) => [
       `sizeof(struct ${struct})`,
       ...fields.map((field) => `offsetof(struct ${struct}, ${field})`),
@@ -98,7 +100,7 @@ function probe(source: LayoutSource, names: Names): Values {
   const values = run(source, expressions);
   const take = (): bigint => values.shift() as bigint;
   return {
-    macros: names.macros.map((name) => [name, take()]),
+    macros: names.macros.map(([name]) => [name, take()]),
     structs: names.structs.map(([struct, fields]) => [
       struct,
       ['SIZE', ...fields].map((field) => [field.replaceAll('.', '_'), take()]),
@@ -133,7 +135,9 @@ function run(source: LayoutSource, expressions: string[]): bigint[] {
 }
 
 function installedPackageVersion(): string {
-  const output = execFileSync('dpkg-query', ['-W', '-f', VERSION_FIELD, HEADER_PACKAGE], { encoding: 'utf8' });
+  const output = execFileSync('dpkg-query', ['-W', '-f', VERSION_FIELD, HEADER_PACKAGE], {
+    encoding: 'utf8',
+  });
   return `${HEADER_PACKAGE} ${output.trim()}`;
 }
 

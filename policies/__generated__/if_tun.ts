@@ -31,8 +31,7 @@ export const TUNGETDEVNETNS: u32 = 0x54e3;
 export const SIOCGIFHWADDR: u32 = 35111;
 export const SIOCSIFHWADDR: u32 = 35108;
 export const BPF_MAXINSNS: u32 = 4096;
-export const ETH_ALEN: u32 = 6;
-export const IFF_PERSIST: u32 = 2048;
+export const IFF_MULTI_QUEUE: u32 = 256;
 export namespace ifreq {
   export const SIZE: u32 = 40;
   export const ifr_name: u32 = 0;

@@ -13,8 +13,8 @@ export const ARGUMENT: u32 = 0xfffffffe;
 /** Nested regions of one operation; every manifest's grantsMax is at most this. */
 const GRANTS_MAX: u32 = 64;
 const REQUIREMENTS_MAX: u32 = 16;
-/** One nested region: the longest that a class here needs is V4L2's list of 2048 clips, 48 KiB. */
-const REGION_BYTES_MAX: u32 = 64 * 1024;
+/** Bytes of all nested regions of one operation: V4L2's longest, 2048 clips, takes 48 KiB. */
+const GRANT_BYTES_MAX: u32 = 128 * 1024;
 /** What one operation may read for its decision; the arena holds it together with a head. */
 const READ_BYTES_MAX: u32 = 64 * 1024;
 
@@ -31,6 +31,7 @@ const answer: usize = memory.data(40, 8);
 let grantCount: u32 = 0;
 let relocationCount: u32 = 0;
 let requirementCount: u32 = 0;
+let grantBytes: u32 = 0;
 let readBytes: u32 = 0;
 let headAccess: u8 = NO_ACCESS;
 let blocks: bool = false;
@@ -41,7 +42,7 @@ let deniedField: u32 = NO_FIELD;
 
 /** Starts a plan that allows the operation and gives the driver `access` to the head. */
 export function beginVerdict(access: u8, blocking: bool): void {
-  grantCount = relocationCount = requirementCount = readBytes = 0;
+  grantCount = relocationCount = requirementCount = grantBytes = readBytes = 0;
   headAccess = access;
   blocks = blocking;
   denied = false;
@@ -68,10 +69,11 @@ export function deny(errno: u32, why: u32, field: u32 = NO_FIELD): void {
 
 /** The guest memory at `address` may be used by the driver. Returns the new region's number, or 0 when it's denied. */
 export function grant(address: u64, length: u32, access: u8): u32 {
-  if (grantCount >= GRANTS_MAX || length > REGION_BYTES_MAX) {
+  if (grantCount >= GRANTS_MAX || length > GRANT_BYTES_MAX - grantBytes) {
     deny(ENOMEM, TOO_MUCH);
     return 0;
   }
+  grantBytes += length;
   const at = grants + GRANT_BYTES * grantCount++;
   store<u64>(at, address, 0);
   store<u32>(at, length, 8);
