@@ -36,7 +36,7 @@ export interface DriverVmOptions {
   drivers: readonly string[];
   /** Shares this machine's root with the VM, read-only, for run(). For comparisons only: the driver can read every file then. */
   shareRoot?: boolean;
-  /** Start from a snapshot, and take one where there is none (the default). */
+  /** Start from a snapshot, and take one where there is none (the default). Never with `shareRoot`. */
   snapshot?: boolean;
   /** 'tcg' (the default) works everywhere. */
   accelerator?: 'tcg' | 'kvm';
@@ -75,7 +75,8 @@ interface Running {
  */
 export async function startDriverVm(options: DriverVmOptions): Promise<DriverVm> {
   const plan = await planOf(options);
-  const usesSnapshots = options.snapshot ?? true;
+  // QEMU can't save a machine whose guest has a shared folder mounted.
+  const usesSnapshots = (options.snapshot ?? true) && !options.shareRoot;
   const restored = usesSnapshots ? await tryRestore(plan) : undefined;
   return domainOf(restored ?? (await startCold(plan, usesSnapshots)), plan);
 }

@@ -17,6 +17,8 @@
 
 /* No wait of a test is longer; it only ends tests that have failed. */
 #define PATIENCE_MS 20000
+/* Like a host, the tests look for a while before they sleep, so that both ways are tried. */
+#define LOOKS_BEFORE_SLEEP 40000
 #define PATH_OFFSET (POSTERN_ARENA_BYTES - 4096u)
 
 void test_fail(const char *file, int line, const char *condition, const char *format, ...) {
@@ -61,6 +63,33 @@ void host_start(struct host *host, const char *agent) {
   CHECK(got == sizeof hello && hello.version == POSTERN_PROTOCOL_VERSION && hello.channels == TEST_CHANNELS);
   CHECK(!hello.pages_follow);
   host->agent_address = hello.channels_address;
+}
+
+void host_adopt(struct host *host, int memory, int doorbell, int pages, uint64_t agent_address) {
+  *host = (struct host){.control = -1, .memory = memory, .doorbell = doorbell, .events = {-1, -1}};
+  size_t bytes = TEST_CHANNELS * POSTERN_CHANNEL_BYTES;
+  host->agent_address = agent_address;
+  host->window = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  CHECK(host->window != MAP_FAILED);
+  for (size_t offset = 0; offset < bytes; offset += POSTERN_PAGE_BYTES) {
+    uint64_t page;
+    CHECK(pread(pages, &page, sizeof page, (off_t)(offset / POSTERN_PAGE_BYTES * sizeof page)) == sizeof page);
+    void *mapped = mmap(host->window + offset, POSTERN_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, memory,
+                        (off_t)page);
+    CHECK(mapped == host->window + offset);
+  }
+}
+
+/* Sleeps until the agent wakes the channel's host. Returns false after `ms`. */
+static bool wait_for_wake(const struct host *host, uint32_t number, int ms) {
+  uint64_t count;
+  uint32_t rung;
+  bool has_event = host->events[number] >= 0;
+  struct pollfd source = {.fd = has_event ? host->events[number] : host->doorbell, .events = POLLIN};
+  if (poll(&source, 1, ms) == 0) return false;
+  if (has_event) CHECK(read(source.fd, &count, sizeof count) == sizeof count);
+  else CHECK(read(source.fd, &rung, sizeof rung) == sizeof rung && rung < TEST_CHANNELS);
+  return true;
 }
 
 int host_stop(struct host *host) {
@@ -108,10 +137,7 @@ void guest_await_state(struct guest *guest, uint32_t state) {
   for (;;) {
     uint32_t now = __atomic_load_n(&guest->channel->state, __ATOMIC_SEQ_CST);
     if (now == state) return;
-    struct pollfd source = {.fd = guest->host->events[guest->number], .events = POLLIN};
-    CHECK(poll(&source, 1, PATIENCE_MS) == 1, "channel %u stays in state %u", guest->number, now);
-    uint64_t count;
-    CHECK(read(source.fd, &count, sizeof count) == sizeof count);
+    CHECK(wait_for_wake(guest->host, guest->number, PATIENCE_MS), "channel %u stays in state %u", guest->number, now);
   }
 }
 
@@ -143,8 +169,9 @@ uint64_t guest_submit(struct guest *guest, struct postern_op op) {
   channel->submissions[guest->submit_tail % POSTERN_RING_ENTRIES] = op;
   __atomic_store_n(&channel->submit_tail, ++guest->submit_tail, __ATOMIC_SEQ_CST);
   if (__atomic_exchange_n(&channel->agent_sleeping, 0, __ATOMIC_SEQ_CST) == 1) {
-    /* By turns: both ways to wake the agent must work. */
-    if (op.id % 2) host_ring(guest->host, guest->number);
+    /* By turns, where the agent is on this machine: both ways to wake it must work. */
+    bool rings = op.id % 2 || guest->host->events[guest->number] < 0;
+    if (rings) host_ring(guest->host, guest->number);
     else syscall(SYS_futex, &channel->submit_tail, FUTEX_WAKE, 1, NULL, NULL, 0);
   }
   return op.id;
@@ -153,19 +180,17 @@ uint64_t guest_submit(struct guest *guest, struct postern_op op) {
 /* Takes one completion. Returns false after `ms` without one. */
 static bool take(struct guest *guest, struct postern_completion *completion, int ms) {
   struct postern_channel *channel = guest->channel;
-  for (;;) {
+  for (int looks = 0;; looks++) {
     if (__atomic_load_n(&channel->complete_tail, __ATOMIC_ACQUIRE) != guest->complete_head) {
       *completion = channel->completions[guest->complete_head % POSTERN_RING_ENTRIES];
       __atomic_store_n(&channel->complete_head, ++guest->complete_head, __ATOMIC_RELEASE);
       return true;
     }
     CHECK(__atomic_load_n(&channel->state, __ATOMIC_SEQ_CST) != POSTERN_CHANNEL_DEAD, "the backend process has died");
+    if (looks < LOOKS_BEFORE_SLEEP) continue;
     __atomic_store_n(&channel->host_sleeping, 1, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&channel->complete_tail, __ATOMIC_SEQ_CST) != guest->complete_head) continue;
-    struct pollfd source = {.fd = guest->host->events[guest->number], .events = POLLIN};
-    if (poll(&source, 1, ms) == 0) return false;
-    uint64_t count;
-    CHECK(read(source.fd, &count, sizeof count) == sizeof count);
+    if (!wait_for_wake(guest->host, guest->number, ms)) return false;
   }
 }
 

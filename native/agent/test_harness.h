@@ -1,4 +1,4 @@
-/* The host's side of the agent's local mode, as small as a test needs it. Every helper ends the process with a message when
+/* The host's side of the protocol, as small as a test needs it. Every helper ends the process with a message when
  * the agent does not do as the protocol says. */
 #ifndef POSTERN_AGENT_TEST_HARNESS_H
 #define POSTERN_AGENT_TEST_HARNESS_H
@@ -13,7 +13,8 @@
 
 struct host {
   pid_t agent;
-  int control, doorbell, memory, events[TEST_CHANNELS];
+  int control, doorbell, memory;
+  int events[TEST_CHANNELS]; /* VM: -1, the agent rings the doorbell */
   uint8_t *window;
   uint64_t agent_address; /* of channel 0 in the agent */
 };
@@ -38,6 +39,8 @@ _Noreturn void test_fail(const char *file, int line, const char *condition, cons
 void host_start(struct host *host, const char *agent);
 /* Ends the control stream and waits for the agent. Returns its exit status. */
 int host_stop(struct host *host);
+/* Takes over a driver VM that is running: its RAM file, the host's end of its doorbell, and a file that holds the page list. */
+void host_adopt(struct host *host, int memory, int doorbell, int pages, uint64_t agent_address);
 void host_ring(const struct host *host, uint32_t number);
 /* Sends a request and reads the frame of the same type that answers it; log frames go to stderr. */
 uint32_t host_ask(const struct host *host, uint32_t type, const void *payload, uint32_t bytes, void *answer,
