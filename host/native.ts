@@ -1,5 +1,89 @@
 /** The native addon, typed. Everything that needs a system call that Node does not offer goes through here. */
 import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { ROOT } from './root.js';
+
+/** A driver domain, as the addon takes it: see host/driver-vm/domain.ts for the meanings. */
+export interface NativeDomain {
+  memory: number;
+  memoryBytes: number;
+  channels: number;
+  channelsAddress: bigint;
+  pages: BigUint64Array | null;
+  doorbell: number;
+  channelEvents: number[] | null;
+}
+
+/** The envelope's limits as the addon enforces them; `operations` has a bit an operation, in the contract's order. */
+export interface NativeEnvelope {
+  argumentBytesMax: number;
+  transferBytesMax: number;
+  grantBytesMax: number;
+  grantsMax: number;
+  relocationsMax: number;
+  requirementsMax: number;
+  sessionsMax: number;
+  operationsInFlightMax: number;
+  mappedPagesMax: number;
+  handlesMax: number;
+  operations: number;
+  /** Character codes. */
+  ioctlTypes: number[];
+}
+
+export interface NativeCommand {
+  number: number;
+  mask: number;
+  headBytes: number;
+  access: number;
+  nested: boolean;
+}
+
+export interface NativeNode {
+  path: string;
+  name: string;
+  classIndex: number;
+  kind: number;
+  minor: number;
+}
+
+export interface MediatorOptions {
+  listener: number;
+  control: number;
+  process: number;
+  guest: number;
+  spinUs: number;
+  domain: number;
+  classes: { envelope: NativeEnvelope; commands: NativeCommand[] }[];
+  nodes: NativeNode[];
+}
+
+/** What a mediator counts, as plain numbers. */
+export interface MediatorCounters {
+  notifications: number;
+  opensNative: number;
+  operationsAllowed: number;
+  operationsDenied: number;
+  operationsFailed: number;
+  faults: number;
+  bytesIn: number;
+  bytesOut: number;
+  pagesMapped: number;
+  mappings: number;
+  sessions: number;
+  interrupted: number;
+}
+
+/** One guest's mediator: native/addon/mediator.h. */
+export interface NativeMediator {
+  /** Acts on the last event's answer in the exchange, and returns the next event. Blocks. */
+  step(): number;
+  /** Bytes of the guest for the policy, from the operation's snapshot. 0 or an errno. */
+  read(address: bigint, bytes: number, into: Uint8Array, at: number): number;
+  counters(): MediatorCounters;
+  /** Releases everything of the guest. */
+  close(): void;
+}
 
 export interface NativeAddon {
   /** An anonymous memory file of `bytes` bytes; the descriptor is close-on-exec. Throws with the system's words. */
@@ -9,23 +93,29 @@ export interface NativeAddon {
   /** An event counter (eventfd), non-blocking, close-on-exec. */
   eventFd(): number;
   closeDescriptor(descriptor: number): void;
+  /** Makes a driver domain known to this process's mediators, under the number it returns. */
+  addDomain(domain: NativeDomain): number;
+  removeDomain(id: number): void;
+  /** Sends the launcher its plan. */
+  sendPlan(socket: number, plan: string): void;
+  /** Waits for the launcher's seccomp listener and the pid of a process in the guest's namespaces. Throws its complaint. */
+  receiveListener(socket: number): { listener: number; process: number };
+  /** Lets the program begin. */
+  sendGo(socket: number): void;
+  Mediator: new (options: MediatorOptions, exchange: ArrayBuffer) => NativeMediator;
+  /** Offsets in the exchange (native/addon/exchange.h), its size in bytes, and the capacities of its lists. */
+  exchangeLayout: Record<string, number>;
 }
 
-const require = createRequire(import.meta.url);
+const ADDON = join(ROOT, 'native', 'build', 'Release', 'postern.node');
 
-/** The addon is found by walking up to the folder that holds `native/`, from the sources as from `dist/`. */
 function load(): NativeAddon {
-  for (const up of ['..', '../..']) {
-    const path = new URL(`${up}/native/build/Release/postern.node`, import.meta.url).pathname;
-    try {
-      return require(path) as NativeAddon;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') throw error;
-    }
+  try {
+    return createRequire(import.meta.url)(ADDON) as NativeAddon;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') throw error;
+    throw new Error(`The native addon is not built: ${ADDON} is missing. Run \`npm run setup\`.`);
   }
-  throw new Error(
-    'The native addon is not built: native/build/Release/postern.node is missing. Run `npm run setup`.',
-  );
 }
 
 export const native: NativeAddon = load();

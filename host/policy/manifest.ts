@@ -10,6 +10,7 @@ export interface Envelope {
   operations: OperationName[];
   ioctlTypes: string[];
   argumentBytesMax: number;
+  transferBytesMax: number;
   grantsMax: number;
   grantBytesMax: number;
   relocationsMax: number;

@@ -98,6 +98,7 @@ void Mediator::takeAnswer() {
 std::optional<Event> Mediator::nextEvent() {
   if (auto event = takeNote()) return event;
   failLostOperations();
+  if (retireWanted_) retireBackends();
   if (auto event = drainCompletions()) return event;
   if (auto event = retryQueued()) return event;
   if (auto event = takeNote()) return event;
@@ -274,7 +275,7 @@ void Mediator::handleReady(uint64_t tag, uint32_t events) {
         mappingRounds_ = std::max(mappingRounds_, 1u);
       }
       settleMappings();
-      retireBackends();
+      retireWanted_ = true;
       break;
   }
 }

@@ -206,6 +206,7 @@ class Mediator {
   uint32_t nextSession_ = 1;
   uint64_t nextMapAddress_ = 0;
   uint32_t mappingRounds_ = 0;  // how often still to look whether mappings have gone
+  bool retireWanted_ = false;  // some backend may have nothing left to do
   bool guestGone_ = false;
   bool controlPending_ = false;
   bool listenerReady_ = false;

@@ -108,6 +108,7 @@ void sendGo(const Napi::CallbackInfo& info) { (void)send(info[0].As<Napi::Number
 Envelope envelopeOf(const Napi::Object& from) {
   Envelope envelope;
   envelope.argumentBytesMax = large(from, "argumentBytesMax");
+  envelope.transferBytesMax = large(from, "transferBytesMax");
   envelope.grantBytesMax = large(from, "grantBytesMax");
   envelope.grantsMax = number(from, "grantsMax");
   envelope.relocationsMax = number(from, "relocationsMax");

@@ -246,7 +246,7 @@ std::optional<Event> Mediator::handleTransfer(Op& op, const seccomp_data& data) 
   } else {
     op.vectors.push_back({reinterpret_cast<void*>(data.args[1]), data.args[2]});
   }
-  const uint64_t bytesMax = std::min(options_.classes[op.session->node->classIndex].envelope.argumentBytesMax, kTransferBytesMax);
+  const uint64_t bytesMax = std::min(options_.classes[op.session->node->classIndex].envelope.transferBytesMax, kTransferBytesMax);
   uint64_t total = 0;
   for (iovec& vector : op.vectors) {
     if (vector.iov_len > uint64_t(SSIZE_MAX)) return finishNow(op, 0, EINVAL);

@@ -103,7 +103,10 @@ void Placeholder::giveRoom() {
 bool Placeholder::present(uint32_t mask, int borrowed) {
   if ((mask & kInput) != 0) mask |= kInput;
   if ((mask & kOutput) != 0) mask |= kOutput;
-  mask &= kInput | kOutput | POLLPRI | POLLERR | POLLHUP;
+  // A socket can't show a hang-up and still tell when the guest lets go of it, nor take it back (a terminal's may end): the guest
+  // is made to look, and its read then says what happened.
+  if ((mask & POLLHUP) != 0) mask |= kInput | POLLERR;
+  mask &= kInput | kOutput | POLLPRI | POLLERR;
   const uint32_t rising = mask & ~presented_, falling = presented_ & ~mask;
   uint32_t done = 0;
   if ((rising & POLLIN) != 0 && send(host_.get(), "r", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1) done |= kInput;
@@ -111,10 +114,6 @@ bool Placeholder::present(uint32_t mask, int borrowed) {
   if ((rising & POLLOUT) != 0) {
     giveRoom();
     done |= kOutput;
-  }
-  if ((rising & POLLHUP) != 0) {
-    (void)shutdown(host_.get(), SHUT_RDWR);
-    done |= POLLHUP;
   }
   if (borrowed >= 0) {
     char byte;

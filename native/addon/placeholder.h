@@ -3,7 +3,7 @@
 //
 //   POLLIN   a byte is there         POLLPRI  an urgent byte is there (TCP alone shows it without POLLIN)
 //   POLLOUT  there is room to send   POLLERR  the error queue has an entry (of a transmit time stamp)
-//   POLLHUP  the host has shut its end
+//   POLLHUP  appears as POLLIN and POLLERR together
 //
 // The host's end hangs up when the guest's last copy has gone, wherever it went (dup, fork, SCM_RIGHTS, exec): that is the driver's
 // release. So the host keeps no copy of the guest's end; it borrows one (pidfd_getfd) where it must take something back.
@@ -26,7 +26,7 @@ class Placeholder {
   int hostEnd() const { return host_.get(); }
   uint32_t presented() const { return presented_; }
 
-  // Makes the guest's poll state `mask` (POLLIN, POLLPRI, POLLOUT, POLLERR, POLLHUP). Taking POLLIN, POLLPRI and POLLERR back, giving POLLERR
+  // Makes the guest's poll state `mask` (POLLIN, POLLPRI, POLLOUT, POLLERR; POLLHUP in its way). Taking POLLIN, POLLPRI and POLLERR back, giving POLLERR
   // and withholding POLLOUT need a borrowed copy of the guest's end; with -1 these changes wait (returns false).
   bool present(uint32_t mask, int borrowed);
 

@@ -11,7 +11,8 @@ namespace postern {
 
 // The limits of the module's signed manifest, as the host enforces them whatever the module says.
 struct Envelope {
-  uint64_t argumentBytesMax = 0;  // head and one read or write
+  uint64_t argumentBytesMax = 0;  // the head of a command
+  uint64_t transferBytesMax = 0;  // one read or write
   uint64_t grantBytesMax = 0;     // all nested regions of one operation together
   uint32_t grantsMax = 0;
   uint32_t relocationsMax = 0;

@@ -108,7 +108,8 @@ void Mediator::releaseSession(Session* session) {
   postern_op release{};
   release.kind = POSTERN_OP_RELEASE;
   release.file = file;
-  if (!submitInternal(*backend, release, Internal::kRelease, file)) return retireBackends();
+  retireWanted_ = true;
+  if (!submitInternal(*backend, release, Internal::kRelease, file)) return;
   releasesPending_++;
   releaseDeadline_ = Clock::now() + kReleaseBudget;
 }
@@ -127,7 +128,7 @@ void Mediator::finishInternal(const InternalOp& internal, const postern_completi
     case Internal::kRelease:
       internal.backend->files[internal.subject] = false;
       releasesPending_--;
-      retireBackends();
+      retireWanted_ = true;
       break;
     case Internal::kWatch:
       if (auto session = sessions_.find(internal.subject); session != sessions_.end() && completion.ready != POSTERN_READY_UNKNOWN) {
@@ -140,7 +141,7 @@ void Mediator::finishInternal(const InternalOp& internal, const postern_completi
         options_.domain->releasePages(options_.guest, mapping->second->pages);
         internal.backend->mappings--;
         mappings_.erase(mapping);
-        retireBackends();
+        retireWanted_ = true;
       }
       break;
     case Internal::kCancel:
@@ -170,6 +171,7 @@ void Mediator::present(Session& session, int borrowed) {
 
 // Backends whose guest process has ended and that hold nothing any more.
 void Mediator::retireBackends() {
+  retireWanted_ = false;
   for (auto it = backends_.begin(); it != backends_.end();) {
     Backend& backend = **it;
     const bool isBusy = backend.sessions > 0 || backend.mappings > 0 || (!backend.lost && backend.channel->outstanding() > 0);
@@ -190,6 +192,7 @@ void Mediator::retireBackends() {
 void Mediator::loseBackend(Backend& backend) {
   if (backend.lost) return;
   backend.lost = true;
+  retireWanted_ = true;
   note(Note::kBackendLost, backend.channel->index(), nullptr, ENODEV);
   for (auto it = internal_.begin(); it != internal_.end();) {
     if (it->second.backend != &backend) {

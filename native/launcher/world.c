@@ -21,8 +21,8 @@ int mount(const char *source, const char *target, const char *type, unsigned lon
 #define MOUNT_PRIVATE (1ul << 18)
 
 #define WORDS_MAX 5
-/* Kept paths: the handful of harmless device nodes and what a view binds; far below RLIMIT_NOFILE. */
-#define KEPT_MAX 512
+/* Kept paths: the handful of harmless device nodes, and what a view of /sys keeps: some hundreds. Each is a descriptor, of which a process may have 1024. */
+#define KEPT_MAX 900
 
 static struct {
   const char *path;
@@ -114,14 +114,6 @@ static int do_file(const char *path, const char *hex) {
   return close(fd) == 0 ? result : -1;
 }
 
-static int do_bind(const char *source, char *path) {
-  int tree = clone_tree(source);
-  if (tree < 0) return -1;
-  int result = attach_tree(tree, path);
-  close(tree);
-  return result;
-}
-
 static int do_line(char **word, unsigned words) {
   if (words == 2 && strcmp(word[0], "keep") == 0) return do_keep(word[1]);
   if (words == 2 && strcmp(word[0], "attach") == 0) return do_attach(word[1]);
@@ -138,7 +130,6 @@ static int do_line(char **word, unsigned words) {
   if (words == 5 && strcmp(word[0], "node") == 0) return make_parents(word[1]) || do_node(word[1], word[2], word[3], word[4]);
   if (words == 3 && strcmp(word[0], "symlink") == 0) return make_parents(word[2]) || symlink(word[1], word[2]);
   if (words == 3 && strcmp(word[0], "file") == 0) return make_parents(word[1]) || do_file(word[1], word[2]);
-  if (words == 3 && strcmp(word[0], "bind") == 0) return do_bind(word[1], word[2]);
   errno = EINVAL;
   return -1;
 }

@@ -2,7 +2,7 @@
 #ifndef POSTERN_WORLD_H
 #define POSTERN_WORLD_H
 
-/* Executes the plan: lines of TAB-separated words. Returns 0, or -1 with a message in `error`.
+/* Executes the plan: lines of TAB-separated words (the launcher itself takes a first line `net-admin`: keep CAP_NET_ADMIN). Returns 0, or -1 with a message in `error`.
  *
  *   keep PATH                      clone what is mounted or stands at PATH, before it is covered
  *   attach PATH                    put the clone back at PATH (a file or a directory is made for it)
@@ -13,7 +13,6 @@
  *   node PATH MODE MAJOR MINOR     a character device node; a regular file where mknod isn't permitted
  *   symlink TARGET PATH
  *   file PATH HEX                  a read-only file with these bytes
- *   bind SOURCE PATH               SOURCE (of the old view) at PATH, which is made
  */
 int build_world(char *plan, char *error, unsigned long error_bytes);
 

@@ -1,0 +1,233 @@
+import { native } from '../native.js';
+import {
+  accessBits,
+  type Call,
+  type Operation,
+  type Plan,
+  type Settlement,
+  type Verdict,
+} from '../policy/abi.js';
+
+/** The events of native/addon/exchange.h. */
+export const EVENT = { admit: 1, complete: 2, control: 3, exit: 4, note: 5 } as const;
+
+const OPERATIONS: readonly Operation[] = ['open', 'ioctl', 'read', 'write', 'mmap'];
+const VERDICT = { allow: 0, deny: 1, fault: 2 } as const;
+
+const FIELDS = [
+  'classIndex',
+  'headBytes',
+  'commandRow',
+  'note',
+  'noteDetail',
+  'process',
+  'noteErrno',
+  'call',
+  'outcome',
+  'verdict',
+  'errnum',
+  'reason',
+  'field',
+  'headAccess',
+  'blocking',
+  'grants',
+  'relocations',
+  'requirements',
+  'state',
+  'watch',
+  'idle',
+  'lessons',
+  'forgets',
+  'masks',
+  'settlementFault',
+  'forget',
+  'requirement',
+  'lesson',
+  'mask',
+  'grant',
+  'relocation',
+  'head',
+  'bytes',
+  'grantsMax',
+  'relocationsMax',
+  'requirementsMax',
+  'lessonsMax',
+  'forgetsMax',
+  'masksMax',
+] as const;
+
+/** Offsets of the fields, and the capacities of the lists, as the addon that is loaded has them. */
+const AT = Object.fromEntries(FIELDS.map((name) => [name, offset(name)])) as Record<
+  (typeof FIELDS)[number],
+  number
+>;
+
+function offset(name: string): number {
+  const at = native.exchangeLayout[name];
+  if (at === undefined)
+    throw new Error(`The native addon does not fit: its exchange has no field '${name}'.`);
+  return at;
+}
+
+/** Bytes of one entry of each list; the structures are in native/addon/exchange.h. */
+const GRANT_BYTES = 16;
+const RELOCATION_BYTES = 16;
+const REQUIREMENT_BYTES = 24;
+const LESSON_BYTES = 16;
+const MASK_BYTES = 24;
+
+/** What the native side notes beside its events. */
+export interface NativeNote {
+  kind: number;
+  detail: number;
+  errno: number;
+  process: number;
+  classIndex: number;
+  command: number;
+}
+
+/** The page that a mediator's JavaScript and C++ share: reads events, writes verdicts and settlements. */
+export class Exchange {
+  readonly buffer = new ArrayBuffer(AT.bytes);
+  private readonly view = new DataView(this.buffer);
+  private readonly bytes = new Uint8Array(this.buffer);
+
+  get classIndex(): number {
+    return this.u32(AT.classIndex);
+  }
+
+  /** Index of the command's row in the class's table. */
+  get commandRow(): number {
+    return this.u32(AT.commandRow);
+  }
+
+  /** The guest process, by its number in the host's view. */
+  get process(): number {
+    return this.u32(AT.process);
+  }
+
+  /** What the driver answered: negative, -errno. */
+  get outcome(): bigint {
+    return this.view.getBigInt64(AT.outcome, true);
+  }
+
+  /** The argument's snapshot, or the reply: a view that the next event overwrites. */
+  head(): Uint8Array {
+    return this.bytes.subarray(AT.head, AT.head + this.u32(AT.headBytes));
+  }
+
+  call(): Call {
+    const at = AT.call;
+    return {
+      session: this.u32(at),
+      node: this.u32(at + 4),
+      operation: OPERATIONS[this.u32(at + 8)] ?? 'ioctl',
+      command: this.u32(at + 12),
+      fileFlags: this.u32(at + 16),
+      argument: this.view.getBigUint64(at + 24, true),
+      length: this.view.getBigUint64(at + 32, true),
+      offset: this.view.getBigUint64(at + 40, true),
+      state: this.view.getBigUint64(at + 48, true),
+    };
+  }
+
+  note(): NativeNote {
+    return {
+      kind: this.u32(AT.note),
+      detail: this.u32(AT.noteDetail),
+      errno: this.u32(AT.noteErrno),
+      process: this.process,
+      classIndex: this.classIndex,
+      command: this.u32(AT.call + 12),
+    };
+  }
+
+  writeVerdict(verdict: Verdict): void {
+    if (verdict.tag === 'deny') {
+      this.set(AT.verdict, VERDICT.deny);
+      this.set(AT.errnum, verdict.val.errno);
+      this.set(AT.reason, verdict.val.reason);
+      this.set(AT.field, verdict.val.field);
+      return;
+    }
+    this.writePlan(verdict.val);
+  }
+
+  /** The policy has faulted: the operation fails with EIO. */
+  writeFault(): void {
+    this.set(AT.verdict, VERDICT.fault);
+    this.set(AT.settlementFault, 1);
+  }
+
+  writeSettlement(settlement: Settlement): void {
+    const { learn, forget, masks } = settlement;
+    this.set(AT.settlementFault, 0);
+    this.view.setBigUint64(AT.state, settlement.state, true);
+    this.set(AT.watch, settlement.watch);
+    this.set(AT.idle, settlement.idle);
+    // What is beyond the exchange's room is beyond what the native side would take.
+    this.set(AT.lessons, Math.min(learn.length, AT.lessonsMax));
+    this.set(AT.forgets, Math.min(forget.length, AT.forgetsMax));
+    this.set(AT.masks, Math.min(masks.length, AT.masksMax));
+    for (let i = 0; i < Math.min(learn.length, AT.lessonsMax); i++) {
+      const at = AT.lesson + i * LESSON_BYTES;
+      const lesson = learn[i] as Settlement['learn'][number];
+      this.set(at, lesson.table);
+      this.set(at + 4, lesson.region);
+      this.set(at + 8, lesson.offset);
+      this.set(at + 12, lesson.width);
+    }
+    for (let i = 0; i < Math.min(forget.length, AT.forgetsMax); i++)
+      this.set(AT.forget + 4 * i, forget[i] as number);
+    for (let i = 0; i < Math.min(masks.length, AT.masksMax); i++) {
+      const at = AT.mask + i * MASK_BYTES;
+      const mask = masks[i] as Settlement['masks'][number];
+      this.set(at, mask.region);
+      this.set(at + 4, mask.offset);
+      this.set(at + 8, mask.width);
+      this.view.setBigUint64(at + 16, mask.keep, true);
+    }
+  }
+
+  /** Counts go over as they are, so that the native check sees what the policy said; only the room limits what is copied. */
+  private writePlan(plan: Plan): void {
+    this.set(AT.verdict, VERDICT.allow);
+    this.set(AT.headAccess, accessBits(plan.head));
+    this.set(AT.blocking, plan.blocking ? 1 : 0);
+    this.set(AT.grants, plan.grants.length);
+    this.set(AT.relocations, plan.relocations.length);
+    this.set(AT.requirements, plan.requirements.length);
+    for (let i = 0; i < Math.min(plan.grants.length, AT.grantsMax); i++) {
+      const at = AT.grant + i * GRANT_BYTES;
+      const grant = plan.grants[i] as Plan['grants'][number];
+      this.view.setBigUint64(at, grant.address, true);
+      this.set(at + 8, grant.length);
+      this.set(at + 12, accessBits(grant.access));
+    }
+    for (let i = 0; i < Math.min(plan.relocations.length, AT.relocationsMax); i++) {
+      const at = AT.relocation + i * RELOCATION_BYTES;
+      const relocation = plan.relocations[i] as Plan['relocations'][number];
+      this.set(at, relocation.region);
+      this.set(at + 4, relocation.offset);
+      this.set(at + 8, relocation.target);
+    }
+    for (let i = 0; i < Math.min(plan.requirements.length, AT.requirementsMax); i++) {
+      const at = AT.requirement + i * REQUIREMENT_BYTES;
+      const requirement = plan.requirements[i] as Plan['requirements'][number];
+      this.set(at, requirement.table);
+      this.set(at + 4, requirement.source);
+      this.set(at + 8, requirement.offset);
+      this.set(at + 12, requirement.width);
+      this.set(at + 16, requirement.errno);
+      this.set(at + 20, requirement.reason);
+    }
+  }
+
+  private u32(at: number): number {
+    return this.view.getUint32(at, true);
+  }
+
+  private set(at: number, value: number): void {
+    this.view.setUint32(at, value, true);
+  }
+}

@@ -1,0 +1,57 @@
+import { getSystemErrorName } from 'node:util';
+import type { ClassInfo } from '../policy/abi.js';
+import type { NativeNote } from './exchange.js';
+
+/** The notes of native/addon/exchange.h: what happened, what it means and what to do. */
+const TEXTS: Readonly<Record<number, string>> = {
+  1: 'unknown-command: the class has no such ioctl; absent means denied',
+  2: "plan-refused: the policy asked for more than its envelope or its own table allows; a fault of the policy's",
+  3: 'backend-lost: the process beside the driver has gone; the files that it served hang up, and can be opened anew',
+  4: 'page-refused: the driver domain named pages that it may not give to this guest',
+  5: 'window-full: the process has all 64 descriptors that guarded files can have',
+  6: 'outside-window: a guarded descriptor can be duplicated only to the numbers 960 to 1023',
+  7: "limit: one of the envelope's limits for a guest is reached",
+  8: 'backend-confused: the driver domain answered what nobody asked; its process is not listened to any more',
+  9: "injection-failed: the guest's threads could not be stopped, or its address space had no room, for mapping driver pages",
+  10: 'requirement-failed: the handle or offset is none that the driver gave to this guest',
+};
+
+/** The refusals of native/addon/plan.h. */
+const PLAN_ERRORS: Readonly<Record<number, string>> = {
+  1: 'too many grants',
+  2: 'too many relocations',
+  3: 'too many requirements',
+  4: "access bits that are unknown, contradictory, or wider than the command's row",
+  5: "a grant outside the guest's address space",
+  6: 'a grant of no bytes, or of more bytes than the envelope allows',
+  7: 'a nested grant in a command without nested pointers',
+  8: 'a relocation in a region that is not there or that the driver does not read',
+  9: 'a relocation outside its region or across another',
+  10: 'a relocation to a region that is not there',
+  11: 'a requirement or lesson outside its region',
+  12: 'an errno that is none',
+  13: 'an operation that is not in the envelope',
+};
+
+/** `VIDIOC_S_FMT (0xc0d05605)`, or the number alone where the class does not know it. */
+export function commandName(info: ClassInfo | undefined, command: number): string {
+  const hexadecimal = `0x${command.toString(16).padStart(8, '0')}`;
+  const row = info?.commands.find((entry) => (command & entry.mask) >>> 0 === entry.number);
+  return row === undefined ? hexadecimal : `${row.name} (${hexadecimal})`;
+}
+
+/** The errno's name, such as ENOTTY; '' for 0. */
+export function errnoName(errno: number): string {
+  return errno === 0 ? '' : getSystemErrorName(-errno);
+}
+
+/** One native note in words, for the log. */
+export function describeNote(note: NativeNote, info: ClassInfo | undefined): Record<string, unknown> {
+  const text = TEXTS[note.kind] ?? `note ${note.kind}`;
+  const described: Record<string, unknown> = { process: note.process, happened: text };
+  if (info !== undefined) described.class = info.class;
+  if (note.command !== 0) described.command = commandName(info, note.command);
+  if (note.kind === 2) described.rule = PLAN_ERRORS[note.detail] ?? note.detail;
+  if (note.errno !== 0) described.errno = errnoName(note.errno);
+  return described;
+}

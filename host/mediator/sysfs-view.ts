@@ -1,0 +1,92 @@
+import { lstatSync, readdirSync, readlinkSync } from 'node:fs';
+import { basename, dirname, posix } from 'node:path';
+import type { Device } from '../driver-vm/devices.js';
+
+/** A folder, file or link that a guest's /sys shall have beside or instead of this machine's own. */
+type Entry =
+  | { kind: 'folder'; entries: Map<string, Entry> }
+  | { kind: 'file'; text: string }
+  | { kind: 'link'; target: string };
+
+/** Lines of the launcher's plan: what to keep before /sys is covered, and how to make it anew. */
+export interface SysfsLines {
+  keep: string[][];
+  make: string[][];
+}
+
+/**
+ * A /sys for a guest: this machine's own, and in it the guarded devices' folders with their class and number links, as they are
+ * beside their driver. Only folders that need a change are made anew; everything else is this machine's, bound in place.
+ */
+export function sysfsLines(devices: readonly Device[]): SysfsLines {
+  const wanted: Entry = { kind: 'folder', entries: new Map() };
+  for (const device of devices) if (device.sysfs !== '') addDevice(wanted, device);
+  const lines: SysfsLines = { keep: [], make: [] };
+  if (wanted.entries.size === 0) return lines;
+  lines.make.push(['tmpfs', '/sys', '755']);
+  merge('/sys', wanted.entries, lines);
+  return lines;
+}
+
+function addDevice(root: Entry, device: Device): void {
+  const folder = device.sysfs;
+  for (const [name, text] of Object.entries(device.files))
+    put(root, posix.join(folder, name), { kind: 'file', text });
+  for (const [name, target] of Object.entries(device.links))
+    put(root, posix.join(folder, name), { kind: 'link', target });
+  link(root, `/dev/char/${device.major}:${device.minor}`, folder);
+  if (device.subsystem !== '') link(root, `/class/${device.subsystem}/${basename(folder)}`, folder);
+}
+
+/** A relative link, as the kernel makes them. */
+function link(root: Entry, at: string, to: string): void {
+  put(root, at, { kind: 'link', target: posix.relative(dirname(at), to) });
+}
+
+function put(root: Entry, path: string, entry: Entry): void {
+  const parts = path.split('/').filter((part) => part !== '');
+  const last = parts.pop();
+  if (last === undefined || parts.includes('..') || last === '..') return;
+  let folder = root;
+  for (const part of parts) {
+    if (folder.kind !== 'folder') return;
+    const next: Entry = folder.entries.get(part) ?? { kind: 'folder', entries: new Map() };
+    folder.entries.set(part, next);
+    folder = next;
+  }
+  if (folder.kind === 'folder') folder.entries.set(last, entry);
+}
+
+/** Fills the fresh folder `path` with what is wanted, and with this machine's own entries beside it. */
+function merge(path: string, entries: Map<string, Entry>, lines: SysfsLines): void {
+  for (const name of ownEntries(path)) {
+    if (entries.has(name)) continue;
+    keepOwn(`${path}/${name}`, lines);
+  }
+  for (const [name, entry] of entries) {
+    const at = `${path}/${name}`;
+    if (entry.kind === 'file') lines.make.push(['file', at, Buffer.from(entry.text).toString('hex')]);
+    else if (entry.kind === 'link') lines.make.push(['symlink', entry.target, at]);
+    else {
+      lines.make.push(['dir', at, '755']);
+      merge(at, entry.entries, lines);
+    }
+  }
+}
+
+function ownEntries(path: string): string[] {
+  try {
+    return readdirSync(path);
+  } catch {
+    return []; // This machine has no such folder.
+  }
+}
+
+function keepOwn(path: string, lines: SysfsLines): void {
+  if (lstatSync(path).isSymbolicLink()) {
+    lines.make.push(['symlink', readlinkSync(path), path]);
+    return;
+  }
+  lines.keep.push(['keep', path]);
+  lines.make.push(['attach', path]);
+}
