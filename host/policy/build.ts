@@ -9,7 +9,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { pathToFileURL } from 'node:url';
 import { ROOT } from '../root.js';
 import { coreFaults } from './check-core.js';
 import { type Manifest, parseManifest } from './manifest.js';
@@ -121,8 +121,10 @@ function inputPaths(): string[] {
   const sources = readdirSync(SOURCES, { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.ts') || file.endsWith('.json'))
     .map((file) => join(SOURCES, file));
-  const tools = ['package-lock.json', 'asconfig.json'].map((file) => join(ROOT, file));
-  return [...sources.sort(), ...tools, CONTRACT, fileURLToPath(import.meta.url)];
+  const tools = ['package-lock.json', 'asconfig.json', 'host/policy/build.ts'].map((file) =>
+    join(ROOT, file),
+  );
+  return [...sources.sort(), ...tools, CONTRACT];
 }
 
 function componentPath(name: string): string {

@@ -35,9 +35,12 @@ export function generateLayouts(): LayoutFile[] {
 
 /** The generated files that are missing or whose facts differ from the installed headers', by path. */
 export function staleLayouts(): string[] {
-  return generateLayouts()
-    .filter(({ path, text }) => facts(readText(path)) !== facts(text))
-    .map(({ path }) => path);
+  return staleOf(generateLayouts());
+}
+
+/** Those of the files whose facts differ from what is in the repository, by path. */
+export function staleOf(layouts: LayoutFile[]): string[] {
+  return layouts.filter(({ path, text }) => facts(readText(path)) !== facts(text)).map(({ path }) => path);
 }
 
 /** The macros of an installed header whose names match, in the header's order. */

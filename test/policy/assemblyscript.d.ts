@@ -1,0 +1,2 @@
+/** The generated layouts are AssemblyScript; the tests read their constants as TypeScript. */
+declare type u32 = number;
