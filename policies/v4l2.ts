@@ -1,47 +1,10 @@
 /** Video4Linux2: cameras, tuners, codecs (videodev2.h; what the kernel does is in v4l2-ioctl.c and videobuf2-v4l2.c). */
-import {
-  EAGAIN,
-  EBADR,
-  EINVAL,
-  ENOTTY,
-  EPERM,
-  POLLERR,
-  POLLIN,
-  POLLOUT,
-  POLLPRI,
-  POLLRDNORM,
-  POLLWRNORM,
-} from './__generated__/kernel';
+import { EAGAIN, EBADR, EINVAL, ENOTTY, EPERM, POLLERR, POLLIN, POLLOUT } from './__generated__/kernel';
+import { POLLPRI, POLLRDNORM, POLLWRNORM } from './__generated__/kernel';
 import * as v from './__generated__/videodev2';
-import {
-  ALWAYS_COPY,
-  ALL_ACCESS,
-  admitted,
-  after,
-  BLOCKING,
-  bytesOf,
-  call,
-  deny,
-  device,
-  forget,
-  HEAD,
-  headIs,
-  hooks,
-  learn,
-  mask,
-  NESTED,
-  nested,
-  nestedRead,
-  OFFSET,
-  Operation,
-  reason,
-  refuse,
-  requireHandle,
-  row,
-  table,
-  u32At,
-  u64At,
-} from './sdk';
+import { admitted, after, ALL_ACCESS, ALWAYS_COPY, BLOCKING, bytesOf, call, deny, device } from './sdk';
+import { forget, HEAD, headIs, hooks, learn, mask, NESTED, nested, nestedRead, OFFSET } from './sdk';
+import { Operation, reason, refuse, requireHandle, row, table, u32At, u64At } from './sdk';
 
 export { admit, cabi_realloc, complete, describe } from './sdk';
 
