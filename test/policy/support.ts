@@ -54,12 +54,12 @@ export async function oracleFor(component: Uint8Array): Promise<{
   make(read: OracleReader): Oracle;
   remove(): void;
 }> {
-  const folder = mkdtempSync(join(tmpdir(), 'postern-oracle-'));
   const { files } = await transpile(component, {
     name: 'oracle',
     instantiation: 'sync',
     nodejsCompat: false,
   });
+  const folder = mkdtempSync(join(tmpdir(), 'postern-oracle-'));
   writeFileSync(join(folder, 'package.json'), '{"type":"module"}');
   writeFileSync(join(folder, 'oracle.js'), files['oracle.js'] as Uint8Array);
   const { instantiate } = await import(/* @vite-ignore */ pathToFileURL(join(folder, 'oracle.js')).href);
