@@ -3,6 +3,7 @@ import type { Device } from '../driver-vm/devices.js';
 import type { DriverDomain } from '../driver-vm/domain.js';
 import { startDriverVm } from '../driver-vm/driver-vm.js';
 import { startLocalDomain } from '../driver-vm/local-domain.js';
+import { forgetDomain } from '../mediator/guest.js';
 import { loadPolicies, type PolicyMatch, policyForDevice } from '../policy/store.js';
 import type { DomainChoice } from './domain-choice.js';
 
@@ -30,4 +31,10 @@ export async function offeredDevices(domain: DriverDomain): Promise<OfferedDevic
   return devices
     .map((device) => ({ device, policy: policyForDevice(policies, device.name) }))
     .sort((a, b) => a.device.name.localeCompare(b.device.name, 'en', { numeric: true }));
+}
+
+/** Ends a driver domain that guests may have used. */
+export async function closeDomain(domain: DriverDomain): Promise<void> {
+  forgetDomain(domain);
+  await domain.close();
 }

@@ -1,6 +1,6 @@
 import type { DevicesOptions } from './devices.js';
 import { DRIVERS_DEFAULT } from './domain-choice.js';
-import { type OfferedDevice, offeredDevices, openDomain } from './driver-domain.js';
+import { closeDomain, type OfferedDevice, offeredDevices, openDomain } from './driver-domain.js';
 import { openLog } from './log.js';
 import { renderTable } from './table.js';
 
@@ -23,7 +23,7 @@ export async function listDevices(options: DevicesOptions): Promise<void> {
     const rows = (await offeredDevices(domain)).map(rowOf);
     process.stdout.write(options.json ? `${JSON.stringify(rows, null, 2)}\n` : renderText(rows));
   } finally {
-    await domain.close();
+    await closeDomain(domain);
   }
 }
 

@@ -1,12 +1,14 @@
+import type { ChildProcess } from 'node:child_process';
 import type pino from 'pino';
 import type { DriverDomain } from '../driver-vm/domain.js';
 import { type GuestReport, runGuest } from '../mediator/guest.js';
 import type { DeviceChoice } from './device-option.js';
 import { DRIVERS_DEFAULT } from './domain-choice.js';
-import { offeredDevices, openDomain } from './driver-domain.js';
+import { closeDomain, offeredDevices, openDomain } from './driver-domain.js';
 import { exitLike } from './exit.js';
 import { openLog } from './log.js';
 import type { RunOptions } from './run.js';
+import { forwardSignals } from './signals.js';
 
 /** Runs `program` as a guest of the driver domain that `options` choose, and ends this process as the guest ended. */
 export async function runAsGuest(program: string, args: string[], options: RunOptions): Promise<void> {
@@ -15,7 +17,7 @@ export async function runAsGuest(program: string, args: string[], options: RunOp
     { mode: options.driverVm, drivers: options.driver ?? DRIVERS_DEFAULT },
     log,
   );
-  const report = await runIn(domain, program, args, options, log).finally(() => domain.close());
+  const report = await runIn(domain, program, args, options, log).finally(() => closeDomain(domain));
   log.info({ ...report }, 'the guest has ended');
   exitLike(report);
 }
@@ -28,7 +30,12 @@ async function runIn(
   log: pino.Logger,
 ): Promise<GuestReport> {
   const devices = options.device ?? (await everyServedDevice(domain));
-  return await runGuest({ program, args, devices, domain, log, name: program });
+  let stopForwarding = (): void => undefined;
+  const onStart = (launcher: ChildProcess): void => {
+    stopForwarding = forwardSignals(launcher);
+  };
+  const guest = runGuest({ program, args, devices, domain, log, name: program, onStart });
+  return await guest.finally(() => stopForwarding());
 }
 
 async function everyServedDevice(domain: DriverDomain): Promise<DeviceChoice[]> {

@@ -1,0 +1,24 @@
+import { Argument, Command } from 'commander';
+import { COMPLIANCE_CLASSES, type ComplianceOptions, comparePaths } from './compliance-run.js';
+
+/** The exit status when the comparison itself fails; 1 says that the two disagree. */
+const OWN_FAILURE_STATUS = 2;
+
+const program = new Command('npm run compliance --')
+  .description(
+    'Run a class’s compliance tool as a guest and, the same binary, beside the driver; each on a driver VM of its own ' +
+      'that nobody has used before. Exit status: 0 when both agree, 1 when they disagree, 2 when a run fails.',
+  )
+  .addArgument(new Argument('<class>', 'the device class').choices(COMPLIANCE_CLASSES))
+  .option('--json', 'print the result as JSON')
+  .action(async (className: string, options: ComplianceOptions) => {
+    const agree = await comparePaths(className, options);
+    process.exitCode = agree ? 0 : 1;
+  });
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.stderr.write(`postern: ${error instanceof Error ? error.message : error}\n`);
+  process.exitCode = OWN_FAILURE_STATUS;
+}
