@@ -1,7 +1,15 @@
 import type { DriverDomain } from '../driver-vm/domain.js';
 import { runGuest } from '../mediator/guest.js';
 import { withProgress } from '../setup/progress.js';
-import { type Totals, v4l2Failures, v4l2Totals } from './compliance-totals.js';
+import {
+  type Difference,
+  differencesOf,
+  failTheSame,
+  type Totals,
+  type Verdicts,
+  v4l2Totals,
+  v4l2Verdicts,
+} from './compliance-totals.js';
 import { DRIVERS_DEFAULT } from './domain-choice.js';
 import { closeDomain, openDomain } from './driver-domain.js';
 import { openLog } from './log.js';
@@ -18,7 +26,7 @@ interface Suite {
   device: string;
   command: readonly string[];
   totals(output: string): Totals;
-  failures(output: string): string[];
+  verdicts(output: string): Verdicts;
 }
 
 const SUITES: ReadonlyMap<string, Suite> = new Map([
@@ -30,7 +38,7 @@ const SUITES: ReadonlyMap<string, Suite> = new Map([
       // Ordinary tests, then streaming (-s) with every memory type that the device claims.
       command: ['v4l2-compliance', '-d', '/dev/video0', '-s'],
       totals: v4l2Totals,
-      failures: v4l2Failures,
+      verdicts: v4l2Verdicts,
     },
   ],
 ]);
@@ -41,7 +49,7 @@ export const COMPLIANCE_CLASSES: readonly string[] = [...SUITES.keys()];
 const log = openLog({});
 
 /**
- * Runs the class's tool both ways, prints what each said, and tells whether they agree: on the totals and on which tests failed.
+ * Runs the class's tool both ways, prints what each said, and tells whether they agree: on which tests failed.
  * @throws Error when a driver VM does not start or a run does not reach its end
  */
 export async function comparePaths(className: string, { json }: ComplianceOptions): Promise<boolean> {
@@ -52,9 +60,9 @@ export async function comparePaths(className: string, { json }: ComplianceOption
     withFreshVm(suite, true, runBeside),
   );
   const [guest, direct] = [suite.totals(guestOutput), suite.totals(directOutput)];
-  const differing = differences(suite.failures(guestOutput), suite.failures(directOutput));
-  const agree = guest.passed === direct.passed && guest.failed === direct.failed && differing.length === 0;
-  const result = { class: className, guest, direct, agree, differing };
+  const differences = differencesOf(suite.verdicts(guestOutput), suite.verdicts(directOutput));
+  const agree = failTheSame(differences);
+  const result = { class: className, guest, direct, agree, differences };
   process.stdout.write(json ? `${JSON.stringify(result, null, 2)}\n` : renderText(result));
   return agree;
 }
@@ -94,27 +102,24 @@ async function runBeside(domain: DriverDomain, { command }: Suite): Promise<stri
   return Buffer.concat(chunks).toString('utf8');
 }
 
-/** The tests that failed in one of the two only, each with where. */
-function differences(guest: readonly string[], direct: readonly string[]): string[] {
-  return [
-    ...guest.filter((name) => !direct.includes(name)).map((name) => `${name}: failed as a guest only`),
-    ...direct.filter((name) => !guest.includes(name)).map((name) => `${name}: failed beside the driver only`),
-  ];
-}
-
 interface Result {
   guest: Totals;
   direct: Totals;
   agree: boolean;
-  differing: string[];
+  differences: Difference[];
 }
 
-function renderText({ guest, direct, agree, differing }: Result): string {
+function renderText({ guest, direct, agree, differences }: Result): string {
   const row = (name: string, { passed, failed }: Totals): string[] => [name, String(passed), String(failed)];
-  const table = renderTable(
+  const totals = renderTable(
     ['', 'passed', 'failed'],
     [row('as a guest', guest), row('beside the driver', direct)],
   );
-  const verdict = agree ? 'They agree.' : 'They disagree.';
-  return [table, ...differing.map((line) => `${line}\n`), verdict, '\n'].join('');
+  const rows = differences.map((difference) => [difference.test, difference.guest, difference.direct]);
+  const details = rows.length === 0 ? '' : renderTable(['test', 'as a guest', 'beside the driver'], rows);
+  return [
+    totals,
+    details,
+    `${agree ? 'They agree: the same tests fail.' : 'They disagree on what fails.'}\n`,
+  ].join('\n');
 }

@@ -4,8 +4,22 @@ export interface Totals {
   failed: number;
 }
 
+/** What a compliance tool said of each test: `section: test` to `OK`, `OK (Not Supported)`, `FAIL` and the like. */
+export type Verdicts = ReadonlyMap<string, string>;
+
+/** A test whose verdict differs between two runs; `-` where it did not run. */
+export interface Difference {
+  test: string;
+  guest: string;
+  direct: string;
+}
+
 /** v4l2-compliance's last line: `Total for vivid device /dev/video0: 113, Succeeded: 109, Failed: 4, Warnings: 6`. */
 const V4L2_TOTAL = /^(?:Grand )?Total for .*: (\d+), Succeeded: (\d+), Failed: (\d+), Warnings: (\d+)\s*$/gm;
+/** `Format ioctls (Input 0):`, alone at a line's start. */
+const V4L2_SECTION = /^(\S.*):$/;
+/** A test's line; what streaming tests print of their progress stands before it on the same line. */
+const V4L2_TEST = /\ttest (.+): ((?:OK|FAIL|Cannot).*)$/;
 
 /**
  * The totals of a v4l2-compliance run.
@@ -18,7 +32,30 @@ export function v4l2Totals(output: string): Totals {
   return { passed: Number(last[2]), failed: Number(last[3]) };
 }
 
-/** The tests that v4l2-compliance reports as failed, each as `test NAME`, in their order. */
-export function v4l2Failures(output: string): string[] {
-  return [...output.matchAll(/^\s*(test .*): FAIL\s*$/gm)].map((match) => match[1] ?? '');
+/** What v4l2-compliance said of each test. */
+export function v4l2Verdicts(output: string): Verdicts {
+  const verdicts = new Map<string, string>();
+  let section = '';
+  for (const line of output.split('\n')) {
+    section = line.match(V4L2_SECTION)?.[1] ?? section;
+    const [, test, verdict] = line.match(V4L2_TEST) ?? [];
+    if (test !== undefined && verdict !== undefined) verdicts.set(`${section}: ${test}`, verdict.trim());
+  }
+  return verdicts;
+}
+
+/** The tests that two runs do not say the same of, in the order of their first mention. */
+export function differencesOf(guest: Verdicts, direct: Verdicts): Difference[] {
+  const tests = new Set([...direct.keys(), ...guest.keys()]);
+  return [...tests]
+    .map((test) => ({ test, guest: guest.get(test) ?? '-', direct: direct.get(test) ?? '-' }))
+    .filter((difference) => difference.guest !== difference.direct);
+}
+
+/**
+ * Whether two runs agree: the same tests failed. A test that one of them skipped, or found not supported, is no disagreement: a
+ * class may refuse a whole facility on purpose, and a guest may not have been given a neighbouring device.
+ */
+export function failTheSame(differences: readonly Difference[]): boolean {
+  return differences.every(({ guest, direct }) => guest !== 'FAIL' && direct !== 'FAIL');
 }
