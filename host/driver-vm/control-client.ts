@@ -54,11 +54,7 @@ export class ControlClient {
     return parseWaitStatus(await this.#request({ type: FRAME.run, onOutput }, payload));
   }
 
-  #request(
-    kind: Pick<Request, 'type' | 'onOutput'>,
-    payload: Buffer,
-    timeoutMs?: number,
-  ): Promise<Buffer> {
+  #request(kind: Pick<Request, 'type' | 'onOutput'>, payload: Buffer, timeoutMs?: number): Promise<Buffer> {
     const answer = this.#last.then(() => this.#ask(kind, payload, timeoutMs));
     this.#last = answer.catch(() => {});
     return answer;
@@ -97,13 +93,16 @@ export class ControlClient {
 
   #handle({ type, payload }: Frame): void {
     const request = this.#current;
-    if (type === FRAME.log) return this.#agentLog.push(payload);
-    if (type === FRAME.output && request?.onOutput !== undefined) return request.onOutput(payload);
-    if (request === undefined || type !== request.type) {
+    if (type === FRAME.log) {
+      this.#agentLog.push(payload);
+    } else if (type === FRAME.output && request?.onOutput !== undefined) {
+      request.onOutput(payload);
+    } else if (type === request?.type) {
+      this.#current = undefined;
+      request.resolve(payload);
+    } else {
       throw new Error(`The backend agent sent a frame of type ${type} that nobody had asked for.`);
     }
-    this.#current = undefined;
-    request.resolve(payload);
   }
 
   #break(error: Error): void {
@@ -115,7 +114,8 @@ export class ControlClient {
 
 /** Reads a status as waitpid(2) gives it. */
 function parseWaitStatus(payload: Buffer): ProgramEnd {
-  if (payload.length !== 4) throw new Error(`The backend agent sent a wait status of ${payload.length} bytes, expected 4.`);
+  if (payload.length !== 4)
+    throw new Error(`The backend agent sent a wait status of ${payload.length} bytes, expected 4.`);
   const status = payload.readInt32LE(0);
   const signal = status & 0x7f;
   return signal === 0 ? { code: (status >> 8) & 0xff, signal: null } : { code: null, signal };

@@ -20,7 +20,9 @@ export interface Device {
 }
 
 const SCHEMA_FILE = join(ROOT, 'schemas', 'devices.schema.json');
-const isDeviceList = new Ajv({ allErrors: true }).compile<Device[]>(JSON.parse(readFileSync(SCHEMA_FILE, 'utf8')));
+const isDeviceList = new Ajv({ allErrors: true }).compile<Device[]>(
+  JSON.parse(readFileSync(SCHEMA_FILE, 'utf8')),
+);
 /** More errors of one kind say nothing new. */
 const ERRORS_SHOWN = 10;
 
@@ -31,7 +33,9 @@ const ERRORS_SHOWN = 10;
 export function parseDevices(payload: Buffer): Device[] {
   const list: unknown = parseJson(payload);
   if (isDeviceList(list)) return list;
-  const errors = (isDeviceList.errors ?? []).map(({ instancePath, message }) => `${instancePath || '/'} ${message}`);
+  const errors = (isDeviceList.errors ?? []).map(
+    ({ instancePath, message }) => `${instancePath || '/'} ${message}`,
+  );
   throw refusal(errors.slice(0, ERRORS_SHOWN).join('; '));
 }
 

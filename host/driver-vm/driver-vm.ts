@@ -103,7 +103,7 @@ async function planOf(options: DriverVmOptions): Promise<Plan> {
 
 /** A VM from its snapshot, or undefined when there is none that works. */
 async function tryRestore(plan: Plan): Promise<Running | undefined> {
-  const snapshot = findSnapshot(plan.snapshotKey, plan.log);
+  const snapshot = await findSnapshot(plan.snapshotKey, plan.log);
   if (snapshot === undefined) return undefined;
   try {
     return await restore(plan, snapshot);

@@ -25,8 +25,10 @@ export function parseHello(payload: Buffer, memoryBytes: number | undefined): He
   if (payload.length < HELLO_BYTES) throw refusal(`it has ${payload.length} bytes, expected ${HELLO_BYTES}`);
   const version = payload.readUInt32LE(0);
   const channels = payload.readUInt32LE(4);
-  if (version !== PROTOCOL_VERSION) throw refusal(`protocol version ${version}, expected ${PROTOCOL_VERSION}`);
-  if (channels === 0 || channels > CHANNELS_MAX) throw refusal(`${channels} channels, expected 1 to ${CHANNELS_MAX}`);
+  if (version !== PROTOCOL_VERSION)
+    throw refusal(`protocol version ${version}, expected ${PROTOCOL_VERSION}`);
+  if (channels === 0 || channels > CHANNELS_MAX)
+    throw refusal(`${channels} channels, expected 1 to ${CHANNELS_MAX}`);
   const pages = parsePages(payload.subarray(HELLO_BYTES), channels, memoryBytes);
   return { channels, channelsAddress: payload.readBigUInt64LE(8), pages };
 }

@@ -70,7 +70,9 @@ async function contentsOf(kernel: Kernel, options: InitramfsOptions): Promise<Ar
     ...folders.map((path) => ({ path, mode: 0o755 })),
     { path: 'init', mode: 0o755, content: await readAgent() },
     { path: 'etc/postern/modules', mode: 0o644, content: Buffer.from(listOf(modules)) },
-    ...(options.sharedRoot ? [{ path: 'etc/postern/shared-root', mode: 0o644, content: Buffer.alloc(0) }] : []),
+    ...(options.sharedRoot
+      ? [{ path: 'etc/postern/shared-root', mode: 0o644, content: Buffer.alloc(0) }]
+      : []),
     ...(await Promise.all(modules.map(moduleEntry))),
   ];
 }
@@ -88,7 +90,10 @@ function pathInside(module: Module): string {
 
 /** The agent's list: a path and the parameters a line, in the order of loading. */
 function listOf(modules: readonly Module[]): string {
-  return modules.map((module) => `/${pathInside(module)} ${module.parameters}`.trimEnd()).join('\n').concat('\n');
+  return modules
+    .map((module) => `/${pathInside(module)} ${module.parameters}`.trimEnd())
+    .join('\n')
+    .concat('\n');
 }
 
 async function moduleEntry(module: Module): Promise<ArchiveEntry> {
@@ -112,11 +117,17 @@ async function modulesFor(kernel: Kernel, options: InitramfsOptions): Promise<Mo
 async function chainOf(kernel: Kernel, driver: string): Promise<Module[]> {
   const [name = '', ...parameters] = driver.trim().split(/\s+/);
   if (!/^[\w-]+$/.test(name) || !parameters.every((parameter) => /^[\w.-]+=[\x21-\x7e]*$/.test(parameter))) {
-    throw new Error(`The driver '${driver}' is not a module's name with parameters, such as 'vivid n_devs=1'.`);
+    throw new Error(
+      `The driver '${driver}' is not a module's name with parameters, such as 'vivid n_devs=1'.`,
+    );
   }
   // Without this machine's own configuration: its blacklists and options are not the driver VM's.
   const query = ['-C', '/dev/null', '--show-depends', '-d', kernel.modulesRoot, '-S', kernel.release, name];
-  const listing = await runTool('modprobe', query, `Name a driver that kernel ${kernel.release} has as a module.`);
+  const listing = await runTool(
+    'modprobe',
+    query,
+    `Name a driver that kernel ${kernel.release} has as a module.`,
+  );
   const files = [...listing.matchAll(/^insmod (\S+)/gm)].map(([, file = '']) => file);
   return files.map((file, index) => ({
     file,

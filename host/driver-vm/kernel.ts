@@ -47,7 +47,8 @@ export function presentKernel(): Kernel | undefined {
   if (!existsSync(RECORD_FILE)) return undefined;
   const { release, digest } = JSON.parse(readFileSync(RECORD_FILE, 'utf8')) as Kernel;
   const kernel = { release, digest, ...placesOf(join(KERNEL_FOLDER, release)) };
-  const isWhole = existsSync(kernel.vmlinux) && existsSync(join(kernel.modulesRoot, 'lib', 'modules', release));
+  const isWhole =
+    existsSync(kernel.vmlinux) && existsSync(join(kernel.modulesRoot, 'lib', 'modules', release));
   return isWhole ? kernel : undefined;
 }
 
@@ -76,7 +77,8 @@ async function currentKernelPackage(): Promise<string> {
   const advice = 'The driver VM needs Debian: run `apt-get update` and try again.';
   const listing = await runTool('apt-cache', ['depends', META_PACKAGE], advice);
   const name = listing.match(/^\s*Depends:\s+(linux-image-[\w.+-]+)$/m)?.[1];
-  if (name === undefined) throw new Error(`apt-cache names no kernel that ${META_PACKAGE} depends on. ${advice}`);
+  if (name === undefined)
+    throw new Error(`apt-cache names no kernel that ${META_PACKAGE} depends on. ${advice}`);
   return name;
 }
 
@@ -92,7 +94,9 @@ async function download(packageName: string, folder: string): Promise<string> {
 async function onlyEntryOf(folder: string): Promise<string> {
   const [entry, ...others] = await readdir(folder);
   if (entry === undefined || others.length > 0) {
-    throw new Error(`${folder} holds ${others.length === 0 ? 'nothing' : 'several entries'}: expected one kernel.`);
+    throw new Error(
+      `${folder} holds ${others.length === 0 ? 'nothing' : 'several entries'}: expected one kernel.`,
+    );
   }
   return entry;
 }

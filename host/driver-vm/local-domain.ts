@@ -115,7 +115,9 @@ class AgentProcess {
       this.#complaints = (this.#complaints + chunk.toString('utf8')).slice(-REASON_CHARACTERS_MAX);
     });
     this.ended = new Promise((resolve) => {
-      this.#child.once('error', (error) => resolve(`the backend agent could not be started: ${error.message}`));
+      this.#child.once('error', (error) =>
+        resolve(`the backend agent could not be started: ${error.message}`),
+      );
       this.#child.once('close', (code, signal) => resolve(this.#describeEnd(code, signal)));
     });
     void this.ended.then(() => {
@@ -161,7 +163,15 @@ function spawnAgent({ memory, theirDoorbell, events }: Descriptors): ChildProces
     ...['--control', `${fd.control}`, '--doorbell', `${fd.doorbell}`, '--memory', `${fd.memory}`],
     ...['--events', eventNumbers.join(',')],
   ];
-  const stdio: (number | 'ignore' | 'pipe')[] = ['ignore', 'ignore', 'pipe', 'pipe', theirDoorbell, memory, ...events];
+  const stdio: (number | 'ignore' | 'pipe')[] = [
+    'ignore',
+    'ignore',
+    'pipe',
+    'pipe',
+    theirDoorbell,
+    memory,
+    ...events,
+  ];
   // A session of its own: a terminal's Ctrl-C is for the guest, not for the driver domain.
   return spawn(AGENT_FILE, agentArguments, { stdio, detached: true, cwd: '/', env: {} });
 }

@@ -66,11 +66,13 @@ export class QemuProcess {
   async orEnd<T>(work: Promise<T>): Promise<T> {
     // When QEMU ends, its streams fail as well: the reason of the end says more.
     const result = await Promise.race([
-      work.then((value) => ({ value })).catch(async (error: Error) => {
-        await this.#soon();
-        if (!this.#hasEnded) throw error;
-        return undefined;
-      }),
+      work
+        .then((value) => ({ value }))
+        .catch(async (error: Error) => {
+          await this.#soon();
+          if (!this.#hasEnded) throw error;
+          return undefined;
+        }),
       this.#ended.then(() => undefined),
     ]);
     if (result === undefined) throw new Error(`The driver VM has ended: ${await this.#ended}`);

@@ -34,7 +34,10 @@ const KERNEL_ARGUMENTS =
 export function qemuArguments({ memoryMiB, sharedRoot, accelerator }: QemuOptions): string[] {
   const fd = QEMU_DESCRIPTORS;
   const path = (descriptor: number): string => `/proc/self/fd/${descriptor}`;
-  const socket = (id: string, descriptor: number): string[] => ['-chardev', `socket,id=${id},fd=${descriptor}`];
+  const socket = (id: string, descriptor: number): string[] => [
+    '-chardev',
+    `socket,id=${id},fd=${descriptor}`,
+  ];
   return [
     ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none', '-name', 'postern-driver-vm'],
     ...['-machine', 'q35,memory-backend=ram,usb=off', '-accel', accelerator],
@@ -53,7 +56,9 @@ export function qemuArguments({ memoryMiB, sharedRoot, accelerator }: QemuOption
     ...['-device', 'virtserialport,bus=ports.0,nr=1,chardev=control,name=postern.control'],
     ...['-device', 'virtserialport,bus=ports.0,nr=2,chardev=doorbell,name=postern.doorbell'],
     ...['-device', 'pvpanic-pci', '-action', 'panic=exit-failure'],
-    ...(sharedRoot ? ['-virtfs', 'local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap'] : []),
+    ...(sharedRoot
+      ? ['-virtfs', 'local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap']
+      : []),
     ...['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
   ];
 }
@@ -62,7 +67,10 @@ export function qemuArguments({ memoryMiB, sharedRoot, accelerator }: QemuOption
  * The command that starts QEMU: without privileges, as nobody where this process may choose, and killed by the kernel when this
  * process's thread ends.
  */
-export function qemuCommand(qemuArgumentList: readonly string[]): { command: string; commandArguments: string[] } {
+export function qemuCommand(qemuArgumentList: readonly string[]): {
+  command: string;
+  commandArguments: string[];
+} {
   const isRoot = process.getuid?.() === 0;
   const asNobody = ['--reuid', NOBODY, '--regid', NOBODY, '--clear-groups', '--bounding-set', '-all'];
   const privileges = [...(isRoot ? asNobody : []), '--inh-caps', '-all', '--no-new-privs'];

@@ -67,17 +67,15 @@ export class QmpClient {
   #take(text: string): void {
     const lines = (this.#pending + text).split('\n');
     this.#pending = lines.pop() ?? '';
-    if (this.#pending.length > LINE_CHARACTERS_MAX) return this.#end(new Error('QEMU sent an endless line.'));
-    for (const line of lines) this.#handle(line);
+    try {
+      if (this.#pending.length > LINE_CHARACTERS_MAX) throw new Error('an endless line');
+      for (const line of lines) this.#handle(JSON.parse(line) as Message);
+    } catch (error) {
+      this.#end(new Error(`QEMU sent what is no QMP: ${(error as Error).message}`));
+    }
   }
 
-  #handle(line: string): void {
-    let message: Message;
-    try {
-      message = JSON.parse(line) as Message;
-    } catch {
-      return this.#end(new Error(`QEMU sent a line that is no JSON: ${line.slice(0, 80)}`));
-    }
+  #handle(message: Message): void {
     if (message.event !== undefined) this.#listeners.get(message.event)?.(message.data);
     const waiting = this.#waiting.get(message.id ?? 0);
     if (message.error !== undefined) waiting?.reject(new Error(message.error.desc ?? 'no reason given'));

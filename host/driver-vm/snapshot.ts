@@ -37,18 +37,22 @@ export function snapshotKey(inputs: readonly string[]): string {
   return createHash('sha256').update(JSON.stringify(inputs)).digest('hex').slice(0, 32);
 }
 
-/** The snapshot with this key, or undefined when there is none or it is broken; `log` hears about a broken one. */
-export function findSnapshot(key: string, log: (line: string) => void): Snapshot | undefined {
+/**
+ * The snapshot with this key, or undefined when there is none or it is broken. A broken one is removed, and `log` hears about it.
+ */
+export async function findSnapshot(key: string, log: (line: string) => void): Promise<Snapshot | undefined> {
   const folder = join(SNAPSHOT_FOLDER, key);
   if (!existsSync(join(folder, 'snapshot.json'))) return undefined;
   try {
     const record = JSON.parse(readFileSync(join(folder, 'snapshot.json'), 'utf8')) as Record;
     const state = readFileSync(join(folder, 'state'));
     if (digestOf(state) !== record.stateDigest) throw new Error('its device state has another digest');
-    if (statSync(join(folder, 'ram')).size !== record.memoryBytes) throw new Error('its RAM has another size');
+    if (statSync(join(folder, 'ram')).size !== record.memoryBytes)
+      throw new Error('its RAM has another size');
     return { folder, record };
   } catch (error) {
-    log(`The driver VM's snapshot ${key} is broken: ${(error as Error).message}.`);
+    log(`The driver VM's snapshot ${key} is broken and is made anew: ${(error as Error).message}.`);
+    await dropSnapshot(key);
     return undefined;
   }
 }
@@ -164,7 +168,8 @@ async function listenIn(folder: string): Promise<StateSocket> {
       connection.on('data', (chunk: Buffer) => {
         chunks.push(chunk);
         bytes += chunk.length;
-        if (bytes > STATE_BYTES_MAX) connection.destroy(new Error(`The device state is over ${STATE_BYTES_MAX} bytes.`));
+        if (bytes > STATE_BYTES_MAX)
+          connection.destroy(new Error(`The device state is over ${STATE_BYTES_MAX} bytes.`));
       });
       connection.once('error', reject);
       connection.once('end', () => {

@@ -37,6 +37,8 @@ export class UntrustedLog {
     const text = line.replace(/[^\x20-\x7e]/g, '').slice(0, LINE_CHARACTERS_MAX);
     if (text === '' || this.#linesThisSecond > LINES_PER_SECOND_MAX) return;
     const isLast = this.#linesThisSecond === LINES_PER_SECOND_MAX;
-    this.#log(`${this.#prefix}: ${text}${isLast ? ' (too many lines: the rest of this second is left out)' : ''}`);
+    this.#log(
+      `${this.#prefix}: ${text}${isLast ? ' (too many lines: the rest of this second is left out)' : ''}`,
+    );
   }
 }

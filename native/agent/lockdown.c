@@ -71,8 +71,16 @@ static void set_capabilities(bool with_net_admin) {
   if (syscall(SYS_capset, &header, data) != 0) complain("its capabilities can't be dropped");
 }
 
+static void become_nobody(void) {
+  /* Keeps the permitted capabilities over the change of user, for set_capabilities. */
+  prctl(PR_SET_KEEPCAPS, 1);
+  if (setgroups(0, NULL) != 0 || setresgid(NOBODY, NOBODY, NOBODY) != 0 || setresuid(NOBODY, NOBODY, NOBODY) != 0) {
+    complain("it can't change to the user nobody");
+  }
+}
+
 /* The child is PID 1 of the new PID namespace: when it ends, every backend process ends. */
-static void continue_in_child(void) {
+static void continue_in_child(bool is_root) {
   pid_t child = fork();
   if (child < 0) {
     complain("no process");
@@ -81,6 +89,8 @@ static void continue_in_child(void) {
   if (child == 0) return;
   close_range(STDERR_FILENO + 1, ~0u, 0);
   drop_bounding_set();
+  /* The child's user too: the signal of this process's death must be allowed to reach it. */
+  if (is_root) become_nobody();
   set_capabilities(false);
   int status = 0;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
@@ -122,14 +132,6 @@ static void isolate_files(bool with_tun, bool is_root) {
   complain("no root of its own, it runs over this machine's whole file system");
 }
 
-static void become_nobody(void) {
-  /* Keeps the permitted capabilities over the change of user, for set_capabilities. */
-  prctl(PR_SET_KEEPCAPS, 1);
-  if (setgroups(0, NULL) != 0 || setresgid(NOBODY, NOBODY, NOBODY) != 0 || setresuid(NOBODY, NOBODY, NOBODY) != 0) {
-    complain("it can't change to the user nobody");
-  }
-}
-
 static void drop_privileges(bool is_root, bool with_tun) {
   drop_bounding_set();
   if (is_root) become_nobody();
@@ -150,7 +152,7 @@ void lockdown_enter(struct domain *domain, bool with_tun) {
 #else
   bool is_root = geteuid() == 0;
   if (make_namespaces(is_root)) {
-    continue_in_child();
+    continue_in_child(is_root);
     isolate_files(with_tun, is_root);
   }
   domain->dev = open("/dev", O_PATH | O_DIRECTORY | O_CLOEXEC);

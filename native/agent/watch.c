@@ -69,6 +69,8 @@ int64_t watch_set(struct backend *backend, struct file *file, uint32_t events) {
     /* EPERM: a driver without a poll operation. Its readiness never changes: what poll(2) says now holds. */
     if (result == -EPERM) result = 0;
     if (result == 0) file->watched = events;
+    /* Noted now, so that the event that every new watch begins with is no news; the completion asks once more. */
+    watch_ask(file);
   }
   pthread_mutex_unlock(&file->lock);
   return result;
