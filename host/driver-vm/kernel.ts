@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ROOT } from '../root.js';
 import { runTool } from './tools.js';
 import { extractVmlinux } from './vmlinux.js';
+import { newWorkFolder } from './work-folder.js';
 
 /** Debian's package that depends on the current kernel's package, whose name carries the ABI number. */
 const META_PACKAGE = 'linux-image-amd64';
@@ -33,8 +34,7 @@ export type Progress = (text: string) => void;
 export async function ensureKernel(progress: Progress): Promise<Kernel> {
   const present = presentKernel();
   if (present !== undefined) return present;
-  await mkdir(KERNEL_FOLDER, { recursive: true });
-  const work = await mkdtemp(join(KERNEL_FOLDER, 'new-'));
+  const work = await newWorkFolder(KERNEL_FOLDER, 'kernel');
   try {
     return await fetchInto(work, progress);
   } finally {

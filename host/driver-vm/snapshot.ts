@@ -1,11 +1,12 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { closeSync, existsSync, openSync, readFileSync, statSync } from 'node:fs';
-import { chmod, mkdir, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { chmod, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { ROOT } from '../root.js';
 import type { QmpClient } from './qmp.js';
 import { type Extent, loadRam, saveRam } from './ram-image.js';
+import { newWorkFolder } from './work-folder.js';
 
 const SNAPSHOT_FOLDER = join(ROOT, '.cache', 'driver-vm');
 /** Each set of drivers has a snapshot of its own, of about a hundred MiB: the ones used last stay. */
@@ -82,8 +83,7 @@ export async function dropSnapshot(key: string): Promise<void> {
 
 /** A folder for a snapshot to be made; QEMU must have it as its working folder. */
 export async function newSnapshotFolder(key: string): Promise<string> {
-  const folder = join(SNAPSHOT_FOLDER, `${key}.new-${process.pid}-${randomBytes(4).toString('hex')}`);
-  await mkdir(folder, { recursive: true });
+  const folder = await newWorkFolder(SNAPSHOT_FOLDER, key);
   // QEMU, which may be another user, must find the socket in it.
   await chmod(folder, 0o755);
   return folder;

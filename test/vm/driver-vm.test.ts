@@ -1,9 +1,19 @@
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../host/driver-vm/devices.js';
 import { ensureKernel } from '../../host/driver-vm/kernel.js';
+import { qemuCommand } from '../../host/driver-vm/qemu.js';
 import { isAlive } from '../driver-vm/processes.js';
 import { recordOf, SNAPSHOTS, snapshotsOf, Vms } from './support.js';
 
@@ -151,4 +161,38 @@ describe("the driver VM's end", () => {
     await vm.close();
     expect(openMemoryFiles()).toEqual([]);
   });
+
+  it("comes with its host's end", async () => {
+    const { command, commandArguments } = qemuCommand([
+      '-nodefaults',
+      '-display',
+      'none',
+      '-machine',
+      'none',
+      '-S',
+    ]);
+    const script = `const [command, ...rest] = process.argv.slice(1);
+      const child = require('node:child_process').spawn(command, rest, { detached: true, stdio: 'ignore' });
+      child.on('spawn', () => console.log(child.pid));`;
+    const host = spawn(process.execPath, ['-e', script, '--', command, ...commandArguments]);
+    const pid = Number(await new Promise<Buffer>((resolve) => host.stdout.once('data', resolve)));
+    await expect.poll(() => readFileSync(`/proc/${pid}/comm`, 'utf8')).toMatch(/^qemu-system/);
+    host.kill('SIGKILL');
+    await expect.poll(() => isAlive(pid)).toBe(false);
+  });
+
+  it('leaves no unfinished folder of a host that was killed', async () => {
+    const abandoned = join(SNAPSHOTS, `${'0'.repeat(32)}.new-${await pidOfTheDead()}-00000000`);
+    mkdirSync(abandoned);
+    dropSnapshots();
+    await vms.start({ memoryMiB: MEMORY_MIB });
+    expect(existsSync(abandoned)).toBe(false);
+  });
 });
+
+/** A number that no process has now. */
+async function pidOfTheDead(): Promise<number> {
+  const child = spawn('true');
+  await new Promise((resolve) => child.once('close', resolve));
+  return child.pid as number;
+}
