@@ -1,10 +1,11 @@
-import { mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type DriverVm, type DriverVmOptions, startDriverVm } from '../../host/driver-vm/driver-vm.js';
 import { ROOT } from '../../host/root.js';
 
 export const SNAPSHOTS = join(ROOT, '.cache', 'driver-vm');
+mkdirSync(SNAPSHOTS, { recursive: true });
 
 /** Driver VMs of a test file: what they said, and their end. */
 export class Vms {
