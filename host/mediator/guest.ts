@@ -206,15 +206,19 @@ function mediate(
       launcher.kill('SIGKILL');
       reject(error);
     };
+    let hasEnded = false;
     const worker = new Worker(WORKER, { workerData: input });
     worker.on('message', (message: WorkerMessage) => {
       if (message.kind === 'log') guestLog[message.level](message.fields, message.text);
-      else if (message.kind === 'ended') resolve(message);
-      else fail(new Error(message.message));
+      else if (message.kind === 'ended') {
+        // The launcher may still be on its way out with the guest's status: from here on nothing stops it.
+        hasEnded = true;
+        resolve(message);
+      } else fail(new Error(message.message));
     });
     worker.once('error', fail);
-    worker.once('exit', () =>
-      fail(new Error("The guest's mediator ended unexpectedly; the guest has been stopped.")),
-    );
+    worker.once('exit', () => {
+      if (!hasEnded) fail(new Error("The guest's mediator ended unexpectedly; the guest has been stopped."));
+    });
   });
 }
