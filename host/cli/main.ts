@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Command } from 'commander';
+import { Command, CommanderError } from 'commander';
 import { ROOT } from '../root.js';
 import { devicesCommand } from './devices.js';
 import { doctorCommand } from './doctor.js';
@@ -20,10 +20,17 @@ const program = new Command('postern')
   .addCommand(runCommand())
   .addCommand(devicesCommand())
   .addCommand(doctorCommand());
+for (const command of [program, ...program.commands]) command.exitOverride();
 
 try {
   await program.parseAsync();
 } catch (error) {
+  process.exitCode = statusOf(error);
+}
+
+/** Tells what went wrong, unless commander has told it already. Help and version, asked for, are no failures. */
+function statusOf(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : OWN_FAILURE_STATUS;
   process.stderr.write(`postern: ${error instanceof Error ? error.message : error}\n`);
-  process.exitCode = OWN_FAILURE_STATUS;
+  return OWN_FAILURE_STATUS;
 }
