@@ -9,6 +9,8 @@ import { Judge } from './judge.js';
 import type { WorkerInput, WorkerMessage } from './messages.js';
 import { commandName, describeNote, errnoName } from './notes.js';
 
+/** asm-generic/errno-base.h: what a policy gets that reads while no operation is being judged. */
+const EFAULT = 14;
 const OPERATION_BITS = { open: 1, ioctl: 2, read: 4, write: 8, mmap: 16 } as const;
 
 const input = workerData as WorkerInput;
@@ -33,7 +35,7 @@ const judges = input.classes.map(
     new Judge(
       module,
       manifest,
-      (address, bytes, memory, at) => mediator?.read(address, bytes, memory, at) ?? 0,
+      (address, bytes, memory, at) => mediator?.read(address, bytes, memory, at) ?? EFAULT,
       (policy, fault, quarantined) =>
         log(
           'error',

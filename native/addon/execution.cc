@@ -32,6 +32,12 @@ void Mediator::admit(Op& op) {
   }
   const PlanContext context{op.operation, static_cast<uint32_t>(op.head.size()), op.rowAccess, op.nested};
   const PlanError refused = readPlan(*exchange_, deviceClass.envelope, context, op.plan);
+  // Where a nested region lies is the guest's own doing: it gets what its kernel would say.
+  if (refused == PlanError::kGrantAddress) {
+    counters_.failed++;
+    finishNow(op, 0, EFAULT);
+    return;
+  }
   if (refused != PlanError::kNone) {
     counters_.faults++;
     note(Note::kPlanRefused, static_cast<uint32_t>(refused), &op, EIO);
@@ -276,7 +282,16 @@ void Mediator::settle(Op& op) {
     return;
   }
   applySettlement(op);
+  const bool hasSession = op.operation != Operation::kOpen || op.outcome >= 0;
+  // The guest sees the driver's readiness as of this operation, so a new watch must have answered first.
+  op.waitsForWatch = hasSession && setWatch(*op.session, exchange_->watch, op.id);
+  if (!op.waitsForWatch) conclude(op);
+}
+
+// The last step: the guest gets its bytes, its poll state and its answer.
+void Mediator::conclude(Op& op) {
   int64_t value = op.outcome;
+  if (op.operation != Operation::kOpen) present(*op.session, op.borrowed.get());
   int error = value < 0 ? static_cast<int>(-value) : 0;
   if (error == EINTR && op.interruption != 0) error = op.interruption;
   if (op.operation == Operation::kOpen) {
@@ -325,10 +340,6 @@ void Mediator::applySettlement(Op& op) {
   applyMasks(op);
   if (op.hasReady) session.ready = op.ready;
   session.idle = exchange_->idle;
-  if (op.operation != Operation::kOpen) {
-    setWatch(session, exchange_->watch);
-    present(session, op.borrowed.get());
-  }
 }
 
 void Mediator::applyMasks(Op& op) {

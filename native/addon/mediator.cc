@@ -100,7 +100,8 @@ std::optional<Event> Mediator::nextEvent() {
   failLostOperations();
   if (retireWanted_) retireBackends();
   if (auto event = drainCompletions()) return event;
-  if (auto event = retryQueued()) return event;
+  submitDeferred();
+  retryQueued();
   if (auto event = takeNote()) return event;
   if (controlPending_) {
     controlPending_ = false;
@@ -179,13 +180,12 @@ std::optional<Event> Mediator::drainCompletions() {
   return std::nullopt;
 }
 
-std::optional<Event> Mediator::retryQueued() {
+void Mediator::retryQueued() {
   for (size_t i = queued_.size(); i > 0; i--) {
     Op* op = queued_.front();
     queued_.pop_front();
     start(*op);
   }
-  return std::nullopt;
 }
 
 std::optional<Event> Mediator::receiveNotification() {

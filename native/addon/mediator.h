@@ -81,7 +81,7 @@ class Mediator {
   void takeAnswer();
   std::optional<Event> nextEvent();
   std::optional<Event> drainCompletions();
-  std::optional<Event> retryQueued();
+  void retryQueued();
   std::optional<Event> receiveNotification();
   std::optional<Event> takeNote();
   bool spinForCompletion();
@@ -128,6 +128,7 @@ class Mediator {
   int checkRequirements(Op& op);
   std::optional<Event> complete(Op& op, const postern_completion& completion);
   void settle(Op& op);
+  void conclude(Op& op);
   void applySettlement(Op& op);
   void applyMasks(Op& op);
   uint8_t* regionBytes(Op& op, uint32_t region, uint32_t offset, uint32_t width);
@@ -145,7 +146,7 @@ class Mediator {
   int finishOpen(Op& op);
   void discardSession(Session* session);
   void releaseSession(Session* session);
-  void setWatch(Session& session, uint32_t watch);
+  bool setWatch(Session& session, uint32_t watch, uint64_t waiter);
   void present(Session& session, int borrowed);
   void retireBackends();
   void loseBackend(Backend& backend);
@@ -163,9 +164,11 @@ class Mediator {
   struct InternalOp {
     Internal kind;
     Backend* backend;
-    uint32_t subject;  // session or mapping
+    uint32_t subject;       // session or mapping
+    uint64_t waiter;        // an operation that goes on when this has ended; 0: none
   };
-  bool submitInternal(Backend& backend, postern_op op, Internal kind, uint32_t subject);
+  bool submitInternal(Backend& backend, postern_op op, Internal kind, uint32_t subject, uint64_t waiter = 0);
+  void submitDeferred();
   void finishInternal(const InternalOp& internal, const postern_completion& completion);
 
   MediatorOptions options_;
@@ -201,6 +204,11 @@ class Mediator {
   std::map<uint32_t, std::unique_ptr<Mapping>> mappings_;
   std::vector<HandleTables> handles_;  // by class
   std::unordered_map<uint64_t, InternalOp> internal_;  // by id
+  struct Deferred {
+    Backend* backend;
+    postern_op op;
+  };
+  std::deque<Deferred> deferred_;  // of those, what waits for room in a ring
   uint32_t releasesPending_ = 0;
   Clock::time_point releaseDeadline_{};
   uint32_t nextSession_ = 1;

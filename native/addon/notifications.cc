@@ -90,7 +90,7 @@ Mediator::Op& Mediator::begin(const seccomp_notif& notification, Session* sessio
   op.backend = session != nullptr ? session->backend : nullptr;
   op.call = ExchangeCall{};
   op.commandRow = op.rowAccess = 0;
-  op.nested = op.positional = op.nonblocking = op.closeOnExec = op.abandoned = op.cancelled = op.hasReady = false;
+  op.nested = op.positional = op.nonblocking = op.closeOnExec = op.abandoned = op.cancelled = op.hasReady = op.waitsForWatch = false;
   op.interruption = 0;
   op.signalRounds = 0;
   op.outcome = 0;
@@ -311,6 +311,7 @@ std::optional<Event> Mediator::handleOpen(const seccomp_notif& notification) {
     listener_.proceed(notification.id);
     return std::nullopt;
   }
+  settleMappings();
   int error = listener_.isValid(notification.id) ? 0 : ESRCH;
   const Envelope& envelope = options_.classes[node->classIndex].envelope;
   if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) error = EEXIST;

@@ -19,10 +19,10 @@ constexpr uint32_t kInput = POLLIN | POLLRDNORM, kOutput = POLLOUT | POLLWRNORM;
 
 void setOption(int fd, int level, int name, int value) { (void)setsockopt(fd, level, name, &value, sizeof value); }
 
-// The smallest buffers that the kernel grants: withholding room must not take megabytes.
-void shrink(int fd) {
-  setOption(fd, SOL_SOCKET, SO_SNDBUF, 1);
-  setOption(fd, SOL_SOCKET, SO_RCVBUF, 1);
+// The smallest buffers that the kernel grants, from the guest to the host: withholding room must not take megabytes. The other way they
+// stay as they are: a byte must always get through.
+void prepare(int fd, int bufferOption) {
+  setOption(fd, SOL_SOCKET, bufferOption, 1);
   setOption(fd, IPPROTO_TCP, TCP_NODELAY, kOn);
 }
 
@@ -31,8 +31,8 @@ int connectPair(Descriptor& host, Descriptor& guest) {
   Descriptor listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   guest.reset(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!listener.valid() || !guest.valid()) return errno;
-  shrink(listener.get());
-  shrink(guest.get());
+  prepare(listener.get(), SO_RCVBUF);  // The host's end inherits it.
+  prepare(guest.get(), SO_SNDBUF);
   sockaddr_in address{}, own{}, peer{};
   socklen_t length = sizeof address;
   address.sin_family = AF_INET;
@@ -60,7 +60,7 @@ uint64_t Placeholder::cookieOf(int fd) {
 
 int Placeholder::create(Descriptor& guestEnd) {
   if (int error = connectPair(host_, guestEnd)) return error;
-  shrink(host_.get());
+  setOption(host_.get(), IPPROTO_TCP, TCP_NODELAY, kOn);
   // The guest's last close resets the connection: the host sees it at once, and no TIME_WAIT entry stays behind.
   linger immediate{1, 0};
   (void)setsockopt(guestEnd.get(), SOL_SOCKET, SO_LINGER, &immediate, sizeof immediate);
@@ -96,51 +96,64 @@ void Placeholder::withholdRoom(int borrowed) {
 
 void Placeholder::giveRoom() {
   char sink[16384];
-  while (recv(host_.get(), sink, sizeof sink, MSG_DONTWAIT) > 0) {
-  }
+  // Room is there again when what was sent is acknowledged: at once, and for what the first acknowledgement lets through too.
+  do {
+    setOption(host_.get(), IPPROTO_TCP, TCP_QUICKACK, kOn);
+  } while (recv(host_.get(), sink, sizeof sink, MSG_DONTWAIT) > 0);
 }
 
-bool Placeholder::present(uint32_t mask, int borrowed) {
+uint32_t Placeholder::shown(uint32_t mask) {
   if ((mask & kInput) != 0) mask |= kInput;
   if ((mask & kOutput) != 0) mask |= kOutput;
   // A socket can't show a hang-up and still tell when the guest lets go of it, nor take it back (a terminal's may end): the guest
   // is made to look, and its read then says what happened.
   if ((mask & POLLHUP) != 0) mask |= kInput | POLLERR;
-  mask &= kInput | kOutput | POLLPRI | POLLERR;
-  const uint32_t rising = mask & ~presented_, falling = presented_ & ~mask;
-  uint32_t done = 0;
-  if ((rising & POLLIN) != 0 && send(host_.get(), "r", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1) done |= kInput;
-  if ((rising & POLLPRI) != 0 && send(host_.get(), "p", 1, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL) == 1) done |= POLLPRI;
-  if ((rising & POLLOUT) != 0) {
-    giveRoom();
-    done |= kOutput;
+  return mask & (kInput | kOutput | POLLPRI | POLLERR);
+}
+
+bool Placeholder::needsGuestEnd(uint32_t mask) const {
+  const uint32_t rising = shown(mask) & ~presented_, falling = presented_ & ~shown(mask);
+  return falling != 0 || (rising & POLLERR) != 0;
+}
+
+// What falls goes first and what rises follows without a pause, so that who is woken sees all of it.
+bool Placeholder::present(uint32_t mask, int borrowed) {
+  mask = shown(mask);
+  const uint32_t before = presented_;
+  if (borrowed >= 0) takeBack(presented_ & ~mask, borrowed);
+  const uint32_t rising = mask & ~presented_;
+  if ((rising & (POLLOUT | POLLERR)) != 0) giveRoom();
+  presented_ |= rising & kOutput;
+  if ((rising & POLLERR) != 0 && borrowed >= 0) {
+    raiseError(borrowed);
+    presented_ |= POLLERR;
   }
-  if (borrowed >= 0) {
-    char byte;
-    if ((falling & POLLIN) != 0) {
-      (void)recv(borrowed, &byte, 1, MSG_DONTWAIT);
-      done |= kInput;
-    }
-    if ((falling & POLLPRI) != 0) {
-      (void)recv(borrowed, &byte, 1, MSG_OOB | MSG_DONTWAIT);
-      done |= POLLPRI;
-    }
-    if ((rising & POLLERR) != 0) {
-      // The time-stamped byte needs room, which may be withheld now.
-      giveRoom();
-      raiseError(borrowed);
-      done |= POLLERR;
-    } else if ((falling & POLLERR) != 0) {
-      clearError(borrowed);
-      done |= POLLERR;
-    }
-    if ((mask & POLLOUT) == 0 && (falling & POLLOUT || rising & POLLERR)) {
-      withholdRoom(borrowed);
-      done |= falling & kOutput;
-    }
+  if ((rising & POLLPRI) != 0 && send(host_.get(), "p", 1, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL) == 1) presented_ |= POLLPRI;
+  if ((rising & POLLIN) != 0 && send(host_.get(), "r", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1) presented_ |= kInput;
+  const bool mustWithhold = (mask & POLLOUT) == 0 && ((before & POLLOUT) != 0 || (rising & POLLERR) != 0);
+  if (borrowed >= 0 && mustWithhold) {
+    withholdRoom(borrowed);
+    presented_ &= ~kOutput;
   }
-  presented_ ^= (rising | falling) & done;
   return presented_ == mask;
+}
+
+void Placeholder::takeBack(uint32_t falling, int borrowed) {
+  if ((falling & (POLLIN | POLLPRI)) != 0) {
+    // Everything is taken, and what stays is given again: an urgent byte keeps its place in the stream until a read passes it, and what is
+    // left in the queue keeps the kernel from acknowledging what has been taken.
+    char bytes[64];
+    if ((presented_ & POLLPRI) != 0) (void)recv(borrowed, bytes, 1, MSG_OOB | MSG_DONTWAIT);
+    while (recv(borrowed, bytes, sizeof bytes, MSG_DONTWAIT) > 0) {
+    }
+    // Otherwise a delayed acknowledgement would hold up later bytes once the first congestion window is full.
+    setOption(borrowed, IPPROTO_TCP, TCP_QUICKACK, kOn);
+    presented_ &= ~(kInput | POLLPRI);
+  }
+  if ((falling & POLLERR) != 0) {
+    clearError(borrowed);
+    presented_ &= ~uint32_t(POLLERR);
+  }
 }
 
 }  // namespace postern

@@ -29,8 +29,11 @@ class Placeholder {
   // Makes the guest's poll state `mask` (POLLIN, POLLPRI, POLLOUT, POLLERR; POLLHUP in its way). Taking POLLIN, POLLPRI and POLLERR back, giving POLLERR
   // and withholding POLLOUT need a borrowed copy of the guest's end; with -1 these changes wait (returns false).
   bool present(uint32_t mask, int borrowed);
+  bool needsGuestEnd(uint32_t mask) const;
 
  private:
+  static uint32_t shown(uint32_t mask);
+  void takeBack(uint32_t falling, int borrowed);
   void raiseError(int borrowed);
   void clearError(int borrowed);
   void withholdRoom(int borrowed);

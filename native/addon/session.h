@@ -101,6 +101,7 @@ struct OperationRecord {
   bool hasReady = false;
   bool abandoned = false;  // its thread has gone
   bool cancelled = false;
+  bool waitsForWatch = false;
   int interruption = 0;    // what the guest gets when the driver was interrupted: EINTR, or the kernel's ERESTARTSYS
   uint32_t signalRounds = 0;
   Clock::time_point since;

@@ -72,7 +72,6 @@ int Mediator::finishOpen(Op& op) {
     session.holder = op.tid;
     session.holderNumber = slot;
     sessionByCookie_[session.placeholder.cookie()] = &session;
-    setWatch(session, exchange_->watch);
     (void)session.placeholder.present((session.ready & (session.watch | kAlways)) | session.idle, guestEnd.get());
     poll(session.placeholder.hostEnd(), kSessionTag | session.id, EPOLLRDHUP | EPOLLET);
     const int placed = op.abandoned ? -ESRCH : listener_.addDescriptor(op.notification, guestEnd.get(), slot, op.closeOnExec, true);
@@ -114,13 +113,17 @@ void Mediator::releaseSession(Session* session) {
   releaseDeadline_ = Clock::now() + kReleaseBudget;
 }
 
-bool Mediator::submitInternal(Backend& backend, postern_op op, Internal kind, uint32_t subject) {
+bool Mediator::submitInternal(Backend& backend, postern_op op, Internal kind, uint32_t subject, uint64_t waiter) {
   if (backend.lost) return false;
   op.id = nextId_++;
-  internal_[op.id] = {kind, &backend, subject};
-  if (backend.channel->submit(op)) return true;
-  internal_.erase(op.id);
-  return false;
+  internal_[op.id] = {kind, &backend, subject, waiter};
+  // What the host itself must tell a backend is never lost, only late: a close that found the ring full would leave the driver's file open.
+  if (!backend.channel->submit(op)) deferred_.push_back({&backend, op});
+  return true;
+}
+
+void Mediator::submitDeferred() {
+  while (!deferred_.empty() && deferred_.front().backend->channel->submit(deferred_.front().op)) deferred_.pop_front();
 }
 
 void Mediator::finishInternal(const InternalOp& internal, const postern_completion& completion) {
@@ -133,7 +136,11 @@ void Mediator::finishInternal(const InternalOp& internal, const postern_completi
     case Internal::kWatch:
       if (auto session = sessions_.find(internal.subject); session != sessions_.end() && completion.ready != POSTERN_READY_UNKNOWN) {
         session->second->ready = completion.ready;
-        present(*session->second, -1);
+        if (internal.waiter == 0) present(*session->second, -1);
+      }
+      if (auto waiter = running_.find(internal.waiter); waiter != running_.end()) {
+        waiter->second->waitsForWatch = false;
+        conclude(*waiter->second);
       }
       break;
     case Internal::kMunmap:
@@ -149,24 +156,28 @@ void Mediator::finishInternal(const InternalOp& internal, const postern_completi
   }
 }
 
-void Mediator::setWatch(Session& session, uint32_t watch) {
-  if (watch == session.watch) return;
+// Whether a change is under way, which `waiter` then waits for.
+bool Mediator::setWatch(Session& session, uint32_t watch, uint64_t waiter) {
+  if (watch == session.watch) return false;
   session.watch = watch;
   session.ready = 0;
   postern_op op{};
   op.kind = POSTERN_OP_WATCH;
   op.file = session.file;
   op.command = watch;
-  (void)submitInternal(*session.backend, op, Internal::kWatch, session.id);
+  return submitInternal(*session.backend, op, Internal::kWatch, session.id, waiter);
 }
 
 // Makes the guest's poll state what it should be. What must be taken back needs a copy of the guest's end, from whoever had it last.
 void Mediator::present(Session& session, int borrowed) {
   if (session.placeholder.hostEnd() < 0) return;
   const uint32_t mask = session.backend->lost ? POLLIN | POLLHUP | POLLERR : (session.ready & (session.watch | kAlways)) | session.idle;
-  if (session.placeholder.present(mask, borrowed) || borrowed >= 0) return;
-  Descriptor copy = borrow(session.holder, session.holderNumber);
-  if (copy.valid() && Placeholder::cookieOf(copy.get()) == session.placeholder.cookie()) (void)session.placeholder.present(mask, copy.get());
+  Descriptor copy;
+  if (borrowed < 0 && session.placeholder.needsGuestEnd(mask)) {
+    copy = borrow(session.holder, session.holderNumber);
+    if (copy.valid() && Placeholder::cookieOf(copy.get()) == session.placeholder.cookie()) borrowed = copy.get();
+  }
+  (void)session.placeholder.present(mask, borrowed);
 }
 
 // Backends whose guest process has ended and that hold nothing any more.
@@ -202,9 +213,11 @@ void Mediator::loseBackend(Backend& backend) {
     if (it->second.kind == Internal::kRelease) releasesPending_--;
     it = internal_.erase(it);
   }
+  deferred_.erase(std::remove_if(deferred_.begin(), deferred_.end(), [&](const Deferred& entry) { return entry.backend == &backend; }),
+                  deferred_.end());
   std::vector<Op*> lost;
   for (auto& [id, op] : running_)
-    if (op->backend == &backend && op->phase == Phase::kDriving) lost.push_back(op);
+    if (op->backend == &backend && (op->phase == Phase::kDriving || op->waitsForWatch)) lost.push_back(op);
   for (Op* op : lost) {
     counters_.failed++;
     finishNow(*op, 0, ENODEV);

@@ -110,7 +110,7 @@ struct postern_completion {
   int64_t result; /* negative: -errno */
   uint32_t kind;
   uint32_t file;
-  /* The file's readiness after the operation, among the watched events; POSTERN_READY_UNKNOWN: not asked, no change. */
+  /* The file's readiness after the operation, among the watched events; POSTERN_READY_UNKNOWN: nothing is watched. */
   uint32_t ready;
   uint32_t reserved;
 };

@@ -5,7 +5,7 @@
 
 /* Placeholders live in this range of descriptor numbers: below FD_SETSIZE, so that select works, and far above what
  * a program gets by itself, so that ordinary descriptors are never trapped. */
-#define POSTERN_WINDOW_FIRST 960u
+#define POSTERN_WINDOW_FIRST 832u
 #define POSTERN_WINDOW_LAST 1023u
 
 /* Driver pages are mapped into guests in this range of addresses only (16 TiB that the kernel's own top-down
