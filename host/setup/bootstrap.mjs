@@ -69,10 +69,11 @@ function installModules() {
   const digest = digestOf(ROOT, [join(ROOT, 'package-lock.json')]);
   if (readStamp(MODULES_STAMP) === digest) return;
   if (!installedMatchesLock()) {
-    say('Installing the npm packages of package-lock.json (npm ci).');
+    say('Installing the npm packages of package-lock.json.');
+    // Not `npm ci`: it refuses a lock file without the optional packages of other platforms, which a registry need not have.
     run(
       'npm',
-      ['ci', '--no-audit', '--no-fund'],
+      ['install', '--no-save', '--no-audit', '--no-fund'],
       'Check the network, or the registry that npm is configured for.',
     );
   }
