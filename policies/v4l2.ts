@@ -11,7 +11,7 @@ export { admit, cabi_realloc, complete, describe } from './sdk';
 device('v4l2');
 
 const USERPTR = reason('memory of the guest is not lent to the driver: only V4L2_MEMORY_MMAP buffers');
-const DMABUF = reason('buffers are not passed between devices: no DMABUF import or export');
+const DMABUF = reason('buffers are not passed between devices: no DMABUF export, and no descriptor of a guest is one');
 const REQUESTS = reason('the request API is not available');
 const DEBUGGING = reason('registers are not for guests');
 const BITMAP = reason('no clipping by a bitmap, whose size only the driver knows');
@@ -52,8 +52,7 @@ const OUTPUT_CAPS: u32 =
   v.V4L2_CAP_SLICED_VBI_OUTPUT |
   v.V4L2_CAP_SDR_OUTPUT |
   v.V4L2_CAP_META_OUTPUT;
-const REFUSED_BUF_CAPS: u64 =
-  v.V4L2_BUF_CAP_SUPPORTS_USERPTR | v.V4L2_BUF_CAP_SUPPORTS_DMABUF | v.V4L2_BUF_CAP_SUPPORTS_REQUESTS;
+const REFUSED_BUF_CAPS: u64 = v.V4L2_BUF_CAP_SUPPORTS_USERPTR | v.V4L2_BUF_CAP_SUPPORTS_REQUESTS;
 
 row('VIDIOC_QUERYCAP', v.VIDIOC_QUERYCAP);
 row('VIDIOC_ENUM_FMT', v.VIDIOC_ENUM_FMT);
@@ -166,18 +165,23 @@ function array(offset: u32, bytes: u32): void {
 }
 
 function requestBuffers(): void {
-  ownMemory(v.v4l2_requestbuffers.memory);
+  withoutUserMemory(v.v4l2_requestbuffers.memory);
 }
 
 function createBuffers(): void {
-  ownMemory(v.v4l2_create_buffers.memory);
+  withoutUserMemory(v.v4l2_create_buffers.memory);
 }
 
-/** Buffers are the driver's own; the others are answered as by a driver without them. */
+/** Memory of the guest is answered as by a driver without it. A queue for DMABUF may be asked for: it has no memory yet. */
+function withoutUserMemory(offset: u32): void {
+  const memory = u32At(HEAD, offset);
+  if (memory != v.V4L2_MEMORY_MMAP && memory != v.V4L2_MEMORY_DMABUF) deny(EINVAL, USERPTR, offset);
+}
+
+/** Only the driver's own buffers are queued: any descriptor of a guest is answered as dma_buf_get answers one that is no dma-buf. */
 function ownMemory(offset: u32): void {
   const memory = u32At(HEAD, offset);
-  if (memory == v.V4L2_MEMORY_MMAP) return;
-  deny(EINVAL, memory == v.V4L2_MEMORY_DMABUF ? DMABUF : USERPTR, offset);
+  if (memory != v.V4L2_MEMORY_MMAP) deny(EINVAL, memory == v.V4L2_MEMORY_DMABUF ? DMABUF : USERPTR, offset);
 }
 
 function queueBuffer(): void {

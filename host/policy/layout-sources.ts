@@ -75,6 +75,27 @@ export const LAYOUT_SOURCES: readonly LayoutSource[] = [
     },
   },
   {
+    name: 'media',
+    headers: ['linux/media.h'],
+    macros: /^MEDIA_(?:IOC|REQUEST_IOC)_\w+$/,
+    structs: {
+      media_v2_topology: [
+        'num_entities',
+        'ptr_entities',
+        'num_interfaces',
+        'ptr_interfaces',
+        'num_pads',
+        'ptr_pads',
+        'num_links',
+        'ptr_links',
+      ],
+      media_v2_entity: [],
+      media_v2_interface: [],
+      media_v2_pad: [],
+      media_v2_link: [],
+    },
+  },
+  {
     name: 'ioctls',
     headers: ['asm-generic/ioctls.h', 'asm/termbits.h', 'asm/termios.h', 'linux/serial.h', 'linux/tty.h'],
     constants: ['N_TTY'],

@@ -14,7 +14,7 @@
 namespace postern {
 namespace {
 
-constexpr int kOn = 1;
+constexpr int kOff = 0, kOn = 1;
 constexpr uint32_t kInput = POLLIN | POLLRDNORM, kOutput = POLLOUT | POLLWRNORM;
 
 void setOption(int fd, int level, int name, int value) { (void)setsockopt(fd, level, name, &value, sizeof value); }
@@ -69,13 +69,20 @@ int Placeholder::create(Descriptor& guestEnd) {
   return cookie_ == 0 ? ENOTSOCK : 0;
 }
 
-// A transmit time stamp of a byte that the guest's end sends waits in its error queue, which is POLLERR to every poller.
-void Placeholder::raiseError(int borrowed) {
-  setOption(borrowed, SOL_SOCKET, SO_TIMESTAMPING, SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_OPT_TSONLY);
+// The time stamp of when a byte of the guest's end was acknowledged waits in its error queue, which is POLLERR to every poller. The
+// host's urgent byte, where one is due too, carries the acknowledgement: a poller that either wakes then sees both.
+void Placeholder::raiseError(int borrowed, bool withUrgent) {
+  setOption(host_.get(), IPPROTO_TCP, TCP_QUICKACK, kOff);
+  setOption(borrowed, SOL_SOCKET, SO_TIMESTAMPING, SOF_TIMESTAMPING_TX_ACK | SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_OPT_TSONLY);
   (void)send(borrowed, "e", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-  setOption(borrowed, SOL_SOCKET, SO_TIMESTAMPING, 0);
-  char byte;
-  (void)recv(host_.get(), &byte, 1, MSG_DONTWAIT);
+  if (withUrgent) raiseUrgent();
+  setOption(host_.get(), IPPROTO_TCP, TCP_QUICKACK, kOn);
+  giveRoom();
+  setOption(borrowed, SOL_SOCKET, SO_TIMESTAMPING, kOff);
+}
+
+void Placeholder::raiseUrgent() {
+  if (send(host_.get(), "p", 1, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL) == 1) presented_ |= POLLPRI;
 }
 
 void Placeholder::clearError(int borrowed) {
@@ -125,10 +132,10 @@ bool Placeholder::present(uint32_t mask, int borrowed) {
   if ((rising & (POLLOUT | POLLERR)) != 0) giveRoom();
   presented_ |= rising & kOutput;
   if ((rising & POLLERR) != 0 && borrowed >= 0) {
-    raiseError(borrowed);
+    raiseError(borrowed, (rising & POLLPRI) != 0);
     presented_ |= POLLERR;
   }
-  if ((rising & POLLPRI) != 0 && send(host_.get(), "p", 1, MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL) == 1) presented_ |= POLLPRI;
+  if ((rising & ~presented_ & POLLPRI) != 0) raiseUrgent();
   if ((rising & POLLIN) != 0 && send(host_.get(), "r", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1) presented_ |= kInput;
   const bool mustWithhold = (mask & POLLOUT) == 0 && ((before & POLLOUT) != 0 || (rising & POLLERR) != 0);
   if (borrowed >= 0 && mustWithhold) {

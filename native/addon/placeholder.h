@@ -34,7 +34,8 @@ class Placeholder {
  private:
   static uint32_t shown(uint32_t mask);
   void takeBack(uint32_t falling, int borrowed);
-  void raiseError(int borrowed);
+  void raiseError(int borrowed, bool withUrgent);
+  void raiseUrgent();
   void clearError(int borrowed);
   void withholdRoom(int borrowed);
   void giveRoom();
