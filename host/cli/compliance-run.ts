@@ -11,7 +11,7 @@ import {
   v4l2Verdicts,
 } from './compliance-totals.js';
 import { DRIVERS_DEFAULT } from './domain-choice.js';
-import { closeDomain, openDomain } from './driver-domain.js';
+import { closeDomain, everyServedDevice, openDomain } from './driver-domain.js';
 import { openLog } from './log.js';
 import { renderTable } from './table.js';
 
@@ -23,7 +23,6 @@ export interface ComplianceOptions {
 /** A class with a compliance tool of its own. */
 interface Suite {
   drivers: readonly string[];
-  device: string;
   command: readonly string[];
   totals(output: string): Totals;
   verdicts(output: string): Verdicts;
@@ -34,7 +33,6 @@ const SUITES: ReadonlyMap<string, Suite> = new Map([
     'v4l2',
     {
       drivers: DRIVERS_DEFAULT,
-      device: 'video0',
       // Ordinary tests, then streaming (-s) with every memory type that the device claims.
       command: ['v4l2-compliance', '-d', '/dev/video0', '-s'],
       totals: v4l2Totals,
@@ -49,7 +47,7 @@ export const COMPLIANCE_CLASSES: readonly string[] = [...SUITES.keys()];
 const log = openLog({});
 
 /**
- * Runs the class's tool both ways, prints what each said, and tells whether they agree: on which tests failed.
+ * Runs the class's tool both ways, prints what each said, and tells whether they agree: on the totals, and on which tests failed.
  * @throws Error when a driver VM does not start or a run does not reach its end
  */
 export async function comparePaths(className: string, { json }: ComplianceOptions): Promise<boolean> {
@@ -61,7 +59,7 @@ export async function comparePaths(className: string, { json }: ComplianceOption
   );
   const [guest, direct] = [suite.totals(guestOutput), suite.totals(directOutput)];
   const differences = differencesOf(suite.verdicts(guestOutput), suite.verdicts(directOutput));
-  const agree = failTheSame(differences);
+  const agree = guest.passed === direct.passed && guest.failed === direct.failed && failTheSame(differences);
   const result = { class: className, guest, direct, agree, differences };
   process.stdout.write(json ? `${JSON.stringify(result, null, 2)}\n` : renderText(result));
   return agree;
@@ -77,13 +75,13 @@ async function withFreshVm(
   return await work(domain, suite).finally(() => closeDomain(domain));
 }
 
-async function runAsGuest(domain: DriverDomain, { device, command }: Suite): Promise<string> {
+async function runAsGuest(domain: DriverDomain, { command }: Suite): Promise<string> {
   const [program = '', ...args] = command;
   const chunks: Buffer[] = [];
   await runGuest({
     program,
     args,
-    devices: [{ name: device, path: `/dev/${device}` }],
+    devices: await everyServedDevice(domain),
     domain,
     log,
     name: program,
@@ -120,6 +118,6 @@ function renderText({ guest, direct, agree, differences }: Result): string {
   return [
     totals,
     details,
-    `${agree ? 'They agree: the same tests fail.' : 'They disagree on what fails.'}\n`,
+    `${agree ? 'They agree: the same totals, and the same tests fail.' : 'They disagree.'}\n`,
   ].join('\n');
 }

@@ -53,8 +53,8 @@ export function differencesOf(guest: Verdicts, direct: Verdicts): Difference[] {
 }
 
 /**
- * Whether two runs agree: the same tests failed. A test that one of them skipped, or found not supported, is no disagreement: a
- * class may refuse a whole facility on purpose, and a guest may not have been given a neighbouring device.
+ * Whether the same tests failed in two runs. A test that one of them skipped, or found not supported, is no disagreement: a class
+ * may refuse a whole facility on purpose.
  */
 export function failTheSame(differences: readonly Difference[]): boolean {
   return differences.every(({ guest, direct }) => guest !== 'FAIL' && direct !== 'FAIL');

@@ -1,4 +1,4 @@
-import { Argument, Command } from 'commander';
+import { Argument, Command, CommanderError } from 'commander';
 import { COMPLIANCE_CLASSES, type ComplianceOptions, comparePaths } from './compliance-run.js';
 
 /** The exit status when the comparison itself fails; 1 says that the two disagree. */
@@ -11,6 +11,7 @@ const program = new Command('npm run compliance --')
   )
   .addArgument(new Argument('<class>', 'the device class').choices(COMPLIANCE_CLASSES))
   .option('--json', 'print the result as JSON')
+  .exitOverride()
   .action(async (className: string, options: ComplianceOptions) => {
     const agree = await comparePaths(className, options);
     process.exitCode = agree ? 0 : 1;
@@ -19,6 +20,12 @@ const program = new Command('npm run compliance --')
 try {
   await program.parseAsync();
 } catch (error) {
+  process.exitCode = statusOf(error);
+}
+
+/** Tells what went wrong, unless commander has told it already. */
+function statusOf(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : OWN_FAILURE_STATUS;
   process.stderr.write(`postern: ${error instanceof Error ? error.message : error}\n`);
-  process.exitCode = OWN_FAILURE_STATUS;
+  return OWN_FAILURE_STATUS;
 }

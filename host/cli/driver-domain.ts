@@ -5,6 +5,7 @@ import { startDriverVm } from '../driver-vm/driver-vm.js';
 import { startLocalDomain } from '../driver-vm/local-domain.js';
 import { forgetDomain } from '../mediator/guest.js';
 import { loadPolicies, type PolicyMatch, policyForDevice } from '../policy/store.js';
+import type { DeviceChoice } from './device-option.js';
 import type { DomainChoice } from './domain-choice.js';
 
 /** A device of the driver domain with the policy module that judges it, if one does. */
@@ -37,4 +38,11 @@ export async function offeredDevices(domain: DriverDomain): Promise<OfferedDevic
 export async function closeDomain(domain: DriverDomain): Promise<void> {
   forgetDomain(domain);
   await domain.close();
+}
+
+/** Every device of a driver domain that a policy module serves, each where it is beside its driver. */
+export async function everyServedDevice(domain: DriverDomain): Promise<DeviceChoice[]> {
+  const offered = await offeredDevices(domain);
+  const served = offered.filter(({ policy }) => policy !== undefined);
+  return served.map(({ device: { name } }) => ({ name, path: `/dev/${name}` }));
 }

@@ -2,9 +2,8 @@ import type { ChildProcess } from 'node:child_process';
 import type pino from 'pino';
 import type { DriverDomain } from '../driver-vm/domain.js';
 import { type GuestReport, runGuest } from '../mediator/guest.js';
-import type { DeviceChoice } from './device-option.js';
 import { DRIVERS_DEFAULT } from './domain-choice.js';
-import { closeDomain, offeredDevices, openDomain } from './driver-domain.js';
+import { closeDomain, everyServedDevice, openDomain } from './driver-domain.js';
 import { exitLike } from './exit.js';
 import { openLog } from './log.js';
 import type { RunOptions } from './run.js';
@@ -36,10 +35,4 @@ async function runIn(
   };
   const guest = runGuest({ program, args, devices, domain, log, name: program, onStart });
   return await guest.finally(() => stopForwarding());
-}
-
-async function everyServedDevice(domain: DriverDomain): Promise<DeviceChoice[]> {
-  const offered = await offeredDevices(domain);
-  const served = offered.filter(({ policy }) => policy !== undefined);
-  return served.map(({ device: { name } }) => ({ name, path: `/dev/${name}` }));
 }
