@@ -407,6 +407,7 @@ void Mediator::release(Op& op) {
   if (op.backend != nullptr) releaseRegions(op);
   Session* session = op.session;
   const bool isUnplacedOpen = op.operation == Operation::kOpen && session != nullptr && !session->placed;
+  if (op.abandoned) orphans_--;
   op.phase = Phase::kFree;
   op.borrowed.reset();
   op.session = nullptr;

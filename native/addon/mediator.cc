@@ -28,6 +28,8 @@ constexpr auto kWatchInterval = std::chrono::milliseconds(4);
 constexpr uint32_t kProcessSignalRounds = 3;
 // The kernel's internal "restart the call if the handler says so" (include/linux/errno.h): what an interrupted driver returns.
 constexpr int kErestartsys = 512;
+// A driver's release may take its time (a terminal drains); the guest's next calls don't wait longer than this for it.
+constexpr auto kHoldBudget = std::chrono::milliseconds(500);
 // While munmap may still be under way, and no operation asks.
 constexpr int kMappingIntervalMs = 20;
 // After the guest's end its backends are killed; they have this long.
@@ -107,9 +109,7 @@ std::optional<Event> Mediator::nextEvent() {
     controlPending_ = false;
     return Event::kControl;
   }
-  // A close that has been made is finished before the next call is looked at: to the guest, the driver's release is part of it.
-  const bool releasing = releasesPending_ > 0 && Clock::now() < releaseDeadline_;
-  if (!releasing) {
+  if (!isHolding()) {
     if (auto event = receiveNotification()) return event;
   }
   if (isFinished()) return Event::kExit;
@@ -188,6 +188,36 @@ void Mediator::retryQueued() {
   }
 }
 
+// A close that has been made is finished before the next call is looked at, and so is an operation whose thread has been killed: to the
+// guest, the driver's release is part of the close, and what comes after the kill is not the dead thread's to read.
+bool Mediator::isHolding() const {
+  if (releasesPending_ == 0 && orphans_ == 0) return false;
+  return Clock::now() < holdDeadline_;
+}
+
+void Mediator::holdCalls() { holdDeadline_ = Clock::now() + kHoldBudget; }
+
+// Cancels what the driver still does for threads that have gone. Whether there is any.
+bool Mediator::cancelOrphans() {
+  for (auto& [id, op] : running_)
+    if (op->phase == Phase::kDriving && op->plan.blocking && !op->abandoned && !listener_.isValid(op->notification)) abandon(*op);
+  return orphans_ > 0 && Clock::now() < holdDeadline_;
+}
+
+void Mediator::abandon(Op& op) {
+  op.abandoned = true;
+  orphans_++;
+  holdCalls();
+  if (!op.cancelled) cancel(op);
+}
+
+void Mediator::cancel(Op& op) {
+  postern_op cancel{};
+  cancel.kind = POSTERN_OP_CANCEL;
+  cancel.argument = op.id;
+  op.cancelled = submitInternal(*op.backend, cancel, Internal::kCancel, 0);
+}
+
 std::optional<Event> Mediator::receiveNotification() {
   while (!postponed_.empty()) {
     seccomp_notif notification = postponed_.front();
@@ -199,6 +229,10 @@ std::optional<Event> Mediator::receiveNotification() {
   seccomp_notif notification;
   if (listener_.receive(notification) != 0) return std::nullopt;
   counters_.notifications++;
+  if (cancelOrphans()) {
+    postponed_.push_back(notification);
+    return std::nullopt;
+  }
   return handle(notification);
 }
 
@@ -229,7 +263,7 @@ void Mediator::wait() {
   if (!running_.empty() || releasesPending_ > 0 || hasLateStops() || !queued_.empty())
     timeout = static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(kWatchInterval).count());
   if (ready || !notes_.empty()) timeout = 0;
-  const bool wantArmed = releasesPending_ == 0;
+  const bool wantArmed = !isHolding();
   if (wantArmed != listenerArmed_) {
     epoll_event event{};
     event.events = wantArmed ? uint32_t(EPOLLIN) : 0u;
@@ -286,7 +320,7 @@ void Mediator::watchOperations() {
   if (now - lastWatch_ < kWatchInterval) return;
   lastWatch_ = now;
   for (auto& op : operations_)
-    if (op->phase == Phase::kDriving && !op->cancelled && now - op->since >= kWatchInterval) watchOperation(*op);
+    if (op->phase == Phase::kDriving && !op->abandoned && now - op->since >= kWatchInterval) watchOperation(*op);
   queued_.erase(std::remove_if(queued_.begin(), queued_.end(),
                                [&](Op* op) {
                                  if (listener_.isValid(op->notification)) return false;
@@ -298,23 +332,20 @@ void Mediator::watchOperations() {
 
 void Mediator::watchOperation(Op& op) {
   if (!listener_.isValid(op.notification)) {
-    op.abandoned = true;
-  } else {
-    auto pending = pendingSignals(op.tgid, op.tid);
-    if (!pending) return;
-    op.signalRounds = pending->forProcess ? op.signalRounds + 1 : 0;
-    if (pending->forThread || (pending->forProcess && pending->threads == 1))
-      op.interruption = kErestartsys;  // This thread is flagged for it: the kernel restarts or ends the call as the handler says.
-    else if (op.signalRounds >= kProcessSignalRounds)
-      op.interruption = EINTR;
-    else
-      return;
-    counters_.interrupted++;
+    abandon(op);
+    return;
   }
-  postern_op cancel{};
-  cancel.kind = POSTERN_OP_CANCEL;
-  cancel.argument = op.id;
-  op.cancelled = submitInternal(*op.backend, cancel, Internal::kCancel, 0);
+  auto pending = op.cancelled ? std::nullopt : pendingSignals(op.tgid, op.tid);
+  if (!pending) return;
+  op.signalRounds = pending->forProcess ? op.signalRounds + 1 : 0;
+  if (pending->forThread || (pending->forProcess && pending->threads == 1))
+    op.interruption = kErestartsys;  // This thread is flagged for it: the kernel restarts or ends the call as the handler says.
+  else if (op.signalRounds >= kProcessSignalRounds)
+    op.interruption = EINTR;
+  else
+    return;
+  counters_.interrupted++;
+  cancel(op);
 }
 
 }  // namespace postern

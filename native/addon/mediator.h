@@ -89,6 +89,11 @@ class Mediator {
   void handleReady(uint64_t tag, uint32_t events);
   void watchOperations();
   void watchOperation(Op& op);
+  bool isHolding() const;
+  void holdCalls();
+  bool cancelOrphans();
+  void abandon(Op& op);
+  void cancel(Op& op);
   bool isFinished() const;
   void note(Note kind, uint32_t detail = 0, const Op* op = nullptr, int errnum = 0);
   void poll(int fd, uint64_t tag, uint32_t events);
@@ -210,7 +215,8 @@ class Mediator {
   };
   std::deque<Deferred> deferred_;  // of those, what waits for room in a ring
   uint32_t releasesPending_ = 0;
-  Clock::time_point releaseDeadline_{};
+  uint32_t orphans_ = 0;  // operations that the driver still has in hand for threads that have gone
+  Clock::time_point holdDeadline_{};
   uint32_t nextSession_ = 1;
   uint64_t nextMapAddress_ = 0;
   uint32_t mappingRounds_ = 0;  // how often still to look whether mappings have gone

@@ -14,8 +14,6 @@ namespace postern {
 namespace {
 
 constexpr uint64_t kChannelTag = 3ull << 32, kSessionTag = 4ull << 32, kProcessTag = 5ull << 32;
-// A driver's release may take its time (a terminal drains); the guest's next calls don't wait longer than this for it.
-constexpr auto kReleaseBudget = std::chrono::milliseconds(500);
 // Poll always tells of these, asked or not.
 constexpr uint32_t kAlways = POLLERR | POLLHUP;
 
@@ -110,7 +108,7 @@ void Mediator::releaseSession(Session* session) {
   retireWanted_ = true;
   if (!submitInternal(*backend, release, Internal::kRelease, file)) return;
   releasesPending_++;
-  releaseDeadline_ = Clock::now() + kReleaseBudget;
+  holdCalls();
 }
 
 bool Mediator::submitInternal(Backend& backend, postern_op op, Internal kind, uint32_t subject, uint64_t waiter) {
