@@ -6,7 +6,7 @@ import { loadPolicies } from '../policy/store.js';
 import { installationCommand, missingDebianPackages } from '../setup/debian-packages.js';
 import { missingNativeOutputs } from '../setup/native-builds.js';
 
-/** Guests hold their guarded files in descriptors 960 to 1023, so they must be allowed to have 1024. */
+/** Guests hold their guarded files in descriptors up to 1023 (native/protocol/window.h), so they must be allowed to have 1024. */
 const DESCRIPTORS_NEEDED = 1024;
 /** Linux 5.19 brought SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, without which a signal may tear an operation in two. */
 const KERNEL_WITH_WAIT_KILLABLE_RECV = [5, 19] as const;
