@@ -1,6 +1,6 @@
 // @ts-check
 // The way from a fresh clone to a running program, without dependencies of its own:
-//   node host/setup/bootstrap.mjs [start | test | compliance | build] [arguments of the target]
+//   node host/setup/bootstrap.mjs [start | test | compliance | bench | build] [arguments of the target]
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join, relative } from 'node:path';
@@ -17,6 +17,7 @@ const DIST_STAMP = join(DIST, '.stamp');
 const TARGETS = new Map([
   ['start', 'dist/host/cli/start.js'],
   ['compliance', 'dist/host/cli/compliance.js'],
+  ['bench', 'dist/test/bench/main.js'],
   ['test', 'node_modules/vitest/vitest.mjs'],
 ]);
 

@@ -1,0 +1,81 @@
+/** `npm run bench [-- NAME] [--json] [--quick]`: figures as ratios to a baseline of the same run. */
+import { cpus, release } from 'node:os';
+import { Argument, Command } from 'commander';
+import { renderTable } from '../../host/cli/table.js';
+import { withProgress } from '../../host/setup/progress.js';
+import { benchStream, type StreamResult } from './stream.js';
+import { benchUntouched, type UntouchedResult } from './untouched.js';
+
+interface Results {
+  machine: { processor: string; processors: number; kernel: string; node: string };
+  stream?: StreamResult;
+  untouched?: UntouchedResult;
+}
+
+const BENCHMARKS = ['stream', 'untouched'] as const;
+type Name = (typeof BENCHMARKS)[number];
+
+const program = new Command('npm run bench --')
+  .description('Measure Postern against what a program has without it, in the same run.')
+  .addArgument(new Argument('[name]', 'one benchmark; all of them by default').choices(BENCHMARKS))
+  .option('--json', 'print one JSON object')
+  .option('--quick', 'fewer and shorter runs: under a minute')
+  .action(async (name: Name | undefined, options: { json?: boolean; quick?: boolean }) => {
+    const results = await measure(name === undefined ? BENCHMARKS : [name], options.quick ?? false);
+    process.stdout.write(options.json ? `${JSON.stringify(results)}\n` : renderText(results));
+  });
+
+async function measure(names: readonly Name[], quick: boolean): Promise<Results> {
+  const results: Results = { machine: describeMachine() };
+  if (names.includes('stream')) results.stream = await withProgress('stream', () => benchStream(quick));
+  if (names.includes('untouched'))
+    results.untouched = await withProgress('untouched', () => benchUntouched(quick));
+  return results;
+}
+
+function describeMachine(): Results['machine'] {
+  const all = cpus();
+  return { processor: all[0]?.model ?? '', processors: all.length, kernel: release(), node: process.version };
+}
+
+function renderText({ machine, stream, untouched }: Results): string {
+  const parts = [
+    `${machine.processor}, ${machine.processors} processors, Linux ${machine.kernel}, Node ${machine.node}`,
+  ];
+  if (stream !== undefined) {
+    const rows = Object.entries(stream).map(([size, one]) => [
+      size,
+      one.guestFps.toFixed(3),
+      one.directFps.toFixed(3),
+      one.ratio.toFixed(4),
+      `${one.guestLost} / ${one.directLost}`,
+      percent(one.spread),
+    ]);
+    const head = ['stream', 'guest fps', 'beside the driver', 'ratio', 'frames lost', 'spread'];
+    parts.push(renderTable(head, rows));
+  }
+  if (untouched !== undefined) {
+    const rows = Object.entries(untouched.blocks).map(([bytes, one]) => [
+      `${bytes} bytes`,
+      one.pipeRatio.toFixed(3),
+      one.fileRatio.toFixed(3),
+      one.pipeNs.toFixed(0),
+      one.extraNsPerCall.toFixed(0),
+    ]);
+    const head = ['untouched', 'pipe ratio', 'file ratio', 'native ns per call', 'more ns per call'];
+    parts.push(
+      renderTable(head, rows),
+      `ordinary I/O: ${untouched.ioRatio.toFixed(3)} of native (spread ${percent(untouched.spread)})\n`,
+    );
+  }
+  return parts.join('\n');
+}
+
+const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.stderr.write(`postern: ${error instanceof Error ? error.message : error}\n`);
+  process.exitCode = 1;
+}

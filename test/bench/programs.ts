@@ -1,0 +1,64 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { DeviceChoice } from '../../host/cli/device-option.js';
+import { openLog } from '../../host/cli/log.js';
+import type { DriverDomain } from '../../host/driver-vm/domain.js';
+import { runGuest } from '../../host/mediator/guest.js';
+import { ROOT } from '../../host/root.js';
+
+/** Where compiled programs go: below the repository, so that a driver VM that shares this machine's root has them too. */
+const FOLDER = join(ROOT, '.cache', 'bench');
+const log = openLog({});
+
+/** Compiles test/bench/NAME.c, statically, and returns the program's path. */
+export function compileProgram(name: string): string {
+  mkdirSync(FOLDER, { recursive: true });
+  const program = join(FOLDER, name);
+  const source = join(ROOT, 'test', 'bench', `${name}.c`);
+  execFileSync('cc', ['-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', '-static', '-o', program, source]);
+  return program;
+}
+
+/** Runs a program as a guest and returns what it printed. */
+export async function asGuest(
+  domain: DriverDomain,
+  devices: DeviceChoice[],
+  [program = '', ...args]: readonly string[],
+): Promise<string> {
+  const chunks: Buffer[] = [];
+  const { exitCode } = await runGuest({
+    program,
+    args,
+    devices,
+    domain,
+    log,
+    name: program,
+    stdio: ['ignore', 'pipe', 'inherit'],
+    onStart: (launcher) => launcher.stdout?.on('data', (chunk: Buffer) => chunks.push(chunk)),
+  });
+  if (exitCode !== 0) throw new Error(`${program} ended with ${exitCode} as a guest.`);
+  return Buffer.concat(chunks).toString();
+}
+
+/** Runs a program in the driver VM, beside the driver, and returns what it printed. */
+export async function besideDriver(domain: DriverDomain, command: readonly string[]): Promise<string> {
+  const chunks: Buffer[] = [];
+  const { code } = await domain.run(command, (chunk) => chunks.push(chunk));
+  const output = Buffer.concat(chunks).toString();
+  if (code !== 0) throw new Error(`${command[0]} ended with ${code} beside the driver: ${output}`);
+  return output;
+}
+
+/** The numbers after the given words of a program's line. */
+export function numbersAfter<Name extends string>(
+  line: string,
+  names: readonly Name[],
+): Record<Name, number> {
+  const entries = names.map((name) => {
+    const value = Number(new RegExp(`\\b${name} (-?[\\d.]+)`).exec(line)?.[1]);
+    if (Number.isNaN(value)) throw new Error(`There is no number after '${name}' in: ${line}`);
+    return [name, value];
+  });
+  return Object.fromEntries(entries) as Record<Name, number>;
+}

@@ -1,0 +1,86 @@
+import { closeDomain, openDomain } from '../../host/cli/driver-domain.js';
+import { openLog } from '../../host/cli/log.js';
+import type { DriverDomain } from '../../host/driver-vm/domain.js';
+import { asGuest, besideDriver, compileProgram, numbersAfter } from './programs.js';
+import { summarize } from './statistics.js';
+
+/** Frames a second of a camera's mmap stream, as a guest and beside the driver, by size. */
+export type StreamResult = Record<
+  string,
+  {
+    guestFps: number;
+    directFps: number;
+    ratio: number;
+    spread: number;
+    guestLost: number;
+    directLost: number;
+  }
+>;
+
+interface Mode {
+  width: number;
+  height: number;
+  framesPerSecond: number;
+}
+
+/** vivid's webcam sizes; the rates are what the emulated processor can draw. */
+const MODES: readonly Mode[] = [
+  { width: 640, height: 360, framesPerSecond: 30 },
+  { width: 1280, height: 720, framesPerSecond: 10 },
+];
+const QUICK_MODES = MODES.slice(0, 1);
+const SECONDS_A_RUN = 2;
+const ROUNDS = 5;
+const QUICK_ROUNDS = 3;
+const CAMERA = { name: 'video0', path: '/dev/video0' };
+
+/** Runs both ways in turn on one driver VM, so that whatever else the machine does meets both. */
+export async function benchStream(quick: boolean): Promise<StreamResult> {
+  const program = compileProgram('stream');
+  const domain = await openDomain({ mode: 'cold', drivers: ['vivid'], shareRoot: true }, openLog({}));
+  try {
+    const result: StreamResult = {};
+    for (const mode of quick ? QUICK_MODES : MODES)
+      result[`${mode.width}x${mode.height}`] = await compare(
+        domain,
+        program,
+        mode,
+        quick ? QUICK_ROUNDS : ROUNDS,
+      );
+    return result;
+  } finally {
+    await closeDomain(domain);
+  }
+}
+
+async function compare(
+  domain: DriverDomain,
+  program: string,
+  { width, height, framesPerSecond }: Mode,
+  rounds: number,
+): Promise<StreamResult[string]> {
+  const frames = framesPerSecond * SECONDS_A_RUN;
+  const command = [program, CAMERA.path, ...[width, height, framesPerSecond, frames].map(String)];
+  const guest = { fps: [] as number[], lost: 0 };
+  const direct = { fps: [] as number[], lost: 0 };
+  for (let round = 0; round < rounds; round++) {
+    const ways = [
+      { into: guest, run: () => asGuest(domain, [CAMERA], command) },
+      { into: direct, run: () => besideDriver(domain, command) },
+    ];
+    for (const { into, run } of round % 2 === 0 ? ways : ways.reverse()) {
+      const { fps, lost } = numbersAfter(await run(), ['fps', 'lost']);
+      into.fps.push(fps);
+      into.lost += lost;
+    }
+  }
+  const [guestFps, directFps] = [summarize(guest.fps), summarize(direct.fps)];
+  return {
+    guestFps: guestFps.median,
+    directFps: directFps.median,
+    ratio: guestFps.median / directFps.median,
+    spread: Math.max(guestFps.spread, directFps.spread),
+    guestLost: guest.lost,
+    directLost: direct.lost,
+  };
+}
