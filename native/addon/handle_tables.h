@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <iterator>
 #include <map>
 #include <unordered_map>
 #include <utility>
@@ -15,15 +16,11 @@ class HandleTables {
 
   // False when the guest's tables are full.
   bool learn(uint32_t table, uint64_t value, uint32_t session) {
-    auto& entries = tables_[table];
-    auto known = entries.find(value);
-    if (known != entries.end()) {
-      known->second = session;
-      return true;
+    if (!has(table, value)) {
+      if (count_ >= handlesMax_) return false;
+      count_++;
     }
-    if (count_ >= handlesMax_) return false;
-    entries.emplace(value, session);
-    count_++;
+    tables_[table][value] = session;
     return true;
   }
 
@@ -34,8 +31,19 @@ class HandleTables {
 
   void forget(uint32_t table, uint32_t session) {
     auto found = tables_.find(table);
-    if (found == tables_.end()) return;
-    auto& entries = found->second;
+    if (found != tables_.end()) forgetIn(found, session);
+  }
+
+  void forgetSession(uint32_t session) {
+    for (auto table = tables_.begin(); table != tables_.end();) table = forgetIn(table, session);
+  }
+
+ private:
+  // Table -> value -> the session that learnt it. A policy names tables by any number, so there are none without entries.
+  using Tables = std::map<uint32_t, std::unordered_map<uint64_t, uint32_t>>;
+
+  Tables::iterator forgetIn(Tables::iterator table, uint32_t session) {
+    auto& entries = table->second;
     for (auto entry = entries.begin(); entry != entries.end();) {
       if (entry->second != session) {
         ++entry;
@@ -44,16 +52,12 @@ class HandleTables {
       entry = entries.erase(entry);
       count_--;
     }
+    return entries.empty() ? tables_.erase(table) : std::next(table);
   }
 
-  void forgetSession(uint32_t session) {
-    for (auto& [table, entries] : tables_) forget(table, session);
-  }
-
- private:
   uint32_t handlesMax_;
   uint32_t count_ = 0;
-  std::map<uint32_t, std::unordered_map<uint64_t, uint32_t>> tables_;  // table -> value -> the session that learnt it
+  Tables tables_;
 };
 
 }  // namespace postern
