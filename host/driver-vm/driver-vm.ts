@@ -1,6 +1,7 @@
 import { closeSync } from 'node:fs';
 import { native } from '../native.js';
 import type { DriverDomain, Log } from './domain.js';
+import { hardwareOf } from './hardware.js';
 import type { Hello } from './hello.js';
 import { ensureInitramfs, type Initramfs } from './initramfs.js';
 import { ensureKernel, type Kernel } from './kernel.js';
@@ -88,9 +89,16 @@ async function planOf(options: DriverVmOptions): Promise<Plan> {
   }
   const sharedRoot = options.shareRoot ?? false;
   const kernel = await ensureKernel(options.log);
-  const initramfs = await ensureInitramfs(kernel, { drivers: options.drivers, sharedRoot });
+  const hardware = hardwareOf(options.drivers);
+  const modules = hardware.flatMap((one) => one.modules);
+  const initramfs = await ensureInitramfs(kernel, { drivers: modules, sharedRoot });
   const accelerator = options.accelerator ?? 'tcg';
-  const commandLine = qemuArguments({ memoryMiB, sharedRoot, accelerator });
+  const commandLine = qemuArguments({
+    memoryMiB,
+    sharedRoot,
+    accelerator,
+    devices: hardware.flatMap((one) => one.devices),
+  });
   return {
     kernel,
     initramfs,

@@ -21,6 +21,8 @@ export interface QemuOptions {
   memoryMiB: number;
   sharedRoot: boolean;
   accelerator: 'tcg' | 'kvm';
+  /** What the drivers need to find (hardware.ts). */
+  devices: readonly string[];
 }
 
 /** Panic at once and without a reboot; no start-up self-tests and mitigations, which only cost time in a VM that nothing else runs in. */
@@ -31,7 +33,7 @@ const KERNEL_ARGUMENTS =
  * QEMU's arguments: one CPU, the serial ports of the agent, and nothing that the driver VM could reach the world by.
  * Everything that comes from outside is an inherited descriptor, so that QEMU needs no right to any path.
  */
-export function qemuArguments({ memoryMiB, sharedRoot, accelerator }: QemuOptions): string[] {
+export function qemuArguments({ memoryMiB, sharedRoot, accelerator, devices }: QemuOptions): string[] {
   const fd = QEMU_DESCRIPTORS;
   const path = (descriptor: number): string => `/proc/self/fd/${descriptor}`;
   const socket = (id: string, descriptor: number): string[] => [
@@ -55,6 +57,7 @@ export function qemuArguments({ memoryMiB, sharedRoot, accelerator }: QemuOption
     ...['-device', 'virtio-serial-pci,id=ports,max_ports=4'],
     ...['-device', 'virtserialport,bus=ports.0,nr=1,chardev=control,name=postern.control'],
     ...['-device', 'virtserialport,bus=ports.0,nr=2,chardev=doorbell,name=postern.doorbell'],
+    ...devices,
     ...['-device', 'pvpanic-pci', '-action', 'panic=exit-failure'],
     ...(sharedRoot
       ? ['-virtfs', 'local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap']

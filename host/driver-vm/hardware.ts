@@ -1,0 +1,23 @@
+/** What a driver needs beside its own module: other modules, and hardware that QEMU emulates for it. */
+export interface Hardware {
+  /** Loaded in this order, after the modules that they depend on; a driver's parameters go to the last. */
+  modules: readonly string[];
+  /** QEMU's arguments. */
+  devices: readonly string[];
+}
+
+/** Drivers by the names that are given to `--driver`. A driver that is not here is a module without hardware, such as vivid. */
+const HARDWARE: ReadonlyMap<string, Hardware> = new Map([
+  ['virtio-gpu', { modules: ['virtio-gpu'], devices: ['-device', 'virtio-gpu-pci'] }],
+]);
+
+/** The hardware of the drivers that are named, each by its first word. */
+export function hardwareOf(drivers: readonly string[]): Hardware[] {
+  return drivers.map((driver) => {
+    const [name = '', ...parameters] = driver.trim().split(/\s+/);
+    const known = HARDWARE.get(name);
+    if (known === undefined) return { modules: [driver], devices: [] };
+    const [last = '', ...before] = [...known.modules].reverse();
+    return { modules: [...before.reverse(), [last, ...parameters].join(' ')], devices: known.devices };
+  });
+}
