@@ -21,7 +21,7 @@ describe('the initramfs', () => {
 });
 
 describe("QEMU's command line", () => {
-  const words = qemuArguments({ memoryMiB: 512, sharedRoot: false, accelerator: 'tcg' });
+  const words = qemuArguments({ memoryMiB: 512, sharedRoot: false, accelerator: 'tcg', devices: [] });
   const line = words.join(' ');
 
   it('gives the VM no way out', () => {
@@ -39,7 +39,9 @@ describe("QEMU's command line", () => {
   });
 
   it("shares this machine's root only when asked, and read-only", () => {
-    const shared = qemuArguments({ memoryMiB: 512, sharedRoot: true, accelerator: 'tcg' }).join(' ');
+    const shared = qemuArguments({ memoryMiB: 512, sharedRoot: true, accelerator: 'tcg', devices: [] }).join(
+      ' ',
+    );
     expect(shared).toContain('-virtfs local,path=/,mount_tag=root,security_model=none,readonly=on');
   });
 });
