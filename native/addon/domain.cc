@@ -26,7 +26,12 @@ Domain::Domain(DomainOptions options) : options_(std::move(options)) {
   std::string path = "/proc/self/fd/" + std::to_string(options_.memory);
   readOnly_.reset(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!readOnly_.valid()) systemFailure("re-opening the driver domain's memory for reading");
-  mapChannels();
+  try {
+    mapChannels();
+  } catch (...) {
+    unmapChannels();
+    throw;
+  }
   inUse_.resize(options_.channels);
   for (uint32_t i = 0; i < options_.channels; i++) {
     int event;
@@ -52,6 +57,10 @@ Domain::~Domain() {
     (void)!write(stop_.get(), &one, sizeof one);
     listener_.join();
   }
+  unmapChannels();
+}
+
+void Domain::unmapChannels() {
   if (window_ != nullptr) munmap(window_, uint64_t(options_.channels) * POSTERN_CHANNEL_BYTES);
 }
 
@@ -131,6 +140,8 @@ void Domain::ring(uint32_t channel) {
 }
 
 bool Domain::claimPages(uint64_t guest, const std::vector<uint64_t>& pages) {
+  // A local domain's memory is nothing but channels.
+  if (isLocal() && !pages.empty()) return false;
   std::lock_guard<std::mutex> lock(mutex_);
   for (uint64_t page : pages) {
     if (page % POSTERN_PAGE_BYTES != 0 || page >= options_.memoryBytes) return false;

@@ -53,6 +53,7 @@ class Domain {
     uint32_t mappings;
   };
   void mapChannels();
+  void unmapChannels();
   void listen();
 
   DomainOptions options_;
