@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <optional>
 
 #include "process_view.h"
 #include "window.h"
@@ -23,6 +24,8 @@ namespace {
 // A thread stops within microseconds unless it sleeps uninterruptibly; then the guest gets ENOMEM rather than a hung host.
 constexpr auto kStopBudget = std::chrono::milliseconds(250);
 constexpr int kSyscallInstructionBytes = 2;
+// ERESTARTSYS to ERESTART_RESTARTBLOCK (include/linux/errno.h): what an interrupted call leaves in rax.
+constexpr int64_t kErestartFirst = 512, kErestartLast = 516;
 
 using Clock = std::chrono::steady_clock;
 
@@ -35,7 +38,7 @@ class StoppedProcess {
     for (auto tid = seized_.rbegin(); tid != seized_.rend(); ++tid)
       if (*tid != injection_.tid) letGo(*tid);
     if (targetSeized_) letGo(injection_.tid);
-    for (int number : swallowed_) (void)syscall(SYS_tgkill, injection_.tgid, injection_.tid, number);
+    for (siginfo_t& info : swallowed_) giveBack(info);
   }
 
   // Stops every thread of the process that isn't waiting for us; new ones may appear until all are stopped.
@@ -61,23 +64,26 @@ class StoppedProcess {
     return targetSeized_;
   }
 
-  // The target, which runs as soon as its notification is answered, stops on its way back to user space.
+  // The target, which runs as soon as its notification is answered, stops on its way back to user space. From then on no signal
+  // disturbs its steps: they wait until it is let go.
   bool awaitTarget() {
     int status;
     for (;;) {
       if (waitpid(injection_.tid, &status, __WALL) != injection_.tid || !WIFSTOPPED(status)) return false;
       if (status >> 16 == PTRACE_EVENT_STOP) break;
-      passSignal(WSTOPSIG(status));
+      swallow(WSTOPSIG(status));
       if (ptrace(PTRACE_CONT, injection_.tid, 0, 0) != 0) return false;
     }
     if (ptrace(PTRACE_GETREGS, injection_.tid, 0, &saved_) != 0) return false;
-    targetStopped_ = true;
-    return true;
+    if (ptrace(PTRACE_GETSIGMASK, injection_.tid, sizeof signalMask_, &signalMask_) != 0) return false;
+    const uint64_t allButSteps = ~(1ull << (SIGTRAP - 1));
+    targetStopped_ = ptrace(PTRACE_SETSIGMASK, injection_.tid, sizeof allButSteps, &allButSteps) == 0;
+    return targetStopped_;
   }
 
   // Executes one system call in the target's thread. Its result, or -ESRCH when the thread has gone.
   int64_t call(long number, uint64_t a = 0, uint64_t b = 0, uint64_t c = 0, uint64_t d = 0, uint64_t e = 0, uint64_t f = 0) {
-    return begin(number, a, b, c, d, e, f) ? finish() : -ESRCH;
+    return begin(number, a, b, c, d, e, f) ? *outcome(0) : -ESRCH;
   }
   bool begin(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f) {
     user_regs_struct regs = saved_;
@@ -87,29 +93,36 @@ class StoppedProcess {
     regs.orig_rax = ~0ull;
     regs.rdi = a, regs.rsi = b, regs.rdx = c, regs.r10 = d, regs.r8 = e, regs.r9 = f;
     stepRegs_ = regs;
-    return ptrace(PTRACE_SETREGS, injection_.tid, 0, &regs) == 0 && ptrace(PTRACE_SINGLESTEP, injection_.tid, 0, 0) == 0;
+    return step(&stepRegs_);
   }
-  int64_t finish() {
+  // The result of what begin() began; with WNOHANG also nothing, when it has not ended yet.
+  std::optional<int64_t> outcome(int flags) {
     for (;;) {
       int status;
-      if (waitpid(injection_.tid, &status, __WALL) != injection_.tid || !WIFSTOPPED(status)) {
+      const pid_t waited = waitpid(injection_.tid, &status, __WALL | flags);
+      if (waited == 0) return std::nullopt;
+      user_regs_struct regs;
+      const bool isStopped = waited == injection_.tid && WIFSTOPPED(status);
+      if (!isStopped || ptrace(PTRACE_GETREGS, injection_.tid, 0, &regs) != 0) {
         targetStopped_ = false;
         return -ESRCH;
       }
-      user_regs_struct regs;
-      if (ptrace(PTRACE_GETREGS, injection_.tid, 0, &regs) != 0) return -ESRCH;
-      if (WSTOPSIG(status) == SIGTRAP && status >> 16 == 0) return static_cast<int64_t>(regs.rax);
-      // Another stop came first (a signal, a group stop): the step has not been taken yet.
-      if (status >> 16 == 0) passSignal(WSTOPSIG(status));
-      if (regs.rip == stepRegs_.rip + kSyscallInstructionBytes && regs.orig_rax == ~0ull) return static_cast<int64_t>(regs.rax);
-      if (ptrace(PTRACE_SETREGS, injection_.tid, 0, &stepRegs_) != 0 || ptrace(PTRACE_SINGLESTEP, injection_.tid, 0, 0) != 0)
+      const bool isStepTaken = WSTOPSIG(status) == SIGTRAP && status >> 16 == 0;
+      const int64_t result = static_cast<int64_t>(regs.rax);
+      // A stop of the whole process (SIGSTOP) interrupts the call, which then is made once more; or it comes before the step is taken.
+      const bool isInterrupted = result <= -kErestartFirst && result >= -kErestartLast;
+      if (isStepTaken && !isInterrupted) return result;
+      if (!step(isStepTaken ? &stepRegs_ : nullptr)) {
+        targetStopped_ = false;
         return -ESRCH;
+      }
     }
   }
 
   // The trapped mmap returns `value`.
   void restore(int64_t value) {
     if (!targetStopped_) return;
+    (void)ptrace(PTRACE_SETSIGMASK, injection_.tid, sizeof signalMask_, &signalMask_);
     saved_.rax = static_cast<uint64_t>(value);
     saved_.orig_rax = ~0ull;
     (void)ptrace(PTRACE_SETREGS, injection_.tid, 0, &saved_);
@@ -140,8 +153,22 @@ class StoppedProcess {
     lateStops().push_back(tid);
   }
 
-  void passSignal(int number) {
-    if (number != SIGTRAP && number != 0) swallowed_.push_back(number);
+  bool step(user_regs_struct* regs) {
+    if (regs != nullptr && ptrace(PTRACE_SETREGS, injection_.tid, 0, regs) != 0) return false;
+    return ptrace(PTRACE_SINGLESTEP, injection_.tid, 0, 0) == 0;
+  }
+
+  // A signal on its way to the target, which gets it when it is let go.
+  void swallow(int number) {
+    siginfo_t info{};
+    if (ptrace(PTRACE_GETSIGINFO, injection_.tid, 0, &info) != 0) info.si_signo = number;
+    swallowed_.push_back(info);
+  }
+
+  // The kernel lets nobody repeat its own signals word for word: those come as if from a process.
+  void giveBack(siginfo_t& info) {
+    if (syscall(SYS_rt_tgsigqueueinfo, injection_.tgid, injection_.tid, info.si_signo, &info) != 0)
+      (void)syscall(SYS_tgkill, injection_.tgid, injection_.tid, info.si_signo);
   }
 
  public:
@@ -156,25 +183,32 @@ class StoppedProcess {
   const InjectionHooks& hooks_;
   std::vector<pid_t> seized_;
   std::vector<std::pair<pid_t, int>> pending_;
-  std::vector<int> swallowed_;
+  std::vector<siginfo_t> swallowed_;
+  uint64_t signalMask_ = 0;
   user_regs_struct saved_{}, stepRegs_{};
   bool targetSeized_ = false, targetStopped_ = false;
 };
 
-// Receives notifications until the target's own comes, and answers it with the RAM file.
-int placeMemory(Listener& listener, const Injection& injection, const InjectionHooks& hooks) {
-  const auto deadline = Clock::now() + kStopBudget;
-  while (Clock::now() < deadline) {
+// Receives notifications until the target's own comes, and answers it with the RAM file. The descriptor in the target, or -errno.
+int64_t placeMemory(StoppedProcess& process, Listener& listener, const Injection& injection, const InjectionHooks& hooks) {
+  constexpr int kLookIntervalMs = 1;
+  for (;;) {
+    // The target may have ended, or been interrupted before its call could be received.
+    if (auto ended = process.outcome(WNOHANG)) return *ended;
     pollfd ready{listener.fd(), POLLIN, 0};
-    if (poll(&ready, 1, 10) <= 0) continue;
+    if (poll(&ready, 1, kLookIntervalMs) <= 0) continue;
     seccomp_notif notification;
     if (listener.receive(notification) != 0) continue;
     const bool isOurs = static_cast<pid_t>(notification.pid) == injection.tid && notification.data.nr == SYS_openat &&
                         static_cast<int>(notification.data.args[0]) == POSTERN_INJECT_DIRFD;
-    if (isOurs) return listener.addDescriptor(notification.id, injection.memory, -1, true, true);
-    hooks.postpone(notification);
+    if (!isOurs) {
+      hooks.postpone(notification);
+      continue;
+    }
+    const int placed = listener.addDescriptor(notification.id, injection.memory, -1, true, true);
+    if (placed < 0) listener.answer(notification.id, 0, -placed);
+    return *process.outcome(0);
   }
-  return -ETIMEDOUT;
 }
 
 int64_t mapRuns(StoppedProcess& process, const Injection& injection, int descriptor) {
@@ -200,10 +234,9 @@ int64_t runInTarget(StoppedProcess& process, Listener& listener, const Injection
   int64_t result = -ENOMEM;
   const uint64_t directory = static_cast<uint64_t>(static_cast<int64_t>(POSTERN_INJECT_DIRFD));
   if (process.begin(SYS_openat, directory, 0, 0, 0, 0, 0)) {
-    int placed = placeMemory(listener, injection, hooks);
-    int64_t descriptor = process.finish();
-    if (placed >= 0 && descriptor == placed) {
-      result = mapRuns(process, injection, placed);
+    const int64_t placed = placeMemory(process, listener, injection, hooks);
+    if (placed >= 0) {
+      result = mapRuns(process, injection, static_cast<int>(placed));
       (void)process.call(SYS_close, static_cast<uint64_t>(placed));
     }
   }

@@ -1,5 +1,8 @@
 // Driver pages in guests: claimed for one guest, mapped by injection, given back when no process of the guest has them any more.
+#include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -13,6 +16,8 @@
 
 namespace postern {
 namespace {
+
+constexpr uint64_t kProcessTag = 5ull << 32;
 
 // Page runs that follow each other in the RAM file become one mapping.
 std::vector<MapRun> runsOf(const std::vector<uint64_t>& pages) {
@@ -104,6 +109,14 @@ void Mediator::releaseMapping(Mapping& mapping) {
   mapping.releasing = submitInternal(*mapping.backend, unmap, Internal::kMunmap, mapping.id);
 }
 
+// A process that has inherited a mapping need not have opened anything: its end is looked at all the same.
+void Mediator::watchHolder(pid_t pid) {
+  Descriptor& pidfd = holders_[pid];
+  if (pidfd.valid()) return;
+  pidfd.reset(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  if (pidfd.valid()) poll(pidfd.get(), kProcessTag | static_cast<uint32_t>(pid), EPOLLIN);
+}
+
 // Gives back what no process of the guest maps any more. /proc tells it exactly, whichever way a mapping went: munmap, exec, exit.
 void Mediator::settleMappings() {
   if (mappingRounds_ == 0) return;
@@ -113,9 +126,12 @@ void Mediator::settleMappings() {
     return;
   }
   std::unordered_set<uint64_t> mapped;
-  for (pid_t pid : processesIn(pidNamespace_))
-    for (const MappedRange& range : mappingsOfFile(pid, memoryDevice_, memoryInode_))
+  for (pid_t pid : processesIn(pidNamespace_)) {
+    const std::vector<MappedRange> ranges = mappingsOfFile(pid, memoryDevice_, memoryInode_);
+    if (!ranges.empty()) watchHolder(pid);
+    for (const MappedRange& range : ranges)
       for (uint64_t offset = range.offset; offset < range.offset + range.bytes; offset += POSTERN_PAGE_BYTES) mapped.insert(offset);
+  }
   for (auto& [id, mapping] : mappings_) {
     const bool isMapped = std::any_of(mapping->pages.begin(), mapping->pages.end(), [&](uint64_t page) { return mapped.count(page) != 0; });
     if (!isMapped && !mapping->releasing && !mapping->backend->lost) releaseMapping(*mapping);

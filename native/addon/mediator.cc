@@ -302,6 +302,7 @@ void Mediator::handleReady(uint64_t tag, uint32_t events) {
       if (auto session = sessions_.find(number); session != sessions_.end()) releaseSession(session->second.get());
       break;
     case kProcess:
+      if (holders_.erase(static_cast<pid_t>(number)) != 0) mappingRounds_ = std::max(mappingRounds_, 1u);
       for (auto& backend : backends_) {
         if (static_cast<uint32_t>(backend->tgid) != number || backend->guestEnded) continue;
         backend->guestEnded = true;

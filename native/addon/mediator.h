@@ -161,6 +161,7 @@ class Mediator {
   int finishMmap(Op& op);
   void settleMappings();
   void releaseMapping(Mapping& mapping);
+  void watchHolder(pid_t pid);
   uint32_t mappedPages() const;
   uint32_t freeMapping() const;
 
@@ -207,6 +208,7 @@ class Mediator {
   std::unordered_map<uint64_t, Session*> sessionByCookie_;
   std::vector<std::unique_ptr<Backend>> backends_;
   std::map<uint32_t, std::unique_ptr<Mapping>> mappings_;
+  std::unordered_map<pid_t, Descriptor> holders_;  // pidfds of processes that map driver pages
   std::vector<HandleTables> handles_;  // by class
   std::unordered_map<uint64_t, InternalOp> internal_;  // by id
   struct Deferred {

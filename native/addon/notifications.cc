@@ -272,6 +272,7 @@ std::optional<Event> Mediator::handleMmap(Op& op, const seccomp_data& data) {
   if (!isShared || (data.args[3] & (MAP_FIXED | MAP_FIXED_NOREPLACE)) != 0 || op.call.length == 0 || op.call.offset % POSTERN_PAGE_BYTES != 0)
     return finishNow(op, 0, EINVAL);
   const uint64_t pages = (op.call.length - 1) / POSTERN_PAGE_BYTES + 1;
+  if (op.call.offset > ~uint64_t(0) - op.call.length) return finishNow(op, 0, EOVERFLOW);
   const Envelope& envelope = options_.classes[op.session->node->classIndex].envelope;
   if (pages > envelope.mappedPagesMax || mappedPages() > envelope.mappedPagesMax - pages) {
     note(Note::kLimit, ENOMEM, &op);
