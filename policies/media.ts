@@ -1,7 +1,21 @@
 /** Media controllers: how the parts of a camera are wired (linux/media.h; what the kernel does is in drivers/media/mc). */
 import { EINVAL, ENOTTY, POLLERR } from './__generated__/kernel';
 import * as m from './__generated__/media';
-import { after, BOTH_WAYS, deny, device, HEAD, hooks, NESTED, nested, reason, refuse, row, u32At, u64At } from './sdk';
+import {
+  after,
+  BOTH_WAYS,
+  deny,
+  device,
+  HEAD,
+  hooks,
+  NESTED,
+  nested,
+  reason,
+  refuse,
+  row,
+  u32At,
+  u64At,
+} from './sdk';
 
 export { admit, cabi_realloc, complete, describe } from './sdk';
 

@@ -11,7 +11,9 @@ export { admit, cabi_realloc, complete, describe } from './sdk';
 device('v4l2');
 
 const USERPTR = reason('memory of the guest is not lent to the driver: only V4L2_MEMORY_MMAP buffers');
-const DMABUF = reason('buffers are not passed between devices: no DMABUF export, and no descriptor of a guest is one');
+const DMABUF = reason(
+  'buffers are not passed between devices: no DMABUF export, and no descriptor of a guest is one',
+);
 const REQUESTS = reason('the request API is not available');
 const DEBUGGING = reason('registers are not for guests');
 const BITMAP = reason('no clipping by a bitmap, whose size only the driver knows');
