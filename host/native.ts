@@ -44,6 +44,7 @@ export interface NativeNode {
   name: string;
   classIndex: number;
   kind: number;
+  major: number;
   minor: number;
 }
 

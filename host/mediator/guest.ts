@@ -138,7 +138,14 @@ function addNode(
   if (assignment.nodes.some((node) => node.path === path)) return;
   if (!assignment.packages.includes(judge)) assignment.packages.push(judge);
   const classIndex = assignment.packages.indexOf(judge);
-  assignment.nodes.push({ path, name: device.name, classIndex, kind, minor: device.minor });
+  assignment.nodes.push({
+    path,
+    name: device.name,
+    classIndex,
+    kind,
+    major: device.major,
+    minor: device.minor,
+  });
   assignment.guarded.push({ path, device });
 }
 

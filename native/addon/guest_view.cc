@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,6 +17,8 @@ namespace postern {
 namespace {
 
 constexpr uint64_t kPageBytes = 4096;
+// As host/mediator/world.ts makes the nodes.
+constexpr mode_t kNodeMode = 0666;
 
 std::string procPath(pid_t tid, const std::string& rest) { return "/proc/" + std::to_string(tid) + rest; }
 
@@ -35,6 +38,23 @@ std::string readLink(const std::string& path) {
 }
 
 }  // namespace
+
+int statNode(const Node& node, struct stat& st) {
+  if (fstat(node.handle.get(), &st) != 0) return errno;
+  if (S_ISCHR(st.st_mode)) return 0;
+  st.st_mode = S_IFCHR | kNodeMode;
+  st.st_rdev = makedev(node.major, node.minor);
+  return 0;
+}
+
+int statxNode(const Node& node, unsigned mask, struct statx& st) {
+  if (statx(node.handle.get(), "", AT_EMPTY_PATH, mask, &st) != 0) return errno;
+  if (S_ISCHR(st.stx_mode)) return 0;
+  st.stx_mode = S_IFCHR | kNodeMode;
+  st.stx_rdev_major = node.major;
+  st.stx_rdev_minor = node.minor;
+  return 0;
+}
 
 std::string GuestView::attach(pid_t pid) {
   Descriptor root = openRoot(pid);

@@ -10,6 +10,8 @@
 
 #include "descriptors.h"
 
+struct statx;
+
 namespace postern {
 
 // A guarded device file of one guest.
@@ -18,11 +20,15 @@ struct Node {
   std::string name;  // in the driver domain, relative to /dev
   uint32_t classIndex = 0;
   uint32_t kind = 0;  // index into the manifest's nodes
-  uint32_t minor = 0;
+  uint32_t major = 0, minor = 0;
   Descriptor handle;  // O_PATH, for the guest's fstat
   dev_t device = 0;
   ino_t inode = 0;
 };
+
+// What stat says of a node: its own file, as a character device also where a regular file stands in for it. 0 or an errno.
+int statNode(const Node& node, struct stat& st);
+int statxNode(const Node& node, unsigned mask, struct statx& st);
 
 class GuestView {
  public:

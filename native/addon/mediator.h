@@ -108,6 +108,9 @@ class Mediator {
   void handleMunmap(const seccomp_notif& notification);
   void handleStat(const seccomp_notif& notification, Session& session);
   void handleStatx(const seccomp_notif& notification, Session& session);
+  void handleStatByName(const seccomp_notif& notification);
+  void answerStat(const seccomp_notif& notification, const Node& node, uint64_t address);
+  void answerStatx(const seccomp_notif& notification, const Node& node);
   void handleFcntl(const seccomp_notif& notification, Session& session, int borrowed);
   void duplicate(const seccomp_notif& notification, int borrowed, int number, int least, bool closeOnExec);
   int readVectors(pid_t tid, uint64_t address, uint64_t count, std::vector<iovec>& vectors);

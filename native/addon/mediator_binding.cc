@@ -168,6 +168,7 @@ class MediatorObject : public Napi::ObjectWrap<MediatorObject> {
       node.name = text(object, "name");
       node.classIndex = number(object, "classIndex");
       node.kind = number(object, "kind");
+      node.major = number(object, "major");
       node.minor = number(object, "minor");
       options.nodes.push_back(std::move(node));
     });

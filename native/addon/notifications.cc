@@ -141,6 +141,15 @@ std::optional<Event> Mediator::handle(const seccomp_notif& notification) {
     case SYS_munmap:
       handleMunmap(notification);
       return std::nullopt;
+    case SYS_stat:
+    case SYS_lstat:
+      handleStatByName(notification);
+      return std::nullopt;
+    case SYS_newfstatat:
+    case SYS_statx:
+      if (isInWindow(static_cast<int>(data.args[0]))) break;
+      handleStatByName(notification);
+      return std::nullopt;
   }
   const int number = static_cast<int>(data.args[data.nr == SYS_mmap ? 4 : 0]);
   Descriptor borrowed = borrow(tid, number);
@@ -353,11 +362,42 @@ void Mediator::handleStat(const seccomp_notif& notification, Session& session) {
     listener_.proceed(notification.id);
     return;
   }
+  answerStat(notification, *session.node, data.args[isAt ? 2 : 1]);
+}
+
+void Mediator::answerStat(const seccomp_notif& notification, const Node& node, uint64_t address) {
   struct stat st;
-  int error = fstat(session.node->handle.get(), &st) == 0 ? 0 : errno;
+  int error = statNode(node, st);
   if (error == 0 && !listener_.isValid(notification.id)) return;
-  if (error == 0) error = writeGuest(tid, data.args[isAt ? 2 : 1], &st, sizeof st);
+  if (error == 0) error = writeGuest(static_cast<pid_t>(notification.pid), address, &st, sizeof st);
   listener_.answer(notification.id, 0, error);
+}
+
+void Mediator::answerStatx(const seccomp_notif& notification, const Node& node) {
+  struct statx st {};
+  int error = statxNode(node, static_cast<unsigned>(notification.data.args[3]), st);
+  if (error == 0 && !listener_.isValid(notification.id)) return;
+  if (error == 0) error = writeGuest(static_cast<pid_t>(notification.pid), notification.data.args[4], &st, sizeof st);
+  listener_.answer(notification.id, 0, error);
+}
+
+// Only where regular files stand in for nodes does the filter send these: the guest sees what they stand for.
+void Mediator::handleStatByName(const seccomp_notif& notification) {
+  const seccomp_data& data = notification.data;
+  const pid_t tid = static_cast<pid_t>(notification.pid);
+  const bool isAt = data.nr == SYS_newfstatat || data.nr == SYS_statx;
+  const int directory = isAt ? static_cast<int>(data.args[0]) : AT_FDCWD;
+  const uint64_t flags = data.nr == SYS_newfstatat ? data.args[3] : data.nr == SYS_statx ? data.args[2] : 0;
+  const bool followsLast = data.nr != SYS_lstat && (flags & AT_SYMLINK_NOFOLLOW) == 0;
+  std::string path;
+  const bool isPath = readGuestPath(tid, data.args[isAt ? 1 : 0], path) == 0 && !path.empty();
+  const Node* node = isPath ? view_.resolve(tid, directory, path, followsLast) : nullptr;
+  if (node == nullptr)
+    (void)listener_.proceed(notification.id);
+  else if (data.nr == SYS_statx)
+    answerStatx(notification, *node);
+  else
+    answerStat(notification, *node, data.args[isAt ? 2 : 1]);
 }
 
 void Mediator::handleStatx(const seccomp_notif& notification, Session& session) {
@@ -368,11 +408,7 @@ void Mediator::handleStatx(const seccomp_notif& notification, Session& session) 
     listener_.proceed(notification.id);
     return;
   }
-  struct statx st {};
-  int error = statx(session.node->handle.get(), "", AT_EMPTY_PATH, static_cast<unsigned>(data.args[3]), &st) == 0 ? 0 : errno;
-  if (error == 0 && !listener_.isValid(notification.id)) return;
-  if (error == 0) error = writeGuest(tid, data.args[4], &st, sizeof st);
-  listener_.answer(notification.id, 0, error);
+  answerStatx(notification, *session.node);
 }
 
 void Mediator::handleFcntl(const seccomp_notif& notification, Session& session, int borrowed) {

@@ -128,7 +128,7 @@ static void row_mremap(void) {
   block_end(at);
 }
 
-static void emit_rows(void) {
+static void emit_rows(int answers_stat) {
   const uint32_t notify = SECCOMP_RET_USER_NOTIF;
   const uint32_t not_socket = SECCOMP_RET_ERRNO | ENOTSOCK;
   const uint32_t invalid = SECCOMP_RET_ERRNO | EINVAL;
@@ -143,8 +143,15 @@ static void emit_rows(void) {
   row_open(__NR_open, 1);
   row_mmap();
   row_window(__NR_fstat, 0, notify);
-  row_window(__NR_newfstatat, 0, notify);
-  row_window(__NR_statx, 0, notify);
+  if (answers_stat) {
+    row_always(__NR_newfstatat, notify);
+    row_always(__NR_statx, notify);
+    row_always(__NR_stat, notify);
+    row_always(__NR_lstat, notify);
+  } else {
+    row_window(__NR_newfstatat, 0, notify);
+    row_window(__NR_statx, 0, notify);
+  }
   row_always(__NR_creat, notify);
   row_always(__NR_openat2, notify);
   row_window(__NR_pread64, 0, notify);
@@ -184,7 +191,7 @@ static void emit_rows(void) {
   row_always(__NR_kexec_load, not_permitted);
 }
 
-int install_filter(void) {
+int install_filter(int answers_stat) {
   length = 0;
   /* Another architecture's numbers mean other calls: i386 by its own arch value, x32 by a bit in the number. */
   load(offsetof(struct seccomp_data, arch));
@@ -193,7 +200,7 @@ int install_filter(void) {
   load_number();
   emit(BPF_JMP | BPF_JGE | BPF_K, 0, 1, 0x40000000u);
   answer(SECCOMP_RET_ERRNO | ENOSYS);
-  emit_rows();
+  emit_rows(answers_stat);
   answer(SECCOMP_RET_ALLOW);
   if (length >= INSTRUCTIONS_MAX) {
     errno = E2BIG;

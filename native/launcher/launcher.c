@@ -145,7 +145,7 @@ static void run_program(char **argv, int keep_net_admin, const sigset_t *origina
   raise_descriptor_limit();
   drop_capabilities(keep_net_admin);
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) fail("no_new_privs");
-  int listener = install_filter();
+  int listener = install_filter(world_has_stand_ins());
   if (listener < 0) fail("the seccomp filter with its listener (Linux 5.19 or later)");
   send_listener(listener);
   close(listener);
@@ -195,6 +195,9 @@ static void run_init(char *plan, char **argv, int status_pipe, const sigset_t *o
   if (pid < 0) fail("fork of the program");
   if (pid == 0) run_program(argv, keep_net_admin, original_mask);
   close(POSTERN_LAUNCH_FD);
+  /* Init runs without the filter: it keeps no right that the guest could want, and can't be traced by it. */
+  drop_capabilities(0);
+  if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) _exit(EXIT_LAUNCHER);
   int status = attend(pid);
   (void)!write(status_pipe, &status, sizeof status);
   _exit(0);
@@ -221,6 +224,8 @@ int main(int argc, char **argv) {
     return EXIT_LAUNCHER;
   }
   if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) fail("PR_SET_PDEATHSIG");
+  /* What the host happens to have inherited is nothing to the guest. */
+  (void)syscall(SYS_close_range, POSTERN_LAUNCH_FD + 1, ~0u, 0);
   sigset_t all, original_mask;
   sigfillset(&all);
   sigprocmask(SIG_SETMASK, &all, &original_mask);

@@ -29,6 +29,7 @@ static struct {
   int tree;
 } kept[KEPT_MAX];
 static unsigned kept_count;
+static int stand_ins;
 
 static int clone_tree(const char *path) {
   return (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
@@ -97,6 +98,7 @@ static int do_node(const char *path, const char *mode, const char *major_text, c
   dev_t device = makedev((unsigned)strtoul(major_text, NULL, 10), (unsigned)strtoul(minor_text, NULL, 10));
   if (mknod(path, S_IFCHR | permissions, device) == 0) return chmod(path, permissions);
   if (errno != EPERM) return -1;
+  stand_ins = 1;
   int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0);
   return fd < 0 ? -1 : close(fd);
 }
@@ -151,3 +153,5 @@ int build_world(char *plan, char *error, unsigned long error_bytes) {
   }
   return 0;
 }
+
+int world_has_stand_ins(void) { return stand_ins; }

@@ -16,4 +16,7 @@
  */
 int build_world(char *plan, char *error, unsigned long error_bytes);
 
+/* Whether a regular file stands in for some device node: mknod was not permitted. */
+int world_has_stand_ins(void);
+
 #endif
