@@ -135,8 +135,20 @@ async function restore(plan: Plan, snapshot: Snapshot): Promise<Running> {
   }
 }
 
-async function startCold(plan: Plan, keepSnapshot: boolean): Promise<Running> {
-  const folder = keepSnapshot ? await newSnapshotFolder(plan.snapshotKey) : '/';
+/** A folder for a snapshot, or undefined where this user may not make one: the VM then starts cold each time. */
+async function snapshotFolder(plan: Plan): Promise<string | undefined> {
+  try {
+    return await newSnapshotFolder(plan.snapshotKey);
+  } catch (error) {
+    plan.log(`The driver VM's snapshot can't be kept: ${(error as Error).message}.`);
+    return undefined;
+  }
+}
+
+async function startCold(plan: Plan, wantsSnapshot: boolean): Promise<Running> {
+  const made = wantsSnapshot ? await snapshotFolder(plan) : undefined;
+  const keepSnapshot = made !== undefined;
+  const folder = made ?? '/';
   try {
     const running = await launch(plan, { folder, timeoutMs: COLD_START_TIMEOUT_MS }, async (qemu) => {
       await qemu.qmp.execute('qmp_capabilities');

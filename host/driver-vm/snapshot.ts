@@ -62,7 +62,7 @@ export async function findSnapshot(key: string, log: (line: string) => void): Pr
 export async function loadSnapshotRam(snapshot: Snapshot, memory: number): Promise<void> {
   await loadRam(join(snapshot.folder, 'ram'), snapshot.record.extents, memory);
   const now = new Date();
-  await utimes(snapshot.folder, now, now);
+  await unlessDenied(utimes(snapshot.folder, now, now));
 }
 
 /** A descriptor of the saved device state, for QEMU. */
@@ -78,7 +78,14 @@ export async function resumeFromState(qmp: QmpClient, descriptor: number): Promi
 
 /** Removes a snapshot that did not work. */
 export async function dropSnapshot(key: string): Promise<void> {
-  await rm(join(SNAPSHOT_FOLDER, key), { recursive: true, force: true });
+  await unlessDenied(rm(join(SNAPSHOT_FOLDER, key), { recursive: true, force: true }));
+}
+
+/** Somebody else's snapshots can be used, but neither marked as used nor removed. */
+async function unlessDenied(change: Promise<void>): Promise<void> {
+  await change.catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EACCES' && error.code !== 'EPERM') throw error;
+  });
 }
 
 /** A folder for a snapshot to be made; QEMU must have it as its working folder. */
