@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type pino from 'pino';
@@ -16,10 +17,11 @@ import { type GuardedDevice, worldPlan } from './world.js';
 const LAUNCHER = join(ROOT, 'native', 'build', 'launcher');
 /** Workers run compiled code, also when this module runs from its source. */
 const WORKER = join(ROOT, 'dist', 'host', 'mediator', 'worker.js');
-/** A driver VM that is awake answers in a few microseconds; being woken through virtio-serial costs more than 100. */
-const SPIN_US_VM = 50;
-/** A backend on this machine needs the processor that spinning would take. */
-const SPIN_US_LOCAL = 0;
+/**
+ * How long a mediator looks for an answer before it sleeps: a backend that is awake answers within a few microseconds, while sleeping and
+ * being woken costs 30, or more than 100 through a VM's serial port. With one processor the backend needs it to answer at all.
+ */
+const SPIN_US = availableParallelism() > 1 ? 50 : 0;
 /** Terminals that a guest may have of a domain whose terminals come and go. */
 const TERMINALS_MAX = 64;
 /** UNIX98 terminals, from Documentation/admin-guide/devices.txt. */
@@ -84,7 +86,7 @@ export async function runGuest(options: GuestOptions): Promise<GuestReport> {
       plan: worldPlan(assignment.guarded, options.networkAdministration ?? false),
       domain: domainNumber(options.domain),
       guest: nextGuest++,
-      spinUs: options.domain.kind === 'vm' ? SPIN_US_VM : SPIN_US_LOCAL,
+      spinUs: SPIN_US,
       nodes: assignment.nodes,
       classes: assignment.packages.map(({ manifest }, i) => ({
         manifest,
