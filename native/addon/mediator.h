@@ -112,7 +112,7 @@ class Mediator {
   void answerStat(const seccomp_notif& notification, const Node& node, uint64_t address);
   void answerStatx(const seccomp_notif& notification, const Node& node);
   void handleFcntl(const seccomp_notif& notification, Session& session, int borrowed);
-  void duplicate(const seccomp_notif& notification, int borrowed, int number, int least, bool closeOnExec);
+  void duplicate(const seccomp_notif& notification, int borrowed, std::optional<int> number, uint64_t least, int flags);
   int readVectors(pid_t tid, uint64_t address, uint64_t count, std::vector<iovec>& vectors);
   struct Thread {
     Descriptor pidfd;

@@ -3,6 +3,7 @@
 #include <linux/openat2.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -171,11 +172,11 @@ std::optional<Event> Mediator::handle(const seccomp_notif& notification) {
       handleFcntl(notification, *session, borrowed.get());
       return std::nullopt;
     case SYS_dup:
-      duplicate(notification, borrowed.get(), -1, 0, false);
+      duplicate(notification, borrowed.get(), std::nullopt, 0, 0);
       return std::nullopt;
     case SYS_dup2:
     case SYS_dup3:
-      duplicate(notification, borrowed.get(), static_cast<int>(data.args[1]), 0, data.nr == SYS_dup3 && (data.args[2] & O_CLOEXEC) != 0);
+      duplicate(notification, borrowed.get(), static_cast<int>(data.args[1]), 0, data.nr == SYS_dup3 ? static_cast<int>(data.args[2]) : 0);
       return std::nullopt;
   }
   if (data.nr == SYS_ioctl && isVfsCommand(static_cast<uint32_t>(data.args[1]))) {
@@ -419,30 +420,40 @@ void Mediator::handleFcntl(const seccomp_notif& notification, Session& session, 
     listener_.answer(notification.id, (flags & ~O_ACCMODE) | static_cast<int>(session.accessMode), 0);
     return;
   }
-  duplicate(notification, borrowed, -1, static_cast<int>(data.args[2]), command == F_DUPFD_CLOEXEC);
+  rlimit limit{};
+  const uint64_t least = static_cast<uint32_t>(data.args[2]);
+  if (prlimit(static_cast<pid_t>(notification.pid), RLIMIT_NOFILE, nullptr, &limit) == 0 && least >= limit.rlim_cur)
+    listener_.answer(notification.id, 0, EINVAL);
+  else
+    duplicate(notification, borrowed, std::nullopt, least, command == F_DUPFD_CLOEXEC ? O_CLOEXEC : 0);
 }
 
-// Copies of a placeholder stay in the window: elsewhere their operations would not be seen.
-void Mediator::duplicate(const seccomp_notif& notification, int borrowed, int number, int least, bool closeOnExec) {
+// Copies of a placeholder stay in the window: elsewhere their operations would not be seen. Without a number, the first free one from
+// `least` on is taken.
+void Mediator::duplicate(const seccomp_notif& notification, int borrowed, std::optional<int> number, uint64_t least, int flags) {
   const pid_t tid = static_cast<pid_t>(notification.pid);
   const int own = static_cast<int>(notification.data.args[0]);
-  if (number >= 0 && number == own) {
-    const bool isDup3 = notification.data.nr == SYS_dup3;
-    listener_.answer(notification.id, number, isDup3 ? EINVAL : 0);
+  const bool isDup3 = notification.data.nr == SYS_dup3;
+  if ((flags & ~O_CLOEXEC) != 0 || (isDup3 && number == own)) {
+    listener_.answer(notification.id, 0, EINVAL);
     return;
   }
-  if ((number >= 0 && !isInWindow(number)) || least > int(POSTERN_WINDOW_LAST)) {
-    note(Note::kOutsideWindow, static_cast<uint32_t>(std::max(number, least)));
-    listener_.answer(notification.id, 0, number >= 0 ? EBADF : EMFILE);
+  if (number == own) {
+    listener_.answer(notification.id, own, 0);
     return;
   }
-  if (number < 0) number = freeWindowSlot(tid, least);
-  if (number < 0) {
+  if ((number && !isInWindow(*number)) || least > POSTERN_WINDOW_LAST) {
+    note(Note::kOutsideWindow, static_cast<uint32_t>(number ? *number : least));
+    listener_.answer(notification.id, 0, number ? EBADF : EMFILE);
+    return;
+  }
+  const int slot = number ? *number : freeWindowSlot(tid, static_cast<int>(least));
+  if (slot < 0) {
     note(Note::kWindowFull);
     listener_.answer(notification.id, 0, EMFILE);
     return;
   }
-  const int placed = listener_.addDescriptor(notification.id, borrowed, number, closeOnExec, true);
+  const int placed = listener_.addDescriptor(notification.id, borrowed, slot, (flags & O_CLOEXEC) != 0, true);
   if (placed < 0) listener_.answer(notification.id, 0, -placed);
 }
 
