@@ -33,6 +33,8 @@ const READS: u64 = 16;
 const WRITES: u64 = 32;
 const READABLE: u64 = 64;
 const WRITABLE: u64 = 128;
+/** The session has asked for events at some time, so it may poll for them alone. */
+const SUBSCRIBED: u64 = 256;
 
 /** Index in the manifest's nodes: a radio has no buffer queue, so its poll has no side effects. */
 const RADIO: u32 = 2;
@@ -271,6 +273,9 @@ function settleCommand(): void {
       return mask(HEAD, v.v4l2_create_buffers.capabilities, 4, ~REFUSED_BUF_CAPS);
     case v.VIDIOC_QUERYBUF:
       return learnOffsets();
+    case v.VIDIOC_SUBSCRIBE_EVENT:
+      after.state |= SUBSCRIBED;
+      return;
     case v.VIDIOC_G_FBUF:
       return mask(HEAD, v.v4l2_framebuffer.capability, 4, ~(<u64>v.V4L2_FBUF_CAP_BITMAP_CLIPPING));
   }
@@ -318,5 +323,7 @@ function settleEvents(): void {
   if (after.watch != POLLPRI) return;
   if (state & READABLE && (state & OWNS_CAPTURE) == 0) after.idle |= POLLIN | POLLRDNORM;
   if (state & WRITABLE && (state & OWNS_OUTPUT) == 0) after.idle |= POLLOUT | POLLWRNORM;
-  if (after.idle == 0) after.idle = POLLERR;
+  if (after.idle != 0) return;
+  // A socket's error wakes whoever polls, whatever for: it would hide from those who wait for events that there are none.
+  after.idle = state & SUBSCRIBED ? POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM : POLLERR;
 }
