@@ -22,10 +22,10 @@ constexpr mode_t kNodeMode = 0666;
 
 std::string procPath(pid_t tid, const std::string& rest) { return "/proc/" + std::to_string(tid) + rest; }
 
-int openInRoot(int root, const std::string& path, bool followLast) {
+int openPath(int root, const std::string& path, bool followLast, uint64_t resolve) {
   open_how how{};
   how.flags = O_PATH | O_CLOEXEC | (followLast ? 0 : O_NOFOLLOW);
-  how.resolve = RESOLVE_IN_ROOT;
+  how.resolve = resolve;
   return static_cast<int>(syscall(SYS_openat2, root, path.c_str(), &how, sizeof how));
 }
 
@@ -59,7 +59,7 @@ int statxNode(const Node& node, unsigned mask, struct statx& st) {
 std::string GuestView::attach(pid_t pid) {
   Descriptor root = openRoot(pid);
   for (Node& node : nodes_) {
-    node.handle.reset(openInRoot(root.get(), node.path, true));
+    node.handle.reset(openPath(root.get(), node.path, true, RESOLVE_IN_ROOT));
     struct stat st;
     if (!node.handle.valid() || fstat(node.handle.get(), &st) != 0) return node.path;
     node.device = st.st_dev;
@@ -68,16 +68,27 @@ std::string GuestView::attach(pid_t pid) {
   return "";
 }
 
-Node* GuestView::resolve(pid_t tid, int directory, const std::string& path, bool followLast) {
-  if (path.empty()) return nullptr;
+// Where the guest itself keeps a lookup below a directory (openat2's RESOLVE_BENEATH, RESOLVE_IN_ROOT) the host looks it up alike. What is
+// not found here the kernel looks up once more by itself, and says what is wrong with it.
+Descriptor GuestView::lookUp(pid_t tid, int directory, const std::string& path, bool followLast, uint64_t resolve) const {
+  const std::string base = procPath(tid, directory == AT_FDCWD ? "/cwd" : "/fd/" + std::to_string(directory));
+  if ((resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)) != 0) {
+    Descriptor below(open(base.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    return Descriptor(openPath(below.get(), path, followLast, resolve));
+  }
   std::string absolute = path;
   if (path[0] != '/') {
-    std::string base = readLink(procPath(tid, directory == AT_FDCWD ? "/cwd" : "/fd/" + std::to_string(directory)));
-    if (base.empty() || base[0] != '/') return nullptr;
-    absolute = base + "/" + path;
+    const std::string target = readLink(base);
+    if (target.empty() || target[0] != '/') return Descriptor();
+    absolute = target + "/" + path;
   }
   Descriptor root = openRoot(tid);
-  Descriptor found(openInRoot(root.get(), absolute, followLast));
+  return Descriptor(openPath(root.get(), absolute, followLast, resolve | RESOLVE_IN_ROOT));
+}
+
+Node* GuestView::resolve(pid_t tid, int directory, const std::string& path, bool followLast, uint64_t resolve) {
+  if (path.empty()) return nullptr;
+  Descriptor found = lookUp(tid, directory, path, followLast, resolve);
   struct stat st;
   if (!found.valid() || fstat(found.get(), &st) != 0) return nullptr;
   for (Node& node : nodes_)

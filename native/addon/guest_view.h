@@ -36,10 +36,11 @@ class GuestView {
 
   // Finds the nodes in the view of `pid`, once its world has been built. The path of a node that is not there, or empty.
   std::string attach(pid_t pid);
-  // The guarded node that `tid` means by (directory, path); null when it means something else, or nothing.
-  Node* resolve(pid_t tid, int directory, const std::string& path, bool followLast);
+  // The guarded node that `tid` means by (directory, path), with openat2's RESOLVE_* flags; null when it means something else, or nothing.
+  Node* resolve(pid_t tid, int directory, const std::string& path, bool followLast, uint64_t resolve = 0);
 
  private:
+  Descriptor lookUp(pid_t tid, int directory, const std::string& path, bool followLast, uint64_t resolve) const;
   std::vector<Node> nodes_;
 };
 

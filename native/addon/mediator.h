@@ -23,6 +23,8 @@
 #include "plan.h"
 #include "session.h"
 
+struct open_how;
+
 namespace postern {
 
 // A row of the class's table, as the policy describes it.
@@ -102,6 +104,7 @@ class Mediator {
   // notifications.cc
   std::optional<Event> handle(const seccomp_notif& notification);
   std::optional<Event> handleOpen(const seccomp_notif& notification);
+  bool readOpenHow(const seccomp_notif& notification, open_how& how);
   std::optional<Event> handleIoctl(Op& op, const seccomp_data& data);
   std::optional<Event> handleTransfer(Op& op, const seccomp_data& data);
   std::optional<Event> handleMmap(Op& op, const seccomp_data& data);

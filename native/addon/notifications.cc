@@ -254,6 +254,8 @@ std::optional<Event> Mediator::handleTransfer(Op& op, const seccomp_data& data) 
   if (isVector) {
     if (int error = readVectors(op.tid, data.args[1], data.args[2], op.vectors)) return finishNow(op, 0, error);
   } else {
+    // As access_ok has it, before the length is looked at.
+    if (data.args[2] > 0 && !isGuestRange(data.args[1], data.args[2])) return finishNow(op, 0, EFAULT);
     op.vectors.push_back({reinterpret_cast<void*>(data.args[1]), data.args[2]});
   }
   const uint64_t bytesMax = std::min(options_.classes[op.session->node->classIndex].envelope.transferBytesMax, kTransferBytesMax);
@@ -303,6 +305,17 @@ void Mediator::handleMunmap(const seccomp_notif& notification) {
   mappingRounds_ = kRounds;
 }
 
+// openat2's argument. False where there is anything unusual about it: the kernel then says what, and opens no device by itself.
+bool Mediator::readOpenHow(const seccomp_notif& notification, open_how& how) {
+  constexpr uint64_t kFlags = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_SYNC | O_ASYNC | O_DIRECT |
+                              O_LARGEFILE | O_NOFOLLOW | O_NOATIME | O_CLOEXEC;
+  constexpr uint64_t kResolve = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH | RESOLVE_IN_ROOT;
+  if (notification.data.args[3] != sizeof how) return false;
+  if (readGuest(static_cast<pid_t>(notification.pid), notification.data.args[2], &how, sizeof how) != 0) return false;
+  const bool isMode = how.mode == 0 || ((how.flags & O_CREAT) != 0 && how.mode <= 07777);
+  return isMode && (how.flags & ~kFlags) == 0 && (how.resolve & ~kResolve) == 0;
+}
+
 std::optional<Event> Mediator::handleOpen(const seccomp_notif& notification) {
   const seccomp_data& data = notification.data;
   const pid_t tid = static_cast<pid_t>(notification.pid);
@@ -311,11 +324,12 @@ std::optional<Event> Mediator::handleOpen(const seccomp_notif& notification) {
   const uint64_t pathAddress = data.args[hasDirectory ? 1 : 0];
   uint64_t flags = data.nr == SYS_creat ? O_CREAT | O_WRONLY | O_TRUNC : data.args[hasDirectory ? 2 : 1];
   open_how how{};
-  if (data.nr == SYS_openat2 && readGuest(tid, data.args[2], &how, sizeof how) == 0) flags = how.flags;
+  const bool isUsual = data.nr != SYS_openat2 || readOpenHow(notification, how);
+  if (data.nr == SYS_openat2) flags = how.flags;
   std::string path;
   Node* node = nullptr;
-  if ((flags & (O_PATH | O_DIRECTORY)) == 0 && readGuestPath(tid, pathAddress, path) == 0)
-    node = view_.resolve(tid, directory, path, (flags & O_NOFOLLOW) == 0);
+  if (isUsual && (flags & (O_PATH | O_DIRECTORY)) == 0 && readGuestPath(tid, pathAddress, path) == 0)
+    node = view_.resolve(tid, directory, path, (flags & O_NOFOLLOW) == 0, how.resolve);
   // An ordinary path: the kernel looks it up by itself, and would refuse a guarded node anyway (its mount allows no devices).
   if (node == nullptr) {
     counters_.opensNative++;
