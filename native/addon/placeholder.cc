@@ -19,11 +19,18 @@ constexpr uint32_t kInput = POLLIN | POLLRDNORM, kOutput = POLLOUT | POLLWRNORM;
 
 void setOption(int fd, int level, int name, int value) { (void)setsockopt(fd, level, name, &value, sizeof value); }
 
-// The smallest buffers that the kernel grants, from the guest to the host: withholding room must not take megabytes. The other way they
-// stay as they are: a byte must always get through.
-void prepare(int fd, int bufferOption) {
-  setOption(fd, SOL_SOCKET, bufferOption, 1);
+// Both buffers from the guest to the host are small: withholding room must not take megabytes. What the host has received and not
+// acknowledged yet makes room later, so the guest's holds several times what the host's does: while it is not down to two thirds, the
+// kernel shows no room. And the host's holds several segments, or its window might never open again for a whole one. The other way
+// the buffers stay as they are: a byte must always get through.
+constexpr int kHostReceiveBytes = 4096, kGuestSendBytes = 32768;
+
+void prepare(int fd, int bufferOption, int bufferBytes) {
+  setOption(fd, SOL_SOCKET, bufferOption, bufferBytes);
   setOption(fd, IPPROTO_TCP, TCP_NODELAY, kOn);
+  // Not what the machine prefers: an algorithm that paces (BBR) holds bytes back. This one is in every kernel.
+  static const char congestionControl[] = "reno";
+  (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestionControl, sizeof congestionControl - 1);
 }
 
 // A connected loopback pair. The accepted peer must be our own connecting socket, and not a process that was faster.
@@ -31,8 +38,8 @@ int connectPair(Descriptor& host, Descriptor& guest) {
   Descriptor listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   guest.reset(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!listener.valid() || !guest.valid()) return errno;
-  prepare(listener.get(), SO_RCVBUF);  // The host's end inherits it.
-  prepare(guest.get(), SO_SNDBUF);
+  prepare(listener.get(), SO_RCVBUF, kHostReceiveBytes);  // The host's end inherits it.
+  prepare(guest.get(), SO_SNDBUF, kGuestSendBytes);
   sockaddr_in address{}, own{}, peer{};
   socklen_t length = sizeof address;
   address.sin_family = AF_INET;
@@ -127,9 +134,12 @@ bool Placeholder::needsGuestEnd(uint32_t mask) const {
 bool Placeholder::present(uint32_t mask, int borrowed) {
   mask = shown(mask);
   const uint32_t before = presented_;
-  if (borrowed >= 0) takeBack(presented_ & ~mask, borrowed);
+  uint32_t falling = presented_ & ~mask;
+  // An entry in the error queue keeps the kernel from acknowledging at once what is taken back: it goes with it, and comes again.
+  if ((falling & (POLLIN | POLLPRI)) != 0) falling |= presented_ & POLLERR;
+  if (borrowed >= 0) takeBack(falling, borrowed);
   const uint32_t rising = mask & ~presented_;
-  if ((rising & (POLLOUT | POLLERR)) != 0) giveRoom();
+  if ((rising & POLLOUT) != 0 || ((rising & POLLERR) != 0 && borrowed >= 0)) giveRoom();
   presented_ |= rising & kOutput;
   if ((rising & POLLERR) != 0 && borrowed >= 0) {
     raiseError(borrowed, (rising & POLLPRI) != 0);
@@ -146,6 +156,10 @@ bool Placeholder::present(uint32_t mask, int borrowed) {
 }
 
 void Placeholder::takeBack(uint32_t falling, int borrowed) {
+  if ((falling & POLLERR) != 0) {
+    clearError(borrowed);
+    presented_ &= ~uint32_t(POLLERR);
+  }
   if ((falling & (POLLIN | POLLPRI)) != 0) {
     // Everything is taken, and what stays is given again: an urgent byte keeps its place in the stream until a read passes it, and what is
     // left in the queue keeps the kernel from acknowledging what has been taken.
@@ -156,10 +170,6 @@ void Placeholder::takeBack(uint32_t falling, int borrowed) {
     // Otherwise a delayed acknowledgement would hold up later bytes once the first congestion window is full.
     setOption(borrowed, IPPROTO_TCP, TCP_QUICKACK, kOn);
     presented_ &= ~(kInput | POLLPRI);
-  }
-  if ((falling & POLLERR) != 0) {
-    clearError(borrowed);
-    presented_ &= ~uint32_t(POLLERR);
   }
 }
 
