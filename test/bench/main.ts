@@ -3,16 +3,18 @@ import { cpus, release } from 'node:os';
 import { Argument, Command } from 'commander';
 import { renderTable } from '../../host/cli/table.js';
 import { withProgress } from '../../host/setup/progress.js';
+import { benchNoop, type NoopResult } from './noop.js';
 import { benchStream, type StreamResult } from './stream.js';
 import { benchUntouched, type UntouchedResult } from './untouched.js';
 
 interface Results {
   machine: { processor: string; processors: number; kernel: string; node: string };
+  noop?: NoopResult;
   stream?: StreamResult;
   untouched?: UntouchedResult;
 }
 
-const BENCHMARKS = ['stream', 'untouched'] as const;
+const BENCHMARKS = ['noop', 'stream', 'untouched'] as const;
 type Name = (typeof BENCHMARKS)[number];
 
 const program = new Command('npm run bench --')
@@ -27,6 +29,7 @@ const program = new Command('npm run bench --')
 
 async function measure(names: readonly Name[], quick: boolean): Promise<Results> {
   const results: Results = { machine: describeMachine() };
+  if (names.includes('noop')) results.noop = await withProgress('noop', () => benchNoop(quick));
   if (names.includes('stream')) results.stream = await withProgress('stream', () => benchStream(quick));
   if (names.includes('untouched'))
     results.untouched = await withProgress('untouched', () => benchUntouched(quick));
@@ -38,10 +41,21 @@ function describeMachine(): Results['machine'] {
   return { processor: all[0]?.model ?? '', processors: all.length, kernel: release(), node: process.version };
 }
 
-function renderText({ machine, stream, untouched }: Results): string {
+function renderText({ machine, noop, stream, untouched }: Results): string {
   const parts = [
     `${machine.processor}, ${machine.processors} processors, Linux ${machine.kernel}, Node ${machine.node}`,
   ];
+  if (noop !== undefined) {
+    const ways = ['native', 'floor', 'floorCopy', 'transparent', 'transparentCopy', 'vm'] as const;
+    const ratios: Partial<Record<(typeof ways)[number], number>> = noop.ratios;
+    const rows = ways.map((way) => [
+      way,
+      noop[way].toFixed(1),
+      noop.p99[way].toFixed(1),
+      ratios[way]?.toFixed(2) ?? '',
+    ]);
+    parts.push(renderTable(['one ioctl', 'median µs', 'p99 µs', 'to its floor'], rows));
+  }
   if (stream !== undefined) {
     const rows = Object.entries(stream).map(([size, one]) => [
       size,

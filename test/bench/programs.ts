@@ -16,7 +16,18 @@ export function compileProgram(name: string): string {
   mkdirSync(FOLDER, { recursive: true });
   const program = join(FOLDER, name);
   const source = join(ROOT, 'test', 'bench', `${name}.c`);
-  execFileSync('cc', ['-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', '-static', '-o', program, source]);
+  execFileSync('cc', [
+    '-std=gnu11',
+    '-O2',
+    '-Wall',
+    '-Wextra',
+    '-Werror',
+    '-static',
+    '-D_GNU_SOURCE',
+    '-o',
+    program,
+    source,
+  ]);
   return program;
 }
 
