@@ -37,6 +37,15 @@ std::string readLink(const std::string& path) {
   return length > 0 ? std::string(target, static_cast<size_t>(length)) : std::string();
 }
 
+// The kernel names folders from the root of the guest's mounts; the guest's own root may be below (chroot). False where a folder is not.
+bool stripRoot(std::string& folder, const std::string& root) {
+  if (root == "/") return true;
+  if (root.empty() || folder.compare(0, root.size(), root) != 0) return false;
+  if (folder.size() > root.size() && folder[root.size()] != '/') return false;
+  folder.erase(0, root.size());
+  return true;
+}
+
 }  // namespace
 
 int statNode(const Node& node, struct stat& st) {
@@ -78,12 +87,16 @@ Descriptor GuestView::lookUp(pid_t tid, int directory, const std::string& path, 
   }
   std::string absolute = path;
   if (path[0] != '/') {
-    const std::string target = readLink(base);
-    if (target.empty() || target[0] != '/') return Descriptor();
+    std::string target = readLink(base);
+    if (target.empty() || target[0] != '/' || !stripRoot(target, readLink(procPath(tid, "/root")))) return Descriptor();
     absolute = target + "/" + path;
   }
   Descriptor root = openRoot(tid);
-  return Descriptor(openPath(root.get(), absolute, followLast, resolve | RESOLVE_IN_ROOT));
+  Descriptor found(openPath(root.get(), absolute, followLast, resolve | RESOLVE_IN_ROOT));
+  if (found.valid() || path[0] == '/') return found;
+  // After a chroot the directory's name leads nowhere, but the directory is there.
+  Descriptor below(open(base.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  return Descriptor(openPath(below.get(), path, followLast, resolve | RESOLVE_BENEATH));
 }
 
 Node* GuestView::resolve(pid_t tid, int directory, const std::string& path, bool followLast, uint64_t resolve) {
