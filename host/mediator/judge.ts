@@ -52,11 +52,16 @@ export class Judge {
       return ask(this.instance ?? this.fresh());
     } catch (error) {
       if (!(error instanceof PolicyFault)) throw error;
-      this.instance = undefined;
-      this.faults++;
-      this.onFault(this.manifest.name, error, this.isQuarantined);
+      this.blame(error);
       return undefined;
     }
+  }
+
+  /** Counts a fault: of this instance's, or what the native side found wrong with its answer. */
+  blame(fault: PolicyFault): void {
+    this.instance = undefined;
+    this.faults++;
+    this.onFault(this.manifest.name, fault, this.isQuarantined);
   }
 
   private fresh(): PolicyInstance {

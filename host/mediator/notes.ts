@@ -2,10 +2,14 @@ import { getSystemErrorName } from 'node:util';
 import type { ClassInfo } from '../policy/abi.js';
 import type { NativeNote } from './exchange.js';
 
+/** The note that tells of a policy's fault, which the native side found in its answer. */
+export const NOTE_PLAN_REFUSED = 2;
+
 /** The notes of native/addon/exchange.h: what happened, what it means and what to do. */
 const TEXTS: Readonly<Record<number, string>> = {
   1: 'unknown-command: the class has no such ioctl; absent means denied',
-  2: "plan-refused: the policy asked for more than its envelope or its own table allows; a fault of the policy's",
+  [NOTE_PLAN_REFUSED]:
+    "plan-refused: the policy asked for more than its envelope or its own table allows; a fault of the policy's",
   3: 'backend-lost: the process beside the driver has gone; the files that it served hang up, and can be opened anew',
   4: 'page-refused: the driver domain named pages that it may not give to this guest',
   5: 'window-full: the process has all 192 descriptors that guarded files can have',
@@ -51,7 +55,7 @@ export function describeNote(note: NativeNote, info: ClassInfo | undefined): Rec
   const described: Record<string, unknown> = { process: note.process, happened: text };
   if (info !== undefined) described.class = info.class;
   if (note.command !== 0) described.command = commandName(info, note.command);
-  if (note.kind === 2) described.rule = PLAN_ERRORS[note.detail] ?? note.detail;
+  if (note.kind === NOTE_PLAN_REFUSED) described.rule = PLAN_ERRORS[note.detail] ?? note.detail;
   if (note.errno !== 0) described.errno = errnoName(note.errno);
   return described;
 }

@@ -2,12 +2,13 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { type NativeEnvelope, type NativeMediator, native } from '../native.js';
 import { accessBits, type ClassInfo, type Denial } from '../policy/abi.js';
+import { PolicyFault } from '../policy/fault.js';
 import type { Manifest } from '../policy/manifest.js';
 import { DecisionClock } from './decision-times.js';
 import { EVENT, Exchange } from './exchange.js';
 import { Judge } from './judge.js';
 import type { WorkerInput, WorkerMessage } from './messages.js';
-import { commandName, describeNote, errnoName } from './notes.js';
+import { commandName, describeNote, errnoName, NOTE_PLAN_REFUSED } from './notes.js';
 
 /** asm-generic/errno-base.h: what a policy gets that reads while no operation is being judged. */
 const EFAULT = 14;
@@ -151,7 +152,10 @@ function complete(): void {
 
 function tellNote(): void {
   const note = exchange.note();
-  log('warn', describeNote(note, judges[note.classIndex]?.info), 'noted');
+  const judge = judges[note.classIndex];
+  log('warn', describeNote(note, judge?.info), 'noted');
+  if (note.kind === NOTE_PLAN_REFUSED)
+    judge?.blame(new PolicyFault('plan', "The policy's answer was refused."));
 }
 
 function serve(serving: NativeMediator): void {

@@ -20,9 +20,11 @@ constexpr uint64_t kRegionBytesMax = POSTERN_ARENA_BYTES / 2;
 void Mediator::admit(Op& op) {
   const DeviceClass& deviceClass = options_.classes[op.session->node->classIndex];
   if (exchange_->verdict == kVerdictDeny) {
-    counters_.denied++;
     const uint32_t errnum = exchange_->errnum;
-    finishNow(op, 0, errnum >= 1 && errnum <= kErrnoMax ? static_cast<int>(errnum) : EIO);
+    const bool isErrno = errnum >= 1 && errnum <= kErrnoMax;
+    (isErrno ? counters_.denied : counters_.faults)++;
+    if (!isErrno) note(Note::kPlanRefused, static_cast<uint32_t>(PlanError::kErrno), &op, EIO);
+    finishNow(op, 0, isErrno ? static_cast<int>(errnum) : EIO);
     return;
   }
   if (exchange_->verdict != kVerdictAllow) {
