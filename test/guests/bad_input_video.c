@@ -194,6 +194,16 @@ static void payloads(void) {
   say_payload("set without its end", VIDIOC_S_EXT_CTRLS, memset(text, 'x', sizeof text), sizeof text);
 }
 
+/* The kernel takes such a size and uses a part of it; a guest may not lend that much. */
+static void payloads_without_end(void) {
+  char text[64] = "x";
+  fd = open_video(0);
+  say_payload("get with a size without end", VIDIOC_G_EXT_CTRLS, text, ~0u);
+  say_payload("get with a size across the end", VIDIOC_G_EXT_CTRLS, end_of_mapping(64, PROT_READ | PROT_WRITE), 1u << 16);
+  say_payload("set with a size without end", VIDIOC_S_EXT_CTRLS, text, ~0u);
+  say_payload("set with a large size", VIDIOC_S_EXT_CTRLS, text, 1u << 20);
+}
+
 static void ways_to_open(void) {
   SAY("O_CREAT | O_EXCL", open(CAPTURE_NODE, O_RDWR | O_CREAT | O_EXCL, 0600));
   SAY("O_DIRECTORY", open(CAPTURE_NODE, O_RDWR | O_DIRECTORY));
@@ -232,6 +242,7 @@ static const struct test_case cases[] = {
     {"values", values},
     {"arrays of controls", arrays},
     {"payloads of controls", payloads},
+    {"payloads without end", payloads_without_end},
     {"ways to open it", ways_to_open},
     {"reads", reads},
 };

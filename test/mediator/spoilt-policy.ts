@@ -1,0 +1,100 @@
+import binaryen from 'binaryen';
+import type { PolicyPackage } from '../../host/policy/store.js';
+
+/** Terminal commands (asm-generic/ioctls.h) for which the spoilt policy goes wrong: what test/guests/misbehaving.c calls. */
+const COMMANDS = {
+  TIOCOUTQ: 0x5411,
+  TIOCMGET: 0x5415,
+  TIOCMBIS: 0x5416,
+  TIOCGSOFTCAR: 0x5419,
+  FIONREAD: 0x541b,
+  TIOCGETD: 0x5424,
+  TCFLSH: 0x540b,
+  TIOCGEXCL: 0x80045440,
+} as const;
+
+/** Where the canonical ABI has the parts of a verdict and of a settlement. */
+const VERDICT = { tag: 0, access: 4, errno: 4, grants: 8, grantCount: 12 } as const;
+const SETTLEMENT = { lessonCount: 20 } as const;
+
+const { i32, i64 } = binaryen;
+/** call: session, node, operation, command, file flags; argument, length, offset, state; then the head. */
+const CALL = [i32, i32, i32, i32, i32, i64, i64, i64, i64, i32, i32];
+const COMMAND_PARAMETER = 3;
+
+/** The policy as it is, but for the commands above, where it traps, loops, or answers absurdly. */
+export function spoiltPolicy(good: PolicyPackage, faultsMax: number): PolicyPackage {
+  const module = binaryen.readBinary(good.core);
+  module.setFeatures(binaryen.Features.All);
+  const when = (command: keyof typeof COMMANDS, then: number): number =>
+    module.if(
+      module.i32.eq(module.local.get(COMMAND_PARAMETER, i32), module.i32.const(COMMANDS[command])),
+      then,
+    );
+  const put = (offset: number, value: number, answer: number): number =>
+    module.i32.store(offset, 4, module.local.get(answer, i32), module.i32.const(value));
+  const answerLocal = CALL.length;
+  wrap(module, 'admit', CALL, {
+    before: [
+      when('TIOCGSOFTCAR', module.unreachable()),
+      when('TIOCGEXCL', module.loop('again', module.br('again'))),
+    ],
+    after: [
+      when('TCFLSH', put(VERDICT.access, 2, answerLocal)),
+      when(
+        'TIOCMBIS',
+        module.block(null, [put(VERDICT.grants, 0, answerLocal), put(VERDICT.grantCount, 1, answerLocal)]),
+      ),
+      when(
+        'TIOCOUTQ',
+        module.block(null, [put(VERDICT.tag, 1, answerLocal), put(VERDICT.errno, 100_000, answerLocal)]),
+      ),
+      when(
+        'TIOCMGET',
+        module.local.set(
+          answerLocal,
+          module.i32.add(module.local.get(answerLocal, i32), module.i32.const(1)),
+        ),
+      ),
+    ],
+  });
+  wrap(module, 'complete', [...CALL, i64], {
+    before: [when('FIONREAD', module.unreachable())],
+    after: [when('TIOCGETD', put(SETTLEMENT.lessonCount, -1, CALL.length + 1))],
+  });
+  if (module.validate() !== 1) throw new Error('The spoilt policy is not valid WebAssembly.');
+  const core = module.emitBinary();
+  module.dispose();
+  const { manifest } = good;
+  return { ...good, core, manifest: { ...manifest, envelope: { ...manifest.envelope, faultsMax } } };
+}
+
+/** Puts code before and after an exported function, whose answer is in the local after its parameters. */
+function wrap(
+  module: binaryen.Module,
+  name: string,
+  parameters: number[],
+  { before, after }: { before: number[]; after: number[] },
+): void {
+  const inner = binaryen.getExportInfo(module.getExport(name)).value;
+  const answer = parameters.length;
+  const forwarded = parameters.map((type, index) => module.local.get(index, type));
+  module.addFunction(
+    `spoilt-${name}`,
+    binaryen.createType(parameters),
+    i32,
+    [i32],
+    module.block(
+      null,
+      [
+        ...before,
+        module.local.set(answer, module.call(inner, forwarded, i32)),
+        ...after,
+        module.local.get(answer, i32),
+      ],
+      i32,
+    ),
+  );
+  module.removeExport(name);
+  module.addFunctionExport(`spoilt-${name}`, name);
+}
