@@ -77,6 +77,7 @@ static int do_attach(char *path) {
     if (strcmp(kept[i].path, path) != 0) continue;
     int result = attach_tree(kept[i].tree, path);
     close(kept[i].tree);
+    kept[i] = kept[--kept_count];
     return result;
   }
   return 0; /* It was not there to be kept. */
@@ -103,15 +104,20 @@ static int do_node(const char *path, const char *mode, const char *major_text, c
   return fd < 0 ? -1 : close(fd);
 }
 
-static int hex_digit(char c) { return c >= 'a' ? c - 'a' + 10 : c - '0'; }
+static int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
 
 static int do_file(const char *path, const char *hex) {
   int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0444);
   if (fd < 0) return -1;
   int result = 0;
   for (; hex[0] && hex[1] && result == 0; hex += 2) {
-    char byte = (char)(hex_digit(hex[0]) << 4 | hex_digit(hex[1]));
-    if (write(fd, &byte, 1) != 1) result = -1;
+    int high = hex_digit(hex[0]), low = hex_digit(hex[1]);
+    char byte = (char)(high * 16 + low);
+    if (high < 0 || low < 0) errno = EINVAL;
+    if (high < 0 || low < 0 || write(fd, &byte, 1) != 1) result = -1;
   }
   return close(fd) == 0 ? result : -1;
 }
