@@ -58,6 +58,9 @@ void bindRemoveDomain(const Napi::CallbackInfo& info) { removeDomain(info[0].As<
 void sendPlan(const Napi::CallbackInfo& info) {
   int socket = info[0].As<Napi::Number>().Int32Value();
   std::string plan = info[1].As<Napi::String>();
+  // Before anything is sent: the answer carries its sender's number only if this is set by then.
+  const int on = 1;
+  (void)setsockopt(socket, SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
   uint32_t bytes = static_cast<uint32_t>(plan.size());
   plan.insert(0, reinterpret_cast<const char*>(&bytes), sizeof bytes);
   for (size_t done = 0; done < plan.size();) {
@@ -71,8 +74,6 @@ void sendPlan(const Napi::CallbackInfo& info) {
 // receiveListener(socket) -> {listener, process}: waits for the launcher. Throws what the launcher complains of.
 Napi::Value receiveListener(const Napi::CallbackInfo& info) {
   int socket = info[0].As<Napi::Number>().Int32Value();
-  int on = 1;
-  (void)setsockopt(socket, SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
   char bytes[1024];
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(ucred))];
   iovec vector{bytes, sizeof bytes};
