@@ -191,7 +191,7 @@ static void a_value_that_changes(void) {
   int fd = open_video(0), allowed = 0, refused = 0, escaped = 0;
   MUST(set_format(fd, 320, 180, V4L2_PIX_FMT_YUYV));
   pthread_t racer = start(flip_memory, NULL);
-  for (int i = 0; i < 300; i++) {
+  for (int i = 0; i < 300 || allowed == 0 || refused == 0; i++) {
     request.count = 1;
     request.type = V4L2_BUF_TYPE_VIDEO_CAPTURE;
     if (ioctl(fd, VIDIOC_REQBUFS, &request) != 0) {

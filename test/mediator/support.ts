@@ -95,7 +95,11 @@ export class RunningGuest {
 
   /** Waits until the guest has printed `text`. */
   async printed(text: string): Promise<void> {
-    await until(() => this.out.includes(text), `the guest to print '${text}', not '${this.out}${this.err}'`);
+    const ended = this.end.then(({ exitCode, signal }) => {
+      if (!this.out.includes(text))
+        throw new Error(`The guest ended with ${exitCode ?? signal} before it printed '${text}': ${this.err}`);
+    });
+    await Promise.race([ended, until(() => this.out.includes(text), `the guest to print '${text}'`)]);
   }
 }
 
