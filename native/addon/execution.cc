@@ -171,14 +171,8 @@ int Mediator::fillRegion(Op& op, Region& region, uint32_t index) {
     return 0;
   }
   counters_.bytesIn += region.bytes;
-  if (op.operation == Operation::kWrite) {
-    for (const iovec& vector : op.vectors) {
-      if (vector.iov_len == 0) continue;
-      if (int error = readGuest(op.tid, reinterpret_cast<uint64_t>(vector.iov_base), to, vector.iov_len)) return error;
-      to += vector.iov_len;
-    }
-    return 0;
-  }
+  // A write that the policy has not seen comes straight from the guest.
+  if (op.operation == Operation::kWrite && op.head.empty()) return readVectored(op.tid, op.vectors, to);
   if (index == 0) {
     std::memcpy(to, op.head.data(), region.bytes);
     return 0;
@@ -192,8 +186,12 @@ int Mediator::relocate(Op& op) {
   Channel& channel = *op.backend->channel;
   op.originals.clear();
   for (const ExchangeRelocation& relocation : op.plan.relocations) {
-    const Region& region = op.regions[relocation.region];
     uint64_t original = 0;
+    if (relocation.region == kSourceArgument) {
+      op.originals.push_back(original);  // It is in no memory: the submission has the new one.
+      continue;
+    }
+    const Region& region = op.regions[relocation.region];
     if (relocation.region == 0)
       std::memcpy(&original, op.head.data() + relocation.offset, sizeof original);
     else if (op.snapshot.fetch(region.address + relocation.offset, reinterpret_cast<uint8_t*>(&original), sizeof original) != 0)
@@ -203,6 +201,15 @@ int Mediator::relocate(Op& op) {
     std::memcpy(channel.at(region.arena) + relocation.offset, &pointer, sizeof pointer);
   }
   return 0;
+}
+
+// What the driver gets as the argument of a command: an address in the arena, or the guest's own plain word.
+uint64_t Mediator::argumentOf(const Op& op) const {
+  const Region& first = op.regions[0];
+  if (first.bytes > 0) return op.backend->channel->agentAddressOf(first.arena);
+  for (const ExchangeRelocation& relocation : op.plan.relocations)
+    if (relocation.region == kSourceArgument) return op.backend->channel->agentAddressOf(op.regions[relocation.target].arena);
+  return op.call.argument;
 }
 
 postern_op Mediator::submissionOf(const Op& op) const {
@@ -223,7 +230,7 @@ postern_op Mediator::submissionOf(const Op& op) const {
       break;
     case Operation::kIoctl:
       submission.kind = POSTERN_OP_IOCTL;
-      submission.argument = first.bytes > 0 ? op.backend->channel->agentAddressOf(first.arena) : op.call.argument;
+      submission.argument = argumentOf(op);
       break;
     case Operation::kRead:
       submission.kind = POSTERN_OP_READ;
@@ -363,7 +370,7 @@ int Mediator::copyOut(Op& op) {
   Channel& channel = *op.backend->channel;
   for (size_t i = 0; i < op.plan.relocations.size(); i++) {
     const ExchangeRelocation& relocation = op.plan.relocations[i];
-    if (relocation.region != 0)
+    if (relocation.region != 0 && relocation.region != kSourceArgument)
       std::memcpy(channel.at(op.regions[relocation.region].arena) + relocation.offset, &op.originals[i], sizeof(uint64_t));
   }
   // Nested regions first: as in the kernel, a bad nested address leaves the head as it was.

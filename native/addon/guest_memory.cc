@@ -36,6 +36,15 @@ int readGuest(pid_t tid, uint64_t address, void* to, uint64_t bytes) {
       bytes);
 }
 
+int readVectored(pid_t tid, const std::vector<iovec>& vectors, uint8_t* to) {
+  for (const iovec& vector : vectors) {
+    if (vector.iov_len == 0) continue;
+    if (int error = readGuest(tid, reinterpret_cast<uint64_t>(vector.iov_base), to, vector.iov_len)) return error;
+    to += vector.iov_len;
+  }
+  return 0;
+}
+
 int writeGuest(pid_t tid, uint64_t address, const void* from, uint64_t bytes) {
   return transferAll(
       [&](uint64_t done) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include <cstdint>
 #include <vector>
@@ -11,6 +12,7 @@ namespace postern {
 // Copies between the host and a guest thread's address space. Returns 0 or a positive errno: EFAULT where the
 // guest's own kernel would give it.
 int readGuest(pid_t tid, uint64_t address, void* to, uint64_t bytes);
+int readVectored(pid_t tid, const std::vector<iovec>& vectors, uint8_t* to);
 int writeGuest(pid_t tid, uint64_t address, const void* from, uint64_t bytes);
 
 // The bytes of one operation, as first read. A range that is asked for again, wholly or in part, comes from here: a guest

@@ -135,6 +135,7 @@ class Mediator {
   int fillRegion(Op& op, Region& region, uint32_t index);
   int relocate(Op& op);
   void start(Op& op);
+  uint64_t argumentOf(const Op& op) const;
   postern_op submissionOf(const Op& op) const;
   int checkRequirements(Op& op);
   std::optional<Event> complete(Op& op, const postern_completion& completion);

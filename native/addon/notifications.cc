@@ -258,7 +258,10 @@ std::optional<Event> Mediator::handleTransfer(Op& op, const seccomp_data& data) 
     if (data.args[2] > 0 && !isGuestRange(data.args[1], data.args[2])) return finishNow(op, 0, EFAULT);
     op.vectors.push_back({reinterpret_cast<void*>(data.args[1]), data.args[2]});
   }
-  const uint64_t bytesMax = std::min(options_.classes[op.session->node->classIndex].envelope.transferBytesMax, kTransferBytesMax);
+  const Envelope& envelope = options_.classes[op.session->node->classIndex].envelope;
+  const bool isJudged = !isRead && envelope.writesJudged;
+  uint64_t bytesMax = std::min(envelope.transferBytesMax, kTransferBytesMax);
+  if (isJudged) bytesMax = std::min({bytesMax, envelope.argumentBytesMax, uint64_t(kHeadBytesMax)});
   uint64_t total = 0;
   for (iovec& vector : op.vectors) {
     if (vector.iov_len > uint64_t(SSIZE_MAX)) return finishNow(op, 0, EINVAL);
@@ -269,6 +272,11 @@ std::optional<Event> Mediator::handleTransfer(Op& op, const seccomp_data& data) 
   }
   op.call.argument = op.vectors.empty() ? 0 : reinterpret_cast<uint64_t>(op.vectors[0].iov_base);
   op.call.length = total;
+  if (isJudged) {
+    op.head.resize(total);
+    if (int error = readVectored(op.tid, op.vectors, op.head.data())) return finishNow(op, 0, error);
+    if (!listener_.isValid(op.notification)) return finishNow(op, 0, EFAULT);
+  }
   return judge(op);
 }
 

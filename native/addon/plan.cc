@@ -35,6 +35,13 @@ uint32_t regionBytes(const Plan& plan, const PlanContext& context, uint32_t regi
 PlanError checkRelocations(const Plan& plan, const PlanContext& context) {
   std::vector<std::pair<uint32_t, uint32_t>> places;
   for (const ExchangeRelocation& relocation : plan.relocations) {
+    if (relocation.region == kSourceArgument) {
+      if (context.operation != Operation::kIoctl || context.headBytes != 0) return PlanError::kRelocationRegion;
+      if (relocation.offset != 0) return PlanError::kRelocationOffset;
+      if (relocation.target == 0 || relocation.target > plan.grants.size()) return PlanError::kRelocationTarget;
+      places.emplace_back(relocation.region, relocation.offset);
+      continue;
+    }
     if (relocation.region > plan.grants.size()) return PlanError::kRelocationRegion;
     if (relocation.target == 0 || relocation.target > plan.grants.size()) return PlanError::kRelocationTarget;
     // Only a region whose bytes go to the driver has pointers that it follows.

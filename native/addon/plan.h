@@ -23,6 +23,7 @@ struct Envelope {
   uint32_t handlesMax = 0;
   uint32_t operations = 0;  // bit per Operation
   bool ioctlTypes[256] = {};
+  bool writesJudged = false;  // the policy sees what is written, as the head
 };
 
 enum class PlanError : uint32_t {

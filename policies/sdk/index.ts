@@ -17,6 +17,7 @@ export {
   reason,
   refuse,
   row,
+  sized,
   table,
   TO_DRIVER,
 } from './table';
@@ -28,6 +29,7 @@ export {
   mayBlock,
   nested,
   nestedRead,
+  nestedText,
   OFFSET,
   requireHandle,
 } from './verdict';

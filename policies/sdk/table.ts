@@ -35,6 +35,11 @@ export class Row {
   access: u8;
 }
 
+/** Where a command has its size (_IOC_SIZESHIFT, _IOC_SIZEBITS), and the largest there is. */
+const SIZE_SHIFT: u32 = 16;
+const SIZE_MAX: u32 = 0x3fff;
+const SIZE_BITS: u32 = SIZE_MAX << SIZE_SHIFT;
+
 /** Room for the longest class, V4L2, twice over. */
 const ROWS_MAX: u32 = 192;
 const TEXTS_MAX: u32 = 64;
@@ -46,15 +51,18 @@ const reasonTexts: usize = memory.data(4 * 64, 8);
 const tableNames: usize = memory.data(4 * 64, 8);
 
 let className: string = '';
+/** Options of every row. */
+let classOptions: u32 = 0;
 let rowCount: u32 = 0;
 let reasonCount: u32 = 0;
 let tableCount: u32 = 0;
 /** Rows whose mask leaves the low byte out. */
 let wildRows: usize = 0;
 
-/** Names the class. */
-export function device(name: string): void {
+/** Names the class; `options` are those of every command after it. */
+export function device(name: string, options: u32 = 0): void {
   className = name;
+  classOptions = options;
 }
 
 /** Gives a reason for denials; the text says what is refused, for the guest's owner. */
@@ -77,7 +85,7 @@ export const UNSUPPORTED = reason('the class does not have this file operation')
 /** Adds a command of the _IOC form: direction and size are in its number. */
 export function row(name: string, number: u32, options: u32 = 0, handler: Handler | null = null): void {
   // _IOC_WRITE (1) is from the guest's view, as is TO_DRIVER; _IOC_READ (2) likewise.
-  plain(name, number, (number >> 16) & 0x3fff, <u8>(number >> 30), options, handler);
+  plain(name, number, sizeOf(number), <u8>(number >> 30), options, handler);
 }
 
 /** Adds a command whose number says nothing: `head` bytes at the argument, or a plain word when there are none. */
@@ -105,11 +113,36 @@ export function masked(
   add(name, number, mask, head, access, options, handler);
 }
 
+/**
+ * Adds a command whose size the caller chooses: the head is as long as the command says. `numbers`: the bits of the command's number
+ * that may be anything, where one name stands for several commands.
+ */
+export function sized(
+  name: string,
+  number: u32,
+  access: u8,
+  numbers: u32 = 0,
+  options: u32 = 0,
+  handler: Handler | null = null,
+): void {
+  add(name, number, ~(SIZE_BITS | numbers), SIZE_MAX, access, options, handler);
+}
+
 /** Adds a command that the class knows and refuses. */
 export function refuse(name: string, number: u32, errno: u32, why: u32): void {
   const added = add(name, number, 0xffffffff, 0, NO_ACCESS, 0, null);
   added.errno = errno;
   added.refused = why;
+}
+
+/** The size that a command of the _IOC form has. */
+export function sizeOf(command: u32): u32 {
+  return (command >> SIZE_SHIFT) & SIZE_MAX;
+}
+
+/** How long the head of a command of this row is. */
+export function headBytes(row: Row, command: u32): u32 {
+  return row.mask & SIZE_BITS ? row.head : sizeOf(command);
 }
 
 /** The row of a command, or null. */
@@ -141,7 +174,7 @@ function add(
   added.mask = mask;
   added.head = head;
   added.access = access | (options & ALWAYS_COPY ? FROM_DRIVER_ON_ERROR : NO_ACCESS);
-  added.options = options;
+  added.options = options | classOptions;
   added.handler = changetype<usize>(handler);
   link(added);
   return added;

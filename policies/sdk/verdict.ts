@@ -1,12 +1,12 @@
 /** Builds the contract's `verdict`: a plan grows by grants, relocations and requirements, unless something denies it. */
 import { EFAULT, ENOMEM } from '../__generated__/kernel';
-import { bytesOf, HEAD, setSnapshot, short, u64At } from './call';
+import { bytesOf, call, HEAD, setSnapshot, short, u64At } from './call';
 import { read } from './guest-memory';
-import { NO_ACCESS, SHORT, TOO_MUCH, UNREADABLE } from './table';
+import { NO_ACCESS, SHORT, TO_DRIVER, TOO_MUCH, UNREADABLE } from './table';
 
 /** A denial that is about no field of the head. */
 export const NO_FIELD: u32 = 0xffffffff;
-/** Sources of a requirement besides the regions. */
+/** Sources of a requirement besides the regions; the argument may also be a pointer to relocate. */
 export const OFFSET: u32 = 0xffffffff;
 export const ARGUMENT: u32 = 0xfffffffe;
 
@@ -15,6 +15,8 @@ const GRANTS_MAX: u32 = 64;
 const REQUIREMENTS_MAX: u32 = 16;
 /** Bytes of all nested regions of one operation: V4L2's longest, 2048 clips, takes 48 KiB. */
 const GRANT_BYTES_MAX: u32 = 128 * 1024;
+/** Memory is there or not by the page. */
+const PAGE_BYTES: u32 = 4096;
 /** What one operation may read for its decision; the arena holds it together with a head. */
 const READ_BYTES_MAX: u32 = 64 * 1024;
 
@@ -93,6 +95,30 @@ export function nestedRead(region: u32, offset: u32, length: u32, access: u8): u
   const target = nested(region, offset, length, access);
   if (target != 0) readInto(target, u64At(region, offset), length, region == HEAD ? offset : NO_FIELD);
   return target;
+}
+
+/** The argument is a text's address: grants the text with its NUL, at most `bytesMax` bytes, and has the driver see it there. */
+export function nestedText(bytesMax: u32, errno: u32, why: u32): void {
+  const bytes = textBytes(call.argument, bytesMax);
+  if (bytes > bytesMax) return deny(errno, why);
+  const target = bytes == 0 ? 0 : grant(call.argument, bytes, TO_DRIVER);
+  if (target != 0) relocate(ARGUMENT, 0, target);
+}
+
+/** Length of the text with its NUL; 0 when it can't be read, more than `bytesMax` when it goes on. What is behind it may not be there. */
+function textBytes(address: u64, bytesMax: u32): u32 {
+  for (let done: u32 = 0; done < bytesMax; ) {
+    const length = min(bytesMax - done, PAGE_BYTES - (<u32>(address + done) & (PAGE_BYTES - 1)));
+    read(address + done, length, readResult);
+    if (load<u8>(readResult) != 0) {
+      deny(load<u32>(readResult, 4), UNREADABLE);
+      return 0;
+    }
+    const bytes: usize = load<u32>(readResult, 4);
+    for (let at: u32 = 0; at < length; at++) if (load<u8>(bytes + at) == 0) return done + at + 1;
+    done += length;
+  }
+  return bytesMax + 1;
 }
 
 function readInto(region: u32, address: u64, length: u32, field: u32): void {

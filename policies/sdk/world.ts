@@ -8,6 +8,7 @@ import {
   description,
   FROM_DRIVER,
   Handler,
+  headBytes,
   NO_ACCESS,
   rowOf,
   SHORT,
@@ -148,8 +149,6 @@ function admitCommand(): void {
   }
   beginVerdict(row.access, (row.options & BLOCKING) != 0);
   if (row.errno != 0) return deny(row.errno, row.refused);
-  if (row.access & TO_DRIVER && row.mask == 0xffffffff && bytesOf(HEAD) != row.head) {
-    return deny(EINVAL, SHORT);
-  }
+  if (row.access & TO_DRIVER && bytesOf(HEAD) != headBytes(row, call.command)) return deny(EINVAL, SHORT);
   if (row.handler != 0) changetype<Handler>(row.handler)();
 }
