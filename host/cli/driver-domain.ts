@@ -40,9 +40,11 @@ export async function closeDomain(domain: DriverDomain): Promise<void> {
   await domain.close();
 }
 
-/** Every device of a driver domain that a policy module serves, each where it is beside its driver. */
+/** Every device of a driver domain that a policy module serves to any guest, each where it is beside its driver. */
 export async function everyServedDevice(domain: DriverDomain): Promise<DeviceChoice[]> {
   const offered = await offeredDevices(domain);
-  const served = offered.filter(({ policy }) => policy !== undefined);
+  const served = offered.filter(
+    ({ policy }) => policy !== undefined && !policy.package.manifest.nodes[policy.node]?.onRequest,
+  );
   return served.map(({ device: { name } }) => ({ name, path: `/dev/${name}` }));
 }

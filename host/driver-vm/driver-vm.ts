@@ -51,6 +51,19 @@ export interface DriverVm extends DriverDomain {
   pid: number;
   /** Whether it came from a snapshot. */
   restored: boolean;
+  /**
+   * Has the emulated input devices (the driver `virtio-input`) report something, all events in one packet.
+   * @param events QEMU's InputEvent values (qapi/ui.json), such as {type: 'rel', data: {axis: 'x', value: 5}}; an absolute
+   *   axis goes from 0 to 32767
+   * @throws Error with QEMU's own words
+   */
+  sendInput(events: readonly InputEvent[]): Promise<void>;
+}
+
+/** One event of QEMU's `input-send-event`. */
+export interface InputEvent {
+  type: 'key' | 'btn' | 'rel' | 'abs';
+  data: Record<string, unknown>;
 }
 
 interface Plan {
@@ -233,6 +246,9 @@ function domainOf({ qemu, hello, memory, doorbell, restored }: Running, plan: Pl
     channelEvents: null,
     devices: () => qemu.orEnd(qemu.control.devices()),
     run: (argv, onOutput) => qemu.orEnd(qemu.control.run(argv, onOutput)),
+    sendInput: async (events) => {
+      await qemu.orEnd(qemu.qmp.execute('input-send-event', { events }));
+    },
     onExit: (listener) => {
       void qemu.ended.then((reason) => closing ?? listener(reason));
     },

@@ -8,6 +8,13 @@ export interface Hardware {
 
 /** Drivers by the names that are given to `--driver`. A driver that is not here is a module without hardware, such as vivid. */
 const HARDWARE: ReadonlyMap<string, Hardware> = new Map([
+  [
+    'virtio-input',
+    {
+      modules: ['evdev', 'virtio_input'],
+      devices: ['keyboard', 'mouse', 'tablet'].flatMap((kind) => ['-device', `virtio-${kind}-pci`]),
+    },
+  ],
   ['virtio-gpu', { modules: ['virtio-gpu'], devices: ['-device', 'virtio-gpu-pci'] }],
 ]);
 

@@ -114,4 +114,35 @@ export const LAYOUT_SOURCES: readonly LayoutSource[] = [
       tun_filter: ['flags', 'count', 'addr'],
     },
   },
+  {
+    name: 'input',
+    headers: ['linux/input.h'],
+    macros: /^EVIOC\w+$/,
+    // The commands with parameters, without a size.
+    expressions: Object.fromEntries(
+      'NAME PHYS UNIQ PROP MTSLOTS KEY LED SND SW'
+        .split(' ')
+        .map((name): [string, string] => [`EVIOCG${name}`, `EVIOCG${name}(0)`])
+        .concat([
+          ['EVIOCGBIT', 'EVIOCGBIT(0, 0)'],
+          ['EVIOCGABS', 'EVIOCGABS(0) & ~IOCSIZE_MASK'],
+          ['EVIOCSABS', 'EVIOCSABS(0) & ~IOCSIZE_MASK'],
+        ]),
+    ),
+    constants: 'EV_SYN EV_LED EV_SND EV_REP EV_FF EV_MAX ABS_MAX FF_PERIODIC FF_CUSTOM'.split(' '),
+    structs: {
+      input_event: ['type'],
+      input_absinfo: ['flat'],
+      input_keymap_entry: [],
+      input_mask: ['codes_size', 'codes_ptr'],
+      ff_effect: ['type', 'u.periodic.waveform', 'u.periodic.custom_len', 'u.periodic.custom_data'],
+    },
+  },
+  {
+    name: 'uinput',
+    headers: ['linux/uinput.h'],
+    macros: /^UI_(?:DEV|SET|ABS|BEGIN|END|GET_VERSION)\w*$/,
+    expressions: { UI_GET_SYSNAME: 'UI_GET_SYSNAME(0)' },
+    structs: { uinput_ff_upload: ['effect.u.periodic.custom_data', 'old.u.periodic.custom_data'] },
+  },
 ];

@@ -11,6 +11,7 @@ export interface Envelope {
   ioctlTypes: string[];
   argumentBytesMax: number;
   transferBytesMax: number;
+  writesJudged?: boolean;
   grantsMax: number;
   grantBytesMax: number;
   relocationsMax: number;
@@ -32,7 +33,7 @@ export interface Manifest {
   sequence: number;
   contract: '0.1.0';
   uapi: string;
-  nodes: { pattern: string }[];
+  nodes: { pattern: string; onRequest?: boolean }[];
   sharing: 'shared' | 'exclusive';
   envelope: Envelope;
 }
