@@ -60,6 +60,11 @@ export interface DriverVm extends DriverDomain {
   sendInput(events: readonly InputEvent[]): Promise<void>;
 }
 
+/** Whether a domain is a driver VM. */
+export function isDriverVm(domain: DriverDomain): domain is DriverVm {
+  return domain.kind === 'vm';
+}
+
 /** One event of QEMU's `input-send-event`. */
 export interface InputEvent {
   type: 'key' | 'btn' | 'rel' | 'abs';
