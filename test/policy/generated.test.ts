@@ -5,8 +5,10 @@ import { CONTRACT_TYPES, generateContractTypes } from '../../host/policy/contrac
 import { generateLayouts, macrosOf, staleLayouts, staleOf } from '../../host/policy/layouts.js';
 import { ROOT } from '../../host/root.js';
 import * as tun from '../../policies/__generated__/if_tun.js';
+import * as input from '../../policies/__generated__/input.js';
 import * as tty from '../../policies/__generated__/ioctls.js';
 import * as media from '../../policies/__generated__/media.js';
+import * as uinput from '../../policies/__generated__/uinput.js';
 import * as videodev2 from '../../policies/__generated__/videodev2.js';
 import { policyInstance, policyPackage } from './support.js';
 
@@ -27,6 +29,8 @@ const CLASSES: [
   ['pty', 'asm-generic/ioctls.h', /^(?:TC[GSXF]\w+|TIO(?!CPKT_|CSER_TEMT)\w+)$/, valuesOf(tty), 60],
   ['media', 'linux/media.h', /^MEDIA_(?:IOC|REQUEST_IOC)_\w+$/, valuesOf(media), 8],
   ['tun', 'linux/if_tun.h', /^TUN(?:SET|GET|ATTACH|DETACH)\w+$/, valuesOf(tun), 21],
+  ['evdev', 'linux/input.h', /^EVIOC\w+$/, valuesOf(input), 16],
+  ['uinput', 'linux/uinput.h', /^UI_(?!FF_)\w+$/, valuesOf(uinput), 20],
 ];
 
 describe('the generated layouts', () => {
