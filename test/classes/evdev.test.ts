@@ -81,6 +81,23 @@ describe.skipIf(!hasDriverVm)('an input device', () => {
   });
 });
 
+describe.skipIf(!hasDriverVm)('the keys of a driver VM', () => {
+  const held = (down: boolean, ...keys: string[]): InputEvent[] =>
+    keys.map((key) => ({ type: 'key', data: { down, key: { type: 'qcode', data: key } } }));
+
+  it.each([
+    ['Ctrl-Alt-Del', 'ctrl', 'alt', 'delete'],
+    ['Alt-SysRq-B', 'alt', 'sysrq', 'b'],
+  ])('restart nothing: %s', async (_name, ...keys) => {
+    const reader = Running.asGuest(guestVm, [KEYBOARD], [events, 'blocking', `/dev/${KEYBOARD}`]);
+    await reader.printed('ready');
+    for (const key of keys) await guestVm.sendInput(held(true, key));
+    await guestVm.sendInput(held(false, ...keys));
+    await type(guestVm);
+    expect(await reader.end()).toMatch(A_AND_F12);
+  });
+});
+
 describe.skipIf(!hasDriverVm)('a device that a program makes', () => {
   /** The input devices of the VM now. */
   const nodes = async (): Promise<string[]> =>

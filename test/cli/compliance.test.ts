@@ -35,6 +35,21 @@ describe('npm run compliance', () => {
   });
 });
 
+describe.skipIf(!hasDriverVm)('npm run compliance -- evdev', () => {
+  it('finds that evtest shows the same events as a guest and beside the driver', () => {
+    const { status, out } = compliance('evdev', '--json');
+    const { guest, direct, agree, differences } = JSON.parse(out);
+    expect({ status, agree, guest, differences }).toEqual({
+      status: 0,
+      agree: true,
+      guest: direct,
+      differences: [],
+    });
+    // All that is injected, without the ends of the three last packets.
+    expect(guest).toEqual({ passed: 24, failed: 0 });
+  });
+});
+
 function isDisagreement({ guest, direct }: { guest: string; direct: string }): boolean {
   return guest === 'FAIL' || direct === 'FAIL';
 }
