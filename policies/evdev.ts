@@ -1,8 +1,9 @@
 /** Input devices: keyboards, mice, tablets, joysticks (linux/input.h; what the kernel does is in drivers/input/evdev.c). */
 import * as e from './__generated__/input';
 import { EINVAL, EPERM, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from './__generated__/kernel';
-import { admitted, after, BLOCKING, BOTH_WAYS, bytesOf, deny, device, FROM_DRIVER, HEAD, hooks } from './sdk';
-import { NESTED, nested, NO_ACCESS, plain, reason, row, sized, TO_DRIVER, u16At, u32At } from './sdk';
+import { admitted, after, atLeast, BLOCKING, BOTH_WAYS, bytesOf, deny, device, FROM_DRIVER } from './sdk';
+import { HEAD, hooks, NESTED, nested, NO_ACCESS, plain, reason, row, sized } from './sdk';
+import { TO_DRIVER, u16At, u32At } from './sdk';
 
 export { admit, cabi_realloc, complete, describe } from './sdk';
 
@@ -15,6 +16,8 @@ const INJECTION = reason('a guest does not type for others: it may write what go
 
 /** A mask of all key codes, the longest, takes 96 bytes; programs round up to whole pages at most. */
 const MASK_BYTES_MAX: u32 = 4096;
+/** An older program's struct has no resolution, which the driver then takes for 0. */
+const AXIS_BYTES_MIN: u32 = e.input_absinfo.resolution;
 /** Samples of a custom waveform; the drivers that have one take a dozen. */
 const SAMPLES_MAX: u32 = 8192;
 /** What goes to the device: its end of a packet, lights, sounds, repetition, effects. */
@@ -33,14 +36,14 @@ sized('EVIOCGNAME', e.EVIOCGNAME, BOTH_WAYS);
 sized('EVIOCGPHYS', e.EVIOCGPHYS, BOTH_WAYS);
 sized('EVIOCGUNIQ', e.EVIOCGUNIQ, BOTH_WAYS);
 sized('EVIOCGPROP', e.EVIOCGPROP, BOTH_WAYS);
-sized('EVIOCGMTSLOTS', e.EVIOCGMTSLOTS, BOTH_WAYS, 0, 0, slots);
+sized('EVIOCGMTSLOTS', e.EVIOCGMTSLOTS, BOTH_WAYS, 0, 0, (): void => atLeast(4));
 sized('EVIOCGKEY', e.EVIOCGKEY, BOTH_WAYS);
 sized('EVIOCGLED', e.EVIOCGLED, BOTH_WAYS);
 sized('EVIOCGSND', e.EVIOCGSND, BOTH_WAYS);
 sized('EVIOCGSW', e.EVIOCGSW, BOTH_WAYS);
 sized('EVIOCGBIT', e.EVIOCGBIT, BOTH_WAYS, e.EV_MAX);
 sized('EVIOCGABS', e.EVIOCGABS, BOTH_WAYS, e.ABS_MAX);
-sized('EVIOCSABS', e.EVIOCSABS, TO_DRIVER, e.ABS_MAX, 0, axis);
+sized('EVIOCSABS', e.EVIOCSABS, TO_DRIVER, e.ABS_MAX, 0, (): void => atLeast(AXIS_BYTES_MIN));
 plain('EVIOCSFF', e.EVIOCSFF, e.ff_effect.SIZE, BOTH_WAYS, NESTED, effect);
 plain('EVIOCRMFF', e.EVIOCRMFF, 0, NO_ACCESS);
 row('EVIOCGEFFECTS', e.EVIOCGEFFECTS);
@@ -56,16 +59,6 @@ hooks.write = events;
 hooks.settle = (): void => {
   after.watch = POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM;
 };
-
-/** The driver reads the code that is wanted, whatever the size says. */
-function slots(): void {
-  u32At(HEAD, 0);
-}
-
-/** All but the resolution, which the driver takes for 0 in an older program's shorter struct. */
-function axis(): void {
-  u32At(HEAD, e.input_absinfo.flat);
-}
 
 /** Of all effects, only a custom waveform has a pointer that a driver follows: its samples. */
 function effect(): void {
@@ -86,8 +79,7 @@ function codes(access: u8): void {
 /** evdev_write gives every event to all who listen, as if the device had sent it. */
 function events(): void {
   for (let at: u32 = 0; at + e.input_event.SIZE <= bytesOf(HEAD); at += e.input_event.SIZE) {
-    const type: u32 = u16At(HEAD, at + e.input_event.type);
-    if (type > e.EV_MAX || (TO_DEVICE & (1 << type)) == 0)
-      return deny(EPERM, INJECTION, at + e.input_event.type);
+    const field = at + e.input_event.type, type: u32 = u16At(HEAD, field);
+    if (type > e.EV_MAX || (TO_DEVICE & (1 << type)) == 0) return deny(EPERM, INJECTION, field);
   }
 }

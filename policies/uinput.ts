@@ -1,20 +1,8 @@
 /** Input devices that a guest makes (linux/uinput.h; what the kernel does is in drivers/input/misc/uinput.c). */
 import { EINVAL, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from './__generated__/kernel';
 import * as u from './__generated__/uinput';
-import {
-  admitted,
-  after,
-  BLOCKING,
-  BOTH_WAYS,
-  call,
-  device,
-  HEAD,
-  hooks,
-  mask,
-  NESTED,
-  nestedText,
-} from './sdk';
-import { NO_ACCESS, Operation, plain, reason, row, sized } from './sdk';
+import { admitted, after, BLOCKING, BOTH_WAYS, call, device, HEAD, hooks, mask, NESTED } from './sdk';
+import { nestedText, NO_ACCESS, Operation, plain, reason, row, sized } from './sdk';
 
 export { admit, cabi_realloc, complete, describe } from './sdk';
 
@@ -40,9 +28,7 @@ plain('UI_SET_SNDBIT', u.UI_SET_SNDBIT, 0, NO_ACCESS);
 plain('UI_SET_FFBIT', u.UI_SET_FFBIT, 0, NO_ACCESS);
 plain('UI_SET_SWBIT', u.UI_SET_SWBIT, 0, NO_ACCESS);
 plain('UI_SET_PROPBIT', u.UI_SET_PROPBIT, 0, NO_ACCESS);
-plain('UI_SET_PHYS', u.UI_SET_PHYS, 0, NO_ACCESS, NESTED, (): void =>
-  nestedText(PHYS_BYTES_MAX, EINVAL, TOO_LONG),
-);
+plain('UI_SET_PHYS', u.UI_SET_PHYS, 0, NO_ACCESS, NESTED, path);
 sized('UI_GET_SYSNAME', u.UI_GET_SYSNAME, BOTH_WAYS);
 row('UI_BEGIN_FF_UPLOAD', u.UI_BEGIN_FF_UPLOAD);
 row('UI_END_FF_UPLOAD', u.UI_END_FF_UPLOAD);
@@ -58,3 +44,7 @@ hooks.settle = (): void => {
   mask(HEAD, u.uinput_ff_upload.effect_u_periodic_custom_data, 8, 0);
   mask(HEAD, u.uinput_ff_upload.old_u_periodic_custom_data, 8, 0);
 };
+
+function path(): void {
+  nestedText(PHYS_BYTES_MAX, EINVAL, TOO_LONG);
+}

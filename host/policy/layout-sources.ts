@@ -132,7 +132,7 @@ export const LAYOUT_SOURCES: readonly LayoutSource[] = [
     constants: 'EV_SYN EV_LED EV_SND EV_REP EV_FF EV_MAX ABS_MAX FF_PERIODIC FF_CUSTOM'.split(' '),
     structs: {
       input_event: ['type'],
-      input_absinfo: ['flat'],
+      input_absinfo: ['resolution'],
       input_keymap_entry: [],
       input_mask: ['codes_size', 'codes_ptr'],
       ff_effect: ['type', 'u.periodic.waveform', 'u.periodic.custom_len', 'u.periodic.custom_data'],

@@ -43,7 +43,7 @@ export namespace input_event {
 }
 export namespace input_absinfo {
   export const SIZE: u32 = 24;
-  export const flat: u32 = 16;
+  export const resolution: u32 = 20;
 }
 export namespace input_keymap_entry {
   export const SIZE: u32 = 40;

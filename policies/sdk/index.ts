@@ -23,6 +23,7 @@ export {
 } from './table';
 export {
   ARGUMENT,
+  atLeast,
   deny,
   grant,
   headIs,

@@ -1,5 +1,5 @@
 /** Builds the contract's `verdict`: a plan grows by grants, relocations and requirements, unless something denies it. */
-import { EFAULT, ENOMEM } from '../__generated__/kernel';
+import { EFAULT, EINVAL, ENOMEM } from '../__generated__/kernel';
 import { bytesOf, call, HEAD, setSnapshot, short, u64At } from './call';
 import { read } from './guest-memory';
 import { NO_ACCESS, SHORT, TO_DRIVER, TOO_MUCH, UNREADABLE } from './table';
@@ -67,6 +67,11 @@ export function deny(errno: u32, why: u32, field: u32 = NO_FIELD): void {
   deniedErrno = errno;
   deniedReason = why;
   deniedField = field;
+}
+
+/** Denies the operation when the head is shorter than what the driver reads of it. */
+export function atLeast(bytes: u32): void {
+  if (bytesOf(HEAD) < bytes) deny(EINVAL, SHORT);
 }
 
 /** The guest memory at `address` may be used by the driver. Returns the new region's number, or 0 when it's denied. */

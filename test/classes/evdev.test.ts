@@ -121,9 +121,12 @@ describe.skipIf(!hasDriverVm)('a device that a program makes', () => {
     const device = Running.asGuest(guestVm, ['uinput'], [feedback, 'device']);
     await device.printed('made');
     const [made = ''] = (await nodes()).filter((name) => !before.includes(name));
+    const reader = Running.asGuest(guestVm, [made], [events, 'blocking', `/dev/${made}`]);
+    await reader.printed('ready');
     const effect = Running.asGuest(guestVm, [made], [feedback, 'effect', `/dev/${made}`]);
     const guests = (await effect.end()) + (await device.end());
     expect(await nodes()).toEqual(before);
+    expect(await reader.end()).toBe('ready: 0 ok\n1 288 1\n1 288 0\nread: -1 ENODEV\n');
     const script =
       '"$0" device & until [ -c /dev/input/event4 ]; do :; done; "$0" effect /dev/input/event4; wait';
     const direct = await Running.beside(directVm, ['sh', '-c', script, feedback]).end();

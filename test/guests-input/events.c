@@ -37,7 +37,9 @@ static int take(int device) {
 
 static void blocking(int device) {
   show("ready", 0);
-  while (take(device) == 0) continue;
+  int result;
+  while ((result = take(device)) == 0) continue;
+  if (result < 0) show("read", result);
 }
 
 static void polled(int device) {
