@@ -79,7 +79,8 @@ function codes(access: u8): void {
 /** evdev_write gives every event to all who listen, as if the device had sent it. */
 function events(): void {
   for (let at: u32 = 0; at + e.input_event.SIZE <= bytesOf(HEAD); at += e.input_event.SIZE) {
-    const field = at + e.input_event.type, type: u32 = u16At(HEAD, field);
+    const field = at + e.input_event.type;
+    const type: u32 = u16At(HEAD, field);
     if (type > e.EV_MAX || (TO_DEVICE & (1 << type)) == 0) return deny(EPERM, INJECTION, field);
   }
 }
