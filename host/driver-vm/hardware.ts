@@ -15,6 +15,8 @@ const HARDWARE: ReadonlyMap<string, Hardware> = new Map([
       devices: ['keyboard', 'mouse', 'tablet'].flatMap((kind) => ['-device', `virtio-${kind}-pci`]),
     },
   ],
+  // Without evdev, nobody could read the devices that are made.
+  ['uinput', { modules: ['evdev', 'uinput'], devices: [] }],
   ['virtio-gpu', { modules: ['virtio-gpu'], devices: ['-device', 'virtio-gpu-pci'] }],
 ]);
 
