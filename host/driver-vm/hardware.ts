@@ -9,6 +9,7 @@ export interface Hardware {
 /** Drivers by the names that are given to `--driver`. A driver that is not here is a module without hardware, such as vivid. */
 const HARDWARE: ReadonlyMap<string, Hardware> = new Map([
   ['virtio-gpu', { modules: ['virtio-gpu'], devices: ['-device', 'virtio-gpu-pci'] }],
+  ['bochs', { modules: ['bochs'], devices: ['-device', 'bochs-display'] }],
 ]);
 
 /** The hardware of the drivers that are named, each by its first word. */

@@ -46,15 +46,18 @@ const reasonTexts: usize = memory.data(4 * 64, 8);
 const tableNames: usize = memory.data(4 * 64, 8);
 
 let className: string = '';
+/** Bytes of all nested regions of one operation: at most the manifest's grantBytesMax. */
+export let grantBytesMax: u32 = 0;
 let rowCount: u32 = 0;
 let reasonCount: u32 = 0;
 let tableCount: u32 = 0;
 /** Rows whose mask leaves the low byte out. */
 let wildRows: usize = 0;
 
-/** Names the class. */
-export function device(name: string): void {
+/** Names the class, and says how many bytes all nested regions of one operation may have; V4L2's longest, 2048 clips, takes 48 KiB. */
+export function device(name: string, nestedBytesMax: u32 = 128 * 1024): void {
   className = name;
+  grantBytesMax = nestedBytesMax;
 }
 
 /** Gives a reason for denials; the text says what is refused, for the guest's owner. */

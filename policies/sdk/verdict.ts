@@ -2,7 +2,7 @@
 import { EFAULT, ENOMEM } from '../__generated__/kernel';
 import { bytesOf, HEAD, setSnapshot, short, u64At } from './call';
 import { read } from './guest-memory';
-import { NO_ACCESS, SHORT, TOO_MUCH, UNREADABLE } from './table';
+import { grantBytesMax, NO_ACCESS, SHORT, TOO_MUCH, UNREADABLE } from './table';
 
 /** A denial that is about no field of the head. */
 export const NO_FIELD: u32 = 0xffffffff;
@@ -12,9 +12,8 @@ export const ARGUMENT: u32 = 0xfffffffe;
 
 /** Nested regions of one operation; every manifest's grantsMax is at most this. */
 const GRANTS_MAX: u32 = 64;
-const REQUIREMENTS_MAX: u32 = 16;
-/** Bytes of all nested regions of one operation: V4L2's longest, 2048 clips, takes 48 KiB. */
-const GRANT_BYTES_MAX: u32 = 128 * 1024;
+/** As many as the properties of a large atomic commit. */
+const REQUIREMENTS_MAX: u32 = 64;
 /** What one operation may read for its decision; the arena holds it together with a head. */
 const READ_BYTES_MAX: u32 = 64 * 1024;
 
@@ -23,7 +22,7 @@ const RELOCATION_BYTES: usize = 12;
 const REQUIREMENT_BYTES: usize = 24;
 const grants: usize = memory.data(64 * 16, 8);
 const relocations: usize = memory.data(64 * 12, 8);
-const requirements: usize = memory.data(16 * 24, 8);
+const requirements: usize = memory.data(64 * 24, 8);
 const readResult: usize = memory.data(12, 8);
 /** The largest variant is the plan: a discriminant and 32 bytes. */
 const answer: usize = memory.data(40, 8);
@@ -69,7 +68,7 @@ export function deny(errno: u32, why: u32, field: u32 = NO_FIELD): void {
 
 /** The guest memory at `address` may be used by the driver. Returns the new region's number, or 0 when it's denied. */
 export function grant(address: u64, length: u32, access: u8): u32 {
-  if (grantCount >= GRANTS_MAX || length > GRANT_BYTES_MAX - grantBytes) {
+  if (grantCount >= GRANTS_MAX || length > grantBytesMax - grantBytes) {
     deny(ENOMEM, TOO_MUCH);
     return 0;
   }
