@@ -7,6 +7,7 @@ import { ensureInitramfs, type Initramfs } from './initramfs.js';
 import { ensureKernel, type Kernel } from './kernel.js';
 import { QEMU_DESCRIPTORS, qemuArguments, qemuIdentity } from './qemu.js';
 import { QemuProcess } from './qemu-process.js';
+import { type Picture, Screen } from './screen.js';
 import {
   dropSnapshot,
   dropSnapshotFolder,
@@ -51,6 +52,11 @@ export interface DriverVm extends DriverDomain {
   pid: number;
   /** Whether it came from a snapshot. */
   restored: boolean;
+  /**
+   * What the first display shows now.
+   * @throws Error with QEMU's reason, as when no driver has brought a display
+   */
+  picture(): Promise<Picture>;
 }
 
 interface Plan {
@@ -67,6 +73,7 @@ interface Running {
   hello: Hello;
   memory: number;
   doorbell: number;
+  screen: Screen;
   restored: boolean;
 }
 
@@ -186,6 +193,7 @@ async function launch(
 ): Promise<Running> {
   const memory = native.memfd('postern-driver-vm', plan.memoryBytes);
   const [doorbell, theirDoorbell] = native.socketPair();
+  const screen = new Screen();
   const { state, folder, timeoutMs } = options;
   const incoming = state === undefined ? [] : ['-incoming', 'defer'];
   const qemu = new QemuProcess(
@@ -195,6 +203,7 @@ async function launch(
       initramfs: plan.initramfs.path,
       memory,
       doorbell: theirDoorbell,
+      screen: screen.descriptor,
       folder,
       ...(state === undefined ? {} : { state }),
     },
@@ -204,22 +213,24 @@ async function launch(
   try {
     await qemu.orEnd(begin(qemu, memory));
     const hello = await qemu.orEnd(qemu.control.hello(plan.memoryBytes, timeoutMs));
-    return { qemu, hello, memory, doorbell, restored: state !== undefined };
+    return { qemu, hello, memory, doorbell, screen, restored: state !== undefined };
   } catch (error) {
     qemu.kill();
     await qemu.ended;
     native.closeDescriptor(memory);
     native.closeDescriptor(doorbell);
+    screen.close();
     throw error;
   }
 }
 
-function domainOf({ qemu, hello, memory, doorbell, restored }: Running, plan: Plan): DriverVm {
+function domainOf({ qemu, hello, memory, doorbell, screen, restored }: Running, plan: Plan): DriverVm {
   let closing: Promise<void> | undefined;
   const end = async (): Promise<void> => {
     await qemu.quit();
     native.closeDescriptor(memory);
     native.closeDescriptor(doorbell);
+    screen.close();
   };
   return {
     kind: 'vm',
@@ -232,6 +243,7 @@ function domainOf({ qemu, hello, memory, doorbell, restored }: Running, plan: Pl
     doorbell,
     channelEvents: null,
     devices: () => qemu.orEnd(qemu.control.devices()),
+    picture: () => qemu.orEnd(screen.picture(qemu.qmp)),
     run: (argv, onOutput) => qemu.orEnd(qemu.control.run(argv, onOutput)),
     onExit: (listener) => {
       void qemu.ended.then((reason) => closing ?? listener(reason));
