@@ -4,13 +4,17 @@ import { describe, expect, it } from 'vitest';
 import { CONTRACT_TYPES, generateContractTypes } from '../../host/policy/contract-types.js';
 import { generateLayouts, macrosOf, staleLayouts, staleOf } from '../../host/policy/layouts.js';
 import { ROOT } from '../../host/root.js';
+import * as drm from '../../policies/__generated__/drm.js';
 import * as tun from '../../policies/__generated__/if_tun.js';
 import * as tty from '../../policies/__generated__/ioctls.js';
 import * as media from '../../policies/__generated__/media.js';
 import * as videodev2 from '../../policies/__generated__/videodev2.js';
+import * as virtgpu from '../../policies/__generated__/virtgpu_drm.js';
 import { policyInstance, policyPackage } from './support.js';
 
 const valuesOf = (module: object): Record<string, number> => module as Record<string, number>;
+/** One class, two headers. */
+const DRM_VALUES = { ...valuesOf(drm), ...valuesOf(virtgpu) };
 
 /**
  * FIO* belong to every file, and the host answers them for all classes. The count is what Linux 6.1's header has, so that a pattern
@@ -27,6 +31,8 @@ const CLASSES: [
   ['pty', 'asm-generic/ioctls.h', /^(?:TC[GSXF]\w+|TIO(?!CPKT_|CSER_TEMT)\w+)$/, valuesOf(tty), 60],
   ['media', 'linux/media.h', /^MEDIA_(?:IOC|REQUEST_IOC)_\w+$/, valuesOf(media), 8],
   ['tun', 'linux/if_tun.h', /^TUN(?:SET|GET|ATTACH|DETACH)\w+$/, valuesOf(tun), 21],
+  ['drm', 'libdrm/drm.h', /^DRM_IOCTL_(?!BASE$)\w+$/, DRM_VALUES, 106],
+  ['drm', 'libdrm/virtgpu_drm.h', /^DRM_IOCTL_VIRTGPU_\w+$/, DRM_VALUES, 9],
 ];
 
 describe('the generated layouts', () => {
