@@ -17,18 +17,19 @@
 #define KPROBE_TYPE "/sys/bus/event_source/devices/kprobe/type"
 /* Data pages of a ring, a power of two: room for about 1300 samples. */
 #define RING_PAGES 16
-/* Pages touched between two looks at the rings. A fault may map some pages around its own (TTM: 16), and both functions of
- * the vmf_insert_pfn family may see each of them. */
+/* Pages touched between two looks at the rings: few enough for a fault that maps some pages around its own. */
 #define PAGES_AT_ONCE 64
 
 /* Which registers hold what, by the kernel's calling convention: (vma, address, page number, bytes). */
 #define REGISTERS ((1ull << PERF_REG_X86_CX) | (1ull << PERF_REG_X86_DX) | (1ull << PERF_REG_X86_SI))
 
-/* The functions that make such entries, and whether one call makes many of them. Either of the first two may call the other, or not. */
+/* The functions that make such entries, and whether one call makes many of them. TTM's vmf_insert_pfn_prot is not among them: TTM moves
+ * buffers to and from video memory while they are mapped, and frees the pages that they had. The buffers of drm_gem_shmem, and what is mapped
+ * once and for all, stay where they are as long as they are mapped. */
 static const struct {
   const char *name;
   bool is_range;
-} functions[] = {{"vmf_insert_pfn", false}, {"vmf_insert_pfn_prot", false}, {"remap_pfn_range", true}};
+} functions[] = {{"vmf_insert_pfn", false}, {"remap_pfn_range", true}};
 #define FUNCTIONS (sizeof functions / sizeof *functions)
 
 struct frames {
