@@ -36,7 +36,7 @@ export class Row {
 }
 
 /** Room for the longest class, V4L2, twice over. */
-const ROWS_MAX: u32 = 192;
+export const ROWS_MAX: u32 = 192;
 const TEXTS_MAX: u32 = 64;
 const ROW_BYTES: usize = offsetof<Row>();
 const rows: usize = memory.data(192 * 40, 8);
@@ -46,18 +46,15 @@ const reasonTexts: usize = memory.data(4 * 64, 8);
 const tableNames: usize = memory.data(4 * 64, 8);
 
 let className: string = '';
-/** Bytes of all nested regions of one operation: at most the manifest's grantBytesMax. */
-export let grantBytesMax: u32 = 0;
 let rowCount: u32 = 0;
 let reasonCount: u32 = 0;
 let tableCount: u32 = 0;
 /** Rows whose mask leaves the low byte out. */
 let wildRows: usize = 0;
 
-/** Names the class, and says how many bytes all nested regions of one operation may have; V4L2's longest, 2048 clips, takes 48 KiB. */
-export function device(name: string, nestedBytesMax: u32 = 128 * 1024): void {
+/** Names the class. */
+export function device(name: string): void {
   className = name;
-  grantBytesMax = nestedBytesMax;
 }
 
 /** Gives a reason for denials; the text says what is refused, for the guest's owner. */
@@ -113,6 +110,16 @@ export function refuse(name: string, number: u32, errno: u32, why: u32): void {
   const added = add(name, number, 0xffffffff, 0, NO_ACCESS, 0, null);
   added.errno = errno;
   added.refused = why;
+}
+
+/** How many rows there are: the next one's index. */
+export function rowsSoFar(): u32 {
+  return rowCount;
+}
+
+/** The row's place in the table. */
+export function indexOf(row: Row): u32 {
+  return <u32>((changetype<usize>(row) - rows) / ROW_BYTES);
 }
 
 /** The row of a command, or null. */

@@ -2,7 +2,7 @@
 import { EFAULT, ENOMEM } from '../__generated__/kernel';
 import { bytesOf, HEAD, setSnapshot, short, u64At } from './call';
 import { read } from './guest-memory';
-import { grantBytesMax, NO_ACCESS, SHORT, TOO_MUCH, UNREADABLE } from './table';
+import { NO_ACCESS, SHORT, TOO_MUCH, UNREADABLE } from './table';
 
 /** A denial that is about no field of the head. */
 export const NO_FIELD: u32 = 0xffffffff;
@@ -12,8 +12,10 @@ export const ARGUMENT: u32 = 0xfffffffe;
 
 /** Nested regions of one operation; every manifest's grantsMax is at most this. */
 const GRANTS_MAX: u32 = 64;
-/** As many as the properties of a large atomic commit. */
+/** As many as a large atomic commit of a display has properties. */
 const REQUIREMENTS_MAX: u32 = 64;
+/** Bytes of all nested regions of one operation: V4L2's longest, 2048 clips, takes 48 KiB. */
+let grantBytesMax: u32 = 128 * 1024;
 /** What one operation may read for its decision; the arena holds it together with a head. */
 const READ_BYTES_MAX: u32 = 64 * 1024;
 
@@ -38,6 +40,11 @@ let denied: bool = false;
 let deniedErrno: u32 = 0;
 let deniedReason: u32 = 0;
 let deniedField: u32 = NO_FIELD;
+
+/** Lets a class's operations have other nested regions than V4L2's: at most the manifest's grantBytesMax. */
+export function nestedBytes(max: u32): void {
+  grantBytesMax = max;
+}
 
 /** Starts a plan that allows the operation and gives the driver `access` to the head. */
 export function beginVerdict(access: u8, blocking: bool): void {

@@ -1,6 +1,7 @@
 /** The world's exports, as the canonical ABI lowers them; a class re-exports them and fills in the table and the hooks. */
 import { EINVAL, ENOTTY } from '../__generated__/kernel';
 import { beginCall, endCall } from './arena';
+import { admitArrays } from './arrays';
 import { bytesOf, call, HEAD, Operation, short, takeHead } from './call';
 import { beginSettlement, settlement } from './settlement';
 import {
@@ -151,5 +152,6 @@ function admitCommand(): void {
   if (row.access & TO_DRIVER && row.mask == 0xffffffff && bytesOf(HEAD) != row.head) {
     return deny(EINVAL, SHORT);
   }
+  admitArrays(row);
   if (row.handler != 0) changetype<Handler>(row.handler)();
 }
