@@ -33,6 +33,14 @@ describe('npm run compliance', () => {
     // The tool has more than a hundred tests for a camera; a handful would mean that it gave up early.
     expect(guest.passed).toBeGreaterThan(100);
   });
+
+  it.skipIf(!hasDriverVm)('finds that modetest, proptest and drmdevice say the same, to the letter', () => {
+    const { status, out } = compliance('drm', '--json');
+    const { guest, direct, differences } = JSON.parse(out);
+    expect({ status, guest, differences }).toEqual({ status: 0, guest: direct, differences: [] });
+    // Modes, properties and planes, twice; a handful of lines would mean that the card was not found.
+    expect(guest.passed).toBeGreaterThan(300);
+  });
 });
 
 function isDisagreement({ guest, direct }: { guest: string; direct: string }): boolean {
