@@ -6,7 +6,9 @@ import { INPUT_COMMAND, injectInput, inputTotals, inputVerdicts } from './compli
 import {
   type Difference,
   differencesOf,
+  drmTotals,
   failTheSame,
+  linesAsVerdicts,
   type Totals,
   type Verdicts,
   v4l2Totals,
@@ -36,6 +38,15 @@ interface Suite {
   during?(vm: DriverVm, output: () => string, hasEnded: () => boolean): Promise<void>;
 }
 
+const MODETEST = [
+  'modetest -M virtio_gpu',
+  'modetest -M virtio_gpu -a',
+  'drmdevice',
+  'echo | modetest -M virtio_gpu -s 34:1024x768',
+  'echo | modetest -M virtio_gpu -a -s 34:1024x768 -P 31@33:1024x768',
+  'proptest -M virtio_gpu',
+].join(' 2>&1; ');
+
 const SUITES: ReadonlyMap<string, Suite> = new Map<string, Suite>([
   [
     'v4l2',
@@ -58,6 +69,17 @@ const SUITES: ReadonlyMap<string, Suite> = new Map<string, Suite>([
       verdicts: inputVerdicts,
       agree: (differences) => differences.length === 0,
       during: injectInput,
+    },
+  ],
+  [
+    'drm',
+    {
+      drivers: ['virtio-gpu'],
+      // What there is, its properties once more by the atomic interface, which cards libdrm finds, and a commit of 13 properties.
+      command: ['sh', '-c', MODETEST],
+      totals: drmTotals,
+      verdicts: linesAsVerdicts,
+      agree: (differences) => differences.length === 0,
     },
   ],
 ]);

@@ -59,3 +59,19 @@ export function differencesOf(guest: Verdicts, direct: Verdicts): Difference[] {
 export function failTheSame(differences: readonly Difference[]): boolean {
   return differences.every(({ guest, direct }) => guest !== 'FAIL' && direct !== 'FAIL');
 }
+
+/**
+ * Counts the lines of libdrm's test programs: those that tell of a failure, and the others.
+ * @throws Error when there is hardly anything, as when the device was not found
+ */
+export function drmTotals(output: string): Totals {
+  const lines = output.split('\n').filter((line) => line !== '');
+  const failed = lines.filter((line) => /\bfailed\b/.test(line)).length;
+  if (lines.length <= failed) throw new Error(`modetest has found no device:\n${output.slice(-1000)}`);
+  return { passed: lines.length - failed, failed };
+}
+
+/** Every line of `output` by its number, for programs whose whole output is compared. */
+export function linesAsVerdicts(output: string): Verdicts {
+  return new Map(output.split('\n').map((line, index) => [`line ${index + 1}`, line]));
+}

@@ -3,8 +3,18 @@ import { join } from 'node:path';
 import { Ajv } from 'ajv';
 import { ROOT } from '../root.js';
 
+/** A folder of the driver domain's sysfs that stands for a device. */
+export interface DeviceFolder {
+  /** Below /sys, such as '/devices/platform/vivid.0'. */
+  sysfs: string;
+  /** The attribute files of that folder with their text. */
+  files: Record<string, string>;
+  /** The symbolic links of that folder with their targets. */
+  links: Record<string, string>;
+}
+
 /** A character device of the driver domain, as schemas/devices.schema.json describes it. */
-export interface Device {
+export interface Device extends DeviceFolder {
   /** Relative to /dev, such as 'video0' or 'net/tun'; 'pts' stands for the folder of terminals that come and go. */
   name: string;
   major: number;
@@ -17,6 +27,8 @@ export interface Device {
   files: Record<string, string>;
   /** The symbolic links of that folder with their targets. */
   links: Record<string, string>;
+  /** The devices that it hangs on, from the nearest up. */
+  parents?: DeviceFolder[];
 }
 
 const SCHEMA_FILE = join(ROOT, 'schemas', 'devices.schema.json');

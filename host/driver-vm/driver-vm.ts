@@ -7,6 +7,7 @@ import { ensureInitramfs, type Initramfs } from './initramfs.js';
 import { ensureKernel, type Kernel } from './kernel.js';
 import { QEMU_DESCRIPTORS, qemuArguments, qemuIdentity } from './qemu.js';
 import { QemuProcess } from './qemu-process.js';
+import { type Picture, Screen } from './screen.js';
 import {
   dropSnapshot,
   dropSnapshotFolder,
@@ -58,6 +59,11 @@ export interface DriverVm extends DriverDomain {
    * @throws Error with QEMU's own words
    */
   sendInput(events: readonly InputEvent[]): Promise<void>;
+  /**
+   * What the first display shows now.
+   * @throws Error with QEMU's reason, as when no driver has brought a display
+   */
+  picture(): Promise<Picture>;
 }
 
 /** Whether a domain is a driver VM. */
@@ -85,6 +91,7 @@ interface Running {
   hello: Hello;
   memory: number;
   doorbell: number;
+  screen: Screen;
   restored: boolean;
 }
 
@@ -204,6 +211,7 @@ async function launch(
 ): Promise<Running> {
   const memory = native.memfd('postern-driver-vm', plan.memoryBytes);
   const [doorbell, theirDoorbell] = native.socketPair();
+  const screen = new Screen();
   const { state, folder, timeoutMs } = options;
   const incoming = state === undefined ? [] : ['-incoming', 'defer'];
   const qemu = new QemuProcess(
@@ -213,6 +221,7 @@ async function launch(
       initramfs: plan.initramfs.path,
       memory,
       doorbell: theirDoorbell,
+      screen: screen.descriptor,
       folder,
       ...(state === undefined ? {} : { state }),
     },
@@ -222,22 +231,24 @@ async function launch(
   try {
     await qemu.orEnd(begin(qemu, memory));
     const hello = await qemu.orEnd(qemu.control.hello(plan.memoryBytes, timeoutMs));
-    return { qemu, hello, memory, doorbell, restored: state !== undefined };
+    return { qemu, hello, memory, doorbell, screen, restored: state !== undefined };
   } catch (error) {
     qemu.kill();
     await qemu.ended;
     native.closeDescriptor(memory);
     native.closeDescriptor(doorbell);
+    screen.close();
     throw error;
   }
 }
 
-function domainOf({ qemu, hello, memory, doorbell, restored }: Running, plan: Plan): DriverVm {
+function domainOf({ qemu, hello, memory, doorbell, screen, restored }: Running, plan: Plan): DriverVm {
   let closing: Promise<void> | undefined;
   const end = async (): Promise<void> => {
     await qemu.quit();
     native.closeDescriptor(memory);
     native.closeDescriptor(doorbell);
+    screen.close();
   };
   return {
     kind: 'vm',
@@ -250,6 +261,7 @@ function domainOf({ qemu, hello, memory, doorbell, restored }: Running, plan: Pl
     doorbell,
     channelEvents: null,
     devices: () => qemu.orEnd(qemu.control.devices()),
+    picture: () => qemu.orEnd(screen.picture(qemu.qmp)),
     run: (argv, onOutput) => qemu.orEnd(qemu.control.run(argv, onOutput)),
     sendInput: async (events) => {
       await qemu.orEnd(qemu.qmp.execute('input-send-event', { events }));

@@ -18,6 +18,7 @@ const HARDWARE: ReadonlyMap<string, Hardware> = new Map([
   // Without evdev, nobody could read the devices that are made.
   ['uinput', { modules: ['evdev', 'uinput'], devices: [] }],
   ['virtio-gpu', { modules: ['virtio-gpu'], devices: ['-device', 'virtio-gpu-pci'] }],
+  ['bochs', { modules: ['bochs'], devices: ['-device', 'bochs-display'] }],
 ]);
 
 /** The hardware of the drivers that are named, each by its first word. */

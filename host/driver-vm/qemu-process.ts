@@ -19,6 +19,7 @@ export interface QemuLaunch {
   /** Descriptors of this process that QEMU gets. */
   memory: number;
   doorbell: number;
+  screen: number;
   state?: number;
   /** QEMU's working folder. */
   folder: string;
@@ -131,8 +132,9 @@ function spawnQemu(launch: QemuLaunch): ChildProcess {
     const stdio: (number | 'ignore' | 'pipe')[] = ['ignore', 'pipe', 'pipe'];
     for (const piped of [fd.qmp, fd.control, fd.console]) stdio[piped] = 'pipe';
     Object.assign(stdio, { [fd.memory]: launch.memory, [fd.doorbell]: launch.doorbell });
-    Object.assign(stdio, { [fd.kernel]: kernel, [fd.initramfs]: initramfs });
-    if (launch.state !== undefined) stdio[fd.state] = launch.state;
+    Object.assign(stdio, { [fd.kernel]: kernel, [fd.initramfs]: initramfs, [fd.screen]: launch.screen });
+    // No entry may be missing: Node would number those after it anew.
+    stdio[fd.state] = launch.state ?? 'ignore';
     // A session of its own: a terminal's Ctrl-C is for the guest, not for the driver VM.
     return spawn(command, commandArguments, { stdio, detached: true, cwd: launch.folder });
   } finally {

@@ -1,5 +1,6 @@
 import { accessSync, constants, realpathSync, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { screenArguments } from './screen.js';
 
 export const QEMU = 'qemu-system-x86_64';
 const NOBODY = '65534';
@@ -15,6 +16,8 @@ export const QEMU_DESCRIPTORS = {
   initramfs: 9,
   /** Restoring: the saved device state. */
   state: 10,
+  /** Where pictures of the display go (screen.ts). */
+  screen: 11,
 } as const;
 
 export interface QemuOptions {
@@ -61,6 +64,7 @@ export function qemuArguments({ memoryMiB, sharedRoot, accelerator, devices }: Q
     ...['-device', 'virtserialport,bus=ports.0,nr=1,chardev=control,name=postern.control'],
     ...['-device', 'virtserialport,bus=ports.0,nr=2,chardev=doorbell,name=postern.doorbell'],
     ...devices,
+    ...screenArguments(fd.screen),
     ...['-device', 'pvpanic-pci', '-action', 'panic=exit-failure'],
     ...(sharedRoot
       ? ['-virtfs', 'local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap']

@@ -1,12 +1,16 @@
 import { lstatSync, readdirSync, readlinkSync } from 'node:fs';
 import { basename, dirname, posix } from 'node:path';
-import type { Device } from '../driver-vm/devices.js';
+import type { Device, DeviceFolder } from '../driver-vm/devices.js';
 
 /** A folder, file or link that a guest's /sys shall have beside or instead of this machine's own. */
-type Entry =
-  | { kind: 'folder'; entries: Map<string, Entry> }
-  | { kind: 'file'; text: string }
-  | { kind: 'link'; target: string };
+type Entry = Folder | { kind: 'file'; text: string } | { kind: 'link'; target: string };
+
+interface Folder {
+  kind: 'folder';
+  entries: Map<string, Entry>;
+  /** It stands for a device of the driver domain: files and links of a device of this machine that has the same name are not its. */
+  isMirrored: boolean;
+}
 
 /** Lines of the launcher's plan: what to keep before /sys is covered, and how to make it anew. */
 export interface SysfsLines {
@@ -19,23 +23,40 @@ export interface SysfsLines {
  * beside their driver. Only folders that need a change are made anew; everything else is this machine's, bound in place.
  */
 export function sysfsLines(devices: readonly Device[]): SysfsLines {
-  const wanted: Entry = { kind: 'folder', entries: new Map() };
+  const wanted = newFolder();
   for (const device of devices) if (device.sysfs !== '') addDevice(wanted, device);
   const lines: SysfsLines = { keep: [], make: [] };
   if (wanted.entries.size === 0) return lines;
   lines.make.push(['tmpfs', '/sys', '755']);
-  merge('/sys', wanted.entries, lines);
+  merge('/sys', wanted, lines);
   return lines;
 }
 
 function addDevice(root: Entry, device: Device): void {
   const folder = device.sysfs;
-  for (const [name, text] of Object.entries(device.files))
-    put(root, posix.join(folder, name), { kind: 'file', text });
-  for (const [name, target] of Object.entries(device.links))
-    put(root, posix.join(folder, name), { kind: 'link', target });
+  for (const one of [device, ...(device.parents ?? [])]) addFolder(root, one);
   link(root, `/dev/char/${device.major}:${device.minor}`, folder);
   if (device.subsystem !== '') link(root, `/class/${device.subsystem}/${basename(folder)}`, folder);
+}
+
+function addFolder(root: Entry, { sysfs, files, links }: DeviceFolder): void {
+  for (const [name, text] of Object.entries(files))
+    put(root, posix.join(sysfs, name), { kind: 'file', text });
+  for (const [name, target] of Object.entries(links))
+    put(root, posix.join(sysfs, name), { kind: 'link', target });
+  const folder = entryAt(root, sysfs);
+  if (folder?.kind === 'folder') folder.isMirrored = true;
+}
+
+function newFolder(): Folder {
+  return { kind: 'folder', entries: new Map(), isMirrored: false };
+}
+
+function entryAt(root: Entry, path: string): Entry | undefined {
+  let entry: Entry | undefined = root;
+  for (const part of path.split('/').filter((name) => name !== ''))
+    entry = entry?.kind === 'folder' ? entry.entries.get(part) : undefined;
+  return entry;
 }
 
 /** A relative link, as the kernel makes them. */
@@ -47,10 +68,10 @@ function put(root: Entry, path: string, entry: Entry): void {
   const parts = path.split('/').filter((part) => part !== '');
   const last = parts.pop();
   if (last === undefined || parts.includes('..') || last === '..') return;
-  let folder = root;
+  let folder: Entry = root;
   for (const part of parts) {
     if (folder.kind !== 'folder') return;
-    const next: Entry = folder.entries.get(part) ?? { kind: 'folder', entries: new Map() };
+    const next: Entry = folder.entries.get(part) ?? newFolder();
     folder.entries.set(part, next);
     folder = next;
   }
@@ -58,9 +79,9 @@ function put(root: Entry, path: string, entry: Entry): void {
 }
 
 /** Fills the fresh folder `path` with what is wanted, and with this machine's own entries beside it. */
-function merge(path: string, entries: Map<string, Entry>, lines: SysfsLines): void {
+function merge(path: string, { entries, isMirrored }: Folder, lines: SysfsLines): void {
   for (const name of ownEntries(path)) {
-    if (entries.has(name)) continue;
+    if (entries.has(name) || (isMirrored && !lstatSync(`${path}/${name}`).isDirectory())) continue;
     keepOwn(`${path}/${name}`, lines);
   }
   for (const [name, entry] of entries) {
@@ -69,7 +90,7 @@ function merge(path: string, entries: Map<string, Entry>, lines: SysfsLines): vo
     else if (entry.kind === 'link') lines.make.push(['symlink', entry.target, at]);
     else {
       lines.make.push(['dir', at, '755']);
-      merge(at, entry.entries, lines);
+      merge(at, entry, lines);
     }
   }
 }

@@ -4,6 +4,10 @@ export interface LayoutSource {
   name: string;
   /** Headers that the probe includes, in order; the first is the one whose commands are listed. */
   headers: string[];
+  /** The Debian package of the headers; linux-libc-dev where it isn't said. */
+  package?: string;
+  /** C text after the headers: what the kernel has and an older copy of its header lacks. */
+  declarations?: string;
   /** Names of the macros in the first header that are taken with their values. */
   macros?: RegExp;
   /** Further constants, by their kernel identifiers. */
@@ -14,9 +18,8 @@ export interface LayoutSource {
   structs?: Record<string, string[]>;
 }
 
-const ERRNOS = 'EPERM EBADF EAGAIN ENOMEM EACCES EFAULT EBUSY ENODEV EINVAL ENOTTY EBADR EOPNOTSUPP'.split(
-  ' ',
-);
+const ERRNOS =
+  'EPERM ENOENT EBADF EAGAIN ENOMEM EACCES EFAULT EBUSY ENODEV EINVAL ENOTTY EBADR EOPNOTSUPP'.split(' ');
 const POLL_EVENTS =
   'POLLIN POLLPRI POLLOUT POLLERR POLLHUP POLLRDNORM POLLRDBAND POLLWRNORM POLLWRBAND'.split(' ');
 
@@ -24,6 +27,21 @@ const POLL_EVENTS =
 function typesWith(macro: string): string {
   return Array.from({ length: 32 }, (_, type) => `((unsigned)${macro}(${type}) << ${type})`).join(' | ');
 }
+
+/**
+ * What linux/virtgpu_drm.h has since 5.16 and the copy in Debian 12's libdrm-dev lacks. EXECBUFFER has grown, and the DRM core tells
+ * commands by their number alone, so that programs use either size.
+ */
+const VIRTGPU_SINCE_5_16 = `#ifndef VIRTGPU_BLOB_MEM_GUEST
+struct drm_virtgpu_resource_create_blob {
+  __u32 blob_mem, blob_flags, bo_handle, res_handle; __u64 size; __u32 pad, cmd_size; __u64 cmd, blob_id;
+};
+struct drm_virtgpu_context_set_param { __u64 param, value; };
+struct drm_virtgpu_context_init { __u32 num_params, pad; __u64 ctx_set_params; };
+#endif
+struct drm_virtgpu_execbuffer_ring {
+  __u32 flags, size; __u64 command, bo_handles; __u32 num_bo_handles; __s32 fence_fd; __u32 ring_idx, pad;
+};`;
 
 export const LAYOUT_SOURCES: readonly LayoutSource[] = [
   {
@@ -144,5 +162,83 @@ export const LAYOUT_SOURCES: readonly LayoutSource[] = [
     macros: /^UI_(?:DEV|SET|ABS|BEGIN|END|GET_VERSION)\w*$/,
     expressions: { UI_GET_SYSNAME: 'UI_GET_SYSNAME(0)' },
     structs: { uinput_ff_upload: ['effect.u.periodic.custom_data', 'old.u.periodic.custom_data'] },
+  },
+  {
+    name: 'drm',
+    headers: ['libdrm/drm.h'],
+    package: 'libdrm-dev',
+    macros: /^DRM_IOCTL_(?!BASE$)\w+$/,
+    constants: ['DRM_CAP_PRIME', 'DRM_PROP_NAME_LEN'],
+    structs: {
+      drm_version: ['name_len', 'name', 'date_len', 'date', 'desc_len', 'desc'],
+      drm_unique: ['unique_len', 'unique'],
+      drm_gem_flink: ['name'],
+      drm_gem_open: ['name'],
+      drm_get_cap: ['capability', 'value'],
+      drm_clip_rect: [],
+      drm_mode_card_res: [
+        ...['fb_id_ptr', 'crtc_id_ptr', 'connector_id_ptr', 'encoder_id_ptr'],
+        ...['count_fbs', 'count_crtcs', 'count_connectors', 'count_encoders'],
+      ],
+      drm_mode_crtc: ['set_connectors_ptr', 'count_connectors', 'fb_id'],
+      drm_mode_crtc_lut: ['gamma_size', 'red', 'green', 'blue'],
+      drm_mode_get_connector: [
+        ...['encoders_ptr', 'modes_ptr', 'props_ptr', 'prop_values_ptr'],
+        ...['count_modes', 'count_props', 'count_encoders'],
+      ],
+      drm_mode_modeinfo: [],
+      drm_mode_get_property: [
+        'values_ptr',
+        'enum_blob_ptr',
+        'prop_id',
+        'name',
+        'count_values',
+        'count_enum_blobs',
+      ],
+      drm_mode_property_enum: [],
+      drm_mode_connector_set_property: ['prop_id'],
+      drm_mode_obj_set_property: ['prop_id'],
+      drm_mode_obj_get_properties: ['props_ptr', 'prop_values_ptr', 'count_props'],
+      drm_mode_get_blob: ['length', 'data'],
+      drm_mode_create_blob: ['data', 'length'],
+      drm_mode_fb_cmd: ['fb_id'],
+      drm_mode_fb_cmd2: ['fb_id'],
+      drm_mode_crtc_page_flip: ['fb_id'],
+      drm_mode_fb_dirty_cmd: ['fb_id', 'num_clips', 'clips_ptr'],
+      drm_mode_map_dumb: ['offset'],
+      drm_mode_get_plane_res: ['plane_id_ptr', 'count_planes'],
+      drm_mode_get_plane: ['count_format_types', 'format_type_ptr'],
+      drm_mode_set_plane: ['fb_id'],
+      drm_mode_atomic: ['count_objs', 'objs_ptr', 'count_props_ptr', 'props_ptr', 'prop_values_ptr'],
+      drm_syncobj_wait: ['handles', 'count_handles'],
+      drm_syncobj_array: ['handles', 'count_handles'],
+      drm_syncobj_timeline_wait: ['handles', 'points', 'count_handles'],
+      drm_syncobj_timeline_array: ['handles', 'points', 'count_handles'],
+      drm_mode_list_lessees: ['count_lessees', 'lessees_ptr'],
+      drm_mode_get_lease: ['count_objects', 'objects_ptr'],
+    },
+  },
+  {
+    name: 'virtgpu_drm',
+    headers: ['libdrm/virtgpu_drm.h'],
+    package: 'libdrm-dev',
+    declarations: VIRTGPU_SINCE_5_16,
+    macros: /^DRM_IOCTL_VIRTGPU_\w+$/,
+    constants: ['VIRTGPU_EXECBUF_FENCE_FD_IN', 'VIRTGPU_EXECBUF_FENCE_FD_OUT', 'VIRTGPU_WAIT_NOWAIT'],
+    expressions: {
+      DRM_IOCTL_VIRTGPU_EXECBUFFER_RING: "_IOWR('d', 0x42, struct drm_virtgpu_execbuffer_ring)",
+      DRM_IOCTL_VIRTGPU_RESOURCE_CREATE_BLOB: "_IOWR('d', 0x4a, struct drm_virtgpu_resource_create_blob)",
+      DRM_IOCTL_VIRTGPU_CONTEXT_INIT: "_IOWR('d', 0x4b, struct drm_virtgpu_context_init)",
+    },
+    structs: {
+      drm_virtgpu_map: ['offset'],
+      drm_virtgpu_execbuffer: ['flags', 'size', 'command', 'bo_handles', 'num_bo_handles'],
+      drm_virtgpu_getparam: ['value'],
+      drm_virtgpu_3d_wait: ['flags'],
+      drm_virtgpu_get_caps: ['addr', 'size'],
+      drm_virtgpu_resource_create_blob: ['cmd_size', 'cmd'],
+      drm_virtgpu_context_init: ['num_params', 'ctx_set_params'],
+      drm_virtgpu_context_set_param: [],
+    },
   },
 ];

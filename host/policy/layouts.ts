@@ -25,10 +25,10 @@ export interface LayoutFile {
  * @throws Error when there is no C compiler, or a header lacks something named in layout-sources.ts
  */
 export function generateLayouts(): LayoutFile[] {
-  const version = installedPackageVersion();
   return LAYOUT_SOURCES.map((source) => {
     const names = namesOf(source);
     const values = probe(source, names);
+    const version = installedPackageVersion(source.package ?? HEADER_PACKAGE);
     return { path: join(OUTPUT_FOLDER, `${source.name}.ts`), text: render(source, values, version) };
   });
 }
@@ -116,6 +116,7 @@ function run(source: LayoutSource, expressions: string[]): bigint[] {
     '#include <stddef.h>',
     '#include <stdio.h>',
     ...source.headers.map((header) => `#include <${header}>`),
+    source.declarations ?? '',
     'int main(void) {',
     ...expressions.map((expression) => `  printf("%llu\\n", (unsigned long long)(${expression}));`),
     '  return 0;',
@@ -130,18 +131,18 @@ function run(source: LayoutSource, expressions: string[]): bigint[] {
   } catch (error) {
     const detail = (error as { stderr?: Buffer }).stderr?.toString() ?? (error as Error).message;
     throw new Error(
-      `The layout probe for ${source.name} failed against the installed headers (${HEADER_PACKAGE}): ${detail}`,
+      `The layout probe for ${source.name} failed against the installed headers (${source.package ?? HEADER_PACKAGE}): ${detail}`,
     );
   } finally {
     rmSync(folder, { recursive: true });
   }
 }
 
-function installedPackageVersion(): string {
-  const output = execFileSync('dpkg-query', ['-W', '-f', VERSION_FIELD, HEADER_PACKAGE], {
+function installedPackageVersion(name: string): string {
+  const output = execFileSync('dpkg-query', ['-W', '-f', VERSION_FIELD, name], {
     encoding: 'utf8',
   });
-  return `${HEADER_PACKAGE} ${output.trim()}`;
+  return `${name} ${output.trim()}`;
 }
 
 function render(source: LayoutSource, values: Values, version: string): string {

@@ -23,6 +23,8 @@ export const DEBIAN_PACKAGES: readonly DebianPackage[] = [
   { name: 'v4l-utils', purpose: 'demonstration and V4L2 compliance' },
   { name: 'evtest', purpose: 'input device compliance' },
   { name: 'socat', purpose: 'demonstration without a driver VM' },
+  { name: 'libdrm-dev', purpose: 'policy layouts (DRM headers)' },
+  { name: 'libdrm-tests', purpose: 'DRM compliance (modetest)' },
   { name: 'clang', purpose: 'sanitizer tests' },
   { name: 'libclang-rt-14-dev', purpose: 'sanitizer tests' },
 ];

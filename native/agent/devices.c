@@ -81,6 +81,25 @@ static void put_text(struct json *json, const char *key, const char *value) {
   json_string(json, value, strlen(value));
 }
 
+/* The devices that the device hangs on, from the nearest up: programs recognise a card by the PCI device that it is on. A directory on
+ * the way that only groups devices has no uevent. */
+static void put_parents(struct json *json, const char *sysfs) {
+  char path[PATH_MAX], uevent[PATH_MAX + 8];
+  snprintf(path, sizeof path, "%s", sysfs ? sysfs : "");
+  json_key(json, "parents");
+  json_mark(json, '[');
+  for (char *slash = strrchr(path, '/'); slash && slash > path + strlen("/sys/devices"); slash = strrchr(path, '/')) {
+    *slash = 0;
+    snprintf(uevent, sizeof uevent, "%s/uevent", path);
+    if (access(uevent, F_OK) != 0) continue;
+    json_mark(json, '{');
+    put_text(json, "sysfs", path + strlen("/sys"));
+    put_sysfs(json, path);
+    json_mark(json, '}');
+  }
+  json_mark(json, ']');
+}
+
 /* `sysfs`: the device's directory with the leading /sys, or NULL where there is none. */
 static void put_device(struct json *json, const char *name, dev_t number, const char *subsystem, const char *sysfs) {
   json_mark(json, '{');
@@ -92,6 +111,7 @@ static void put_device(struct json *json, const char *name, dev_t number, const 
   put_text(json, "subsystem", subsystem);
   put_text(json, "sysfs", sysfs ? sysfs + strlen("/sys") : "");
   put_sysfs(json, sysfs);
+  put_parents(json, sysfs);
   json_mark(json, '}');
 }
 

@@ -1,8 +1,11 @@
 #include "mappings.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 
+#include "frames.h"
+#include "log.h"
 #include "pagemap.h"
 
 static int64_t check(const struct backend *backend, const struct postern_op *op) {
@@ -16,20 +19,39 @@ static int64_t check(const struct backend *backend, const struct postern_op *op)
   return backend->pagemap >= 0 ? 0 : -EOPNOTSUPP;
 }
 
+static void *map(const struct file *file, const struct postern_op *op) {
+  int protection = (int)op->command & (PROT_READ | PROT_WRITE);
+  return mmap(NULL, op->length, protection, MAP_SHARED | MAP_POPULATE, file->descriptor, (off_t)op->offset);
+}
+
+/* The mapping once more, while the making of its page table entries is watched: for those that pagemap shows no frames of. */
+static int64_t map_watched(const struct file *file, const struct postern_op *op, uint64_t *addresses, void **address) {
+  struct frames *frames = frames_watch();
+  if (!frames) {
+    log_line("pages without a number in pagemap can't be named: no kprobe event: %s", strerror(errno));
+    return -EOPNOTSUPP;
+  }
+  *address = map(file, op);
+  int64_t result = *address == MAP_FAILED ? -errno : 0;
+  if (result == 0) {
+    result = frames_addresses(frames, *address, op->length / POSTERN_PAGE_BYTES, addresses);
+    if (result != 0) munmap(*address, op->length);
+  }
+  frames_end(frames);
+  return result;
+}
+
 int64_t mappings_map(struct backend *backend, const struct file *file, const struct postern_op *op) {
   int64_t result = check(backend, op);
   if (result != 0) return result;
-  int protection = (int)op->command & (PROT_READ | PROT_WRITE);
-  void *address =
-      mmap(NULL, op->length, protection, MAP_SHARED | MAP_POPULATE, file->descriptor, (off_t)op->offset);
+  void *address = map(file, op);
   if (address == MAP_FAILED) return -errno;
   size_t pages = op->length / POSTERN_PAGE_BYTES;
   uint64_t *addresses = (uint64_t *)(void *)(backend->arena + op->head_offset);
   result = pagemap_addresses(backend->pagemap, address, pages, addresses);
-  if (result != 0) {
-    munmap(address, op->length);
-    return result;
-  }
+  if (result != 0) munmap(address, op->length);
+  if (result == -EOPNOTSUPP) result = map_watched(file, op, addresses, &address);
+  if (result != 0) return result;
   backend->mappings[op->argument] = (struct mapping){.address = address, .bytes = op->length};
   return (int64_t)pages;
 }

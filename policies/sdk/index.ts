@@ -1,5 +1,6 @@
 /** What a device class is made of. */
 export { cabi_realloc } from './arena';
+export { array, fills, takes } from './arrays';
 export { bytesOf, call, HEAD, Operation, u16At, u32At, u64At, u8At } from './call';
 export { forget, learn, mask } from './settlement';
 export {
@@ -29,6 +30,7 @@ export {
   headIs,
   mayBlock,
   nested,
+  nestedBytes,
   nestedRead,
   nestedText,
   OFFSET,

@@ -41,7 +41,7 @@ const SIZE_MAX: u32 = 0x3fff;
 const SIZE_BITS: u32 = SIZE_MAX << SIZE_SHIFT;
 
 /** Room for the longest class, V4L2, twice over. */
-const ROWS_MAX: u32 = 192;
+export const ROWS_MAX: u32 = 192;
 const TEXTS_MAX: u32 = 64;
 const ROW_BYTES: usize = offsetof<Row>();
 const rows: usize = memory.data(192 * 40, 8);
@@ -143,6 +143,16 @@ export function sizeOf(command: u32): u32 {
 /** How long the head of a command of this row is. */
 export function headBytes(row: Row, command: u32): u32 {
   return row.mask & SIZE_BITS ? row.head : sizeOf(command);
+}
+
+/** How many rows there are: the next one's index. */
+export function rowsSoFar(): u32 {
+  return rowCount;
+}
+
+/** The row's place in the table. */
+export function indexOf(row: Row): u32 {
+  return <u32>((changetype<usize>(row) - rows) / ROW_BYTES);
 }
 
 /** The row of a command, or null. */

@@ -12,9 +12,10 @@ export const ARGUMENT: u32 = 0xfffffffe;
 
 /** Nested regions of one operation; every manifest's grantsMax is at most this. */
 const GRANTS_MAX: u32 = 64;
-const REQUIREMENTS_MAX: u32 = 16;
+/** As many as a large atomic commit of a display has properties. */
+const REQUIREMENTS_MAX: u32 = 64;
 /** Bytes of all nested regions of one operation: V4L2's longest, 2048 clips, takes 48 KiB. */
-const GRANT_BYTES_MAX: u32 = 128 * 1024;
+let grantBytesMax: u32 = 128 * 1024;
 /** Memory is there or not by the page. */
 const PAGE_BYTES: u32 = 4096;
 /** What one operation may read for its decision; the arena holds it together with a head. */
@@ -25,7 +26,7 @@ const RELOCATION_BYTES: usize = 12;
 const REQUIREMENT_BYTES: usize = 24;
 const grants: usize = memory.data(64 * 16, 8);
 const relocations: usize = memory.data(64 * 12, 8);
-const requirements: usize = memory.data(16 * 24, 8);
+const requirements: usize = memory.data(64 * 24, 8);
 const readResult: usize = memory.data(12, 8);
 /** The largest variant is the plan: a discriminant and 32 bytes. */
 const answer: usize = memory.data(40, 8);
@@ -41,6 +42,11 @@ let denied: bool = false;
 let deniedErrno: u32 = 0;
 let deniedReason: u32 = 0;
 let deniedField: u32 = NO_FIELD;
+
+/** Lets a class's operations have other nested regions than V4L2's: at most the manifest's grantBytesMax. */
+export function nestedBytes(max: u32): void {
+  grantBytesMax = max;
+}
 
 /** Starts a plan that allows the operation and gives the driver `access` to the head. */
 export function beginVerdict(access: u8, blocking: bool): void {
@@ -76,7 +82,7 @@ export function atLeast(bytes: u32): void {
 
 /** The guest memory at `address` may be used by the driver. Returns the new region's number, or 0 when it's denied. */
 export function grant(address: u64, length: u32, access: u8): u32 {
-  if (grantCount >= GRANTS_MAX || length > GRANT_BYTES_MAX - grantBytes) {
+  if (grantCount >= GRANTS_MAX || length > grantBytesMax - grantBytes) {
     deny(ENOMEM, TOO_MUCH);
     return 0;
   }

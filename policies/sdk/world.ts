@@ -1,6 +1,7 @@
 /** The world's exports, as the canonical ABI lowers them; a class re-exports them and fills in the table and the hooks. */
 import { EINVAL, ENOTTY } from '../__generated__/kernel';
 import { beginCall, endCall } from './arena';
+import { admitArrays } from './arrays';
 import { bytesOf, call, HEAD, Operation, short, takeHead } from './call';
 import { beginSettlement, settlement } from './settlement';
 import {
@@ -150,5 +151,6 @@ function admitCommand(): void {
   beginVerdict(row.access, (row.options & BLOCKING) != 0);
   if (row.errno != 0) return deny(row.errno, row.refused);
   if (row.access & TO_DRIVER && bytesOf(HEAD) != headBytes(row, call.command)) return deny(EINVAL, SHORT);
+  admitArrays(row);
   if (row.handler != 0) changetype<Handler>(row.handler)();
 }

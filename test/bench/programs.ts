@@ -11,11 +11,11 @@ import { ROOT } from '../../host/root.js';
 const FOLDER = join(ROOT, '.cache', 'bench');
 const log = openLog({});
 
-/** Compiles test/bench/NAME.c, statically, and returns the program's path. */
-export function compileProgram(name: string): string {
+/** Compiles test/FOLDER/NAME.c, statically, and returns the program's path. */
+export function compileProgram(name: string, folder = 'bench'): string {
   mkdirSync(FOLDER, { recursive: true });
   const program = join(FOLDER, name);
-  const source = join(ROOT, 'test', 'bench', `${name}.c`);
+  const source = join(ROOT, 'test', folder, `${name}.c`);
   execFileSync('cc', [
     '-std=gnu11',
     '-O2',

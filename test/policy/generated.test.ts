@@ -4,15 +4,19 @@ import { describe, expect, it } from 'vitest';
 import { CONTRACT_TYPES, generateContractTypes } from '../../host/policy/contract-types.js';
 import { generateLayouts, macrosOf, staleLayouts, staleOf } from '../../host/policy/layouts.js';
 import { ROOT } from '../../host/root.js';
+import * as drm from '../../policies/__generated__/drm.js';
 import * as tun from '../../policies/__generated__/if_tun.js';
 import * as input from '../../policies/__generated__/input.js';
 import * as tty from '../../policies/__generated__/ioctls.js';
 import * as media from '../../policies/__generated__/media.js';
 import * as uinput from '../../policies/__generated__/uinput.js';
 import * as videodev2 from '../../policies/__generated__/videodev2.js';
+import * as virtgpu from '../../policies/__generated__/virtgpu_drm.js';
 import { policyInstance, policyPackage } from './support.js';
 
 const valuesOf = (module: object): Record<string, number> => module as Record<string, number>;
+/** One class, two headers. */
+const DRM_VALUES = { ...valuesOf(drm), ...valuesOf(virtgpu) };
 
 /**
  * FIO* belong to every file, and the host answers them for all classes. The count is what Linux 6.1's header has, so that a pattern
@@ -31,6 +35,8 @@ const CLASSES: [
   ['tun', 'linux/if_tun.h', /^TUN(?:SET|GET|ATTACH|DETACH)\w+$/, valuesOf(tun), 21],
   ['evdev', 'linux/input.h', /^EVIOC\w+$/, valuesOf(input), 16],
   ['uinput', 'linux/uinput.h', /^UI_(?!FF_)\w+$/, valuesOf(uinput), 20],
+  ['drm', 'libdrm/drm.h', /^DRM_IOCTL_(?!BASE$)\w+$/, DRM_VALUES, 106],
+  ['drm', 'libdrm/virtgpu_drm.h', /^DRM_IOCTL_VIRTGPU_\w+$/, DRM_VALUES, 9],
 ];
 
 describe('the generated layouts', () => {
