@@ -6,6 +6,10 @@ export interface LayoutSource {
   headers: string[];
   /** Names of the macros in the first header that are taken with their values. */
   macros?: RegExp;
+  /** The device class whose commands the macros are. */
+  class?: string;
+  /** Which of the macros are the class's commands, where not all are. */
+  commands?: RegExp;
   /** Further constants, by their kernel identifiers. */
   constants?: string[];
   /** Constants that the headers give as macros with parameters, by a name of our own. */
@@ -35,6 +39,7 @@ export const LAYOUT_SOURCES: readonly LayoutSource[] = [
     name: 'videodev2',
     headers: ['linux/videodev2.h'],
     macros: /^VIDIOC_\w+$/,
+    class: 'v4l2',
     constants: [
       'VIDEO_MAX_PLANES',
       'V4L2_CID_MAX_CTRLS',
@@ -78,6 +83,7 @@ export const LAYOUT_SOURCES: readonly LayoutSource[] = [
     name: 'media',
     headers: ['linux/media.h'],
     macros: /^MEDIA_(?:IOC|REQUEST_IOC)_\w+$/,
+    class: 'media',
     structs: {
       media_v2_topology: [
         'num_entities',
@@ -100,12 +106,16 @@ export const LAYOUT_SOURCES: readonly LayoutSource[] = [
     headers: ['asm-generic/ioctls.h', 'asm/termbits.h', 'asm/termios.h', 'linux/serial.h', 'linux/tty.h'],
     constants: ['N_TTY'],
     macros: /^(?:TC[GSXF]\w+|TIO(?!CPKT_|CSER_TEMT)\w+|FIO\w+)$/,
+    class: 'pty',
+    // FIO* belong to every file, and the host answers them for all classes.
+    commands: /^(?:TC|TIO)/,
     structs: { termio: [], termios: [], termios2: [], winsize: [] },
   },
   {
     name: 'if_tun',
     headers: ['linux/if_tun.h', 'linux/ioctl.h', 'linux/if.h', 'linux/filter.h', 'linux/sockios.h'],
     macros: /^TUN(?:SET|GET|ATTACH|DETACH)\w+$/,
+    class: 'tun',
     constants: ['SIOCGIFHWADDR', 'SIOCSIFHWADDR', 'BPF_MAXINSNS', 'IFF_MULTI_QUEUE'],
     structs: {
       ifreq: ['ifr_name', 'ifr_flags'],
