@@ -33,7 +33,7 @@ export interface Manifest {
   contract: '0.1.0';
   uapi: string;
   nodes: { pattern: string }[];
-  sharing: 'shared' | 'exclusive';
+  sharing: 'concurrent' | 'exclusive';
   envelope: Envelope;
 }
 
