@@ -1,5 +1,5 @@
 import { PolicyInstance } from './abi.js';
-import { LAYOUT_SOURCES } from './layout-sources.js';
+import { COMMANDS_WITHOUT_HEADER, type KnownCommands, LAYOUT_SOURCES } from './layout-sources.js';
 import { commandsOf } from './layouts.js';
 import { meteredModule } from './meter.js';
 import type { PolicyPackage } from './store.js';
@@ -30,25 +30,37 @@ export interface Coverage {
  * @throws Error when no header is known for the class, or it is not installed
  */
 export async function coverageOf({ core, manifest }: PolicyPackage): Promise<Coverage> {
-  const sources = LAYOUT_SOURCES.filter((source) => source.class === manifest.class);
-  if (sources.length === 0)
-    throw new Error(
-      `No header is known for the class ${manifest.class}: name it in host/policy/layout-sources.ts.`,
-    );
+  const known = knownCommands(manifest.class);
   const policy = new PolicyInstance(await meteredModule(core), manifest, () => EFAULT);
   const { commands, reasons } = policy.describe();
   const coverage: Coverage = {
     class: manifest.class,
-    header: sources.map(({ headers }) => headers[0]).join(', '),
+    header: known.header,
     supported: [],
     refused: [],
     missing: [],
   };
-  for (const [name, number] of sources.flatMap((source) => [...commandsOf(source)])) {
+  for (const [name, number] of Object.entries(known.commands)) {
     const row = commands.find((entry) => (number & entry.mask) >>> 0 === entry.number);
     if (row === undefined) coverage.missing.push(name);
     else if (row.refused === 0) coverage.supported.push(name);
     else coverage.refused.push({ name, reason: reasons[row.refused] ?? '' });
   }
   return coverage;
+}
+
+/** The commands that there are: of the installed headers, or those noted where no package installs the header. */
+function knownCommands(className: string): KnownCommands {
+  const noted = COMMANDS_WITHOUT_HEADER.find((entry) => entry.class === className);
+  if (noted !== undefined) return noted;
+  const sources = LAYOUT_SOURCES.filter((source) => source.class === className);
+  if (sources.length === 0)
+    throw new Error(
+      `No header is known for the class ${className}: name it in host/policy/layout-sources.ts.`,
+    );
+  return {
+    class: className,
+    header: sources.map(({ headers }) => headers[0]).join(', '),
+    commands: Object.fromEntries(sources.flatMap((source) => [...commandsOf(source)])),
+  };
 }

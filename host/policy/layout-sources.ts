@@ -125,3 +125,26 @@ export const LAYOUT_SOURCES: readonly LayoutSource[] = [
     },
   },
 ];
+
+/** A class whose header no Debian package installs: its commands by name, copied as facts. */
+export interface KnownCommands {
+  class: string;
+  /** The header, and where it is to be found. */
+  header: string;
+  commands: Readonly<Record<string, number>>;
+}
+
+export const COMMANDS_WITHOUT_HEADER: readonly KnownCommands[] = [
+  {
+    class: 'netmap',
+    header: 'net/netmap.h, net/netmap_legacy.h (API 14, of luigirizzo/netmap)',
+    commands: {
+      NIOCGINFO: 0xc03c6991,
+      NIOCREGIF: 0xc03c6992,
+      NIOCTXSYNC: 0x6994,
+      NIOCRXSYNC: 0x6995,
+      NIOCCONFIG: 0xc1106996,
+      NIOCCTRL: 0xc0586997,
+    },
+  },
+];
