@@ -5,6 +5,8 @@ import {
   type Difference,
   differencesOf,
   failTheSame,
+  pumpTotals,
+  pumpVerdicts,
   type Totals,
   type Verdicts,
   v4l2Totals,
@@ -12,6 +14,7 @@ import {
 } from './compliance-totals.js';
 import { DRIVERS_DEFAULT } from './domain-choice.js';
 import { closeDomain, everyServedDevice, openDomain } from './driver-domain.js';
+import { compileGuestProgram, guestProgramPath } from './guest-program.js';
 import { openLog } from './log.js';
 import { renderTable } from './table.js';
 
@@ -26,6 +29,8 @@ interface Suite {
   command: readonly string[];
   totals(output: string): Totals;
   verdicts(output: string): Verdicts;
+  /** What must be there before the command can run. */
+  prepare?(): void;
 }
 
 const SUITES: ReadonlyMap<string, Suite> = new Map([
@@ -37,6 +42,17 @@ const SUITES: ReadonlyMap<string, Suite> = new Map([
       command: ['v4l2-compliance', '-d', '/dev/video0', '-s'],
       totals: v4l2Totals,
       verdicts: v4l2Verdicts,
+    },
+  ],
+  [
+    'tun',
+    {
+      drivers: ['tun'],
+      // Two TAP interfaces, and as many packets as make every length and a few seconds of work.
+      command: [guestProgramPath('packet_pump'), 'both', '500'],
+      totals: pumpTotals,
+      verdicts: pumpVerdicts,
+      prepare: () => compileGuestProgram('packet_pump'),
     },
   ],
 ]);
@@ -53,6 +69,7 @@ const log = openLog({});
 export async function comparePaths(className: string, { json }: ComplianceOptions): Promise<boolean> {
   const suite = SUITES.get(className) as Suite;
   const tool = suite.command.join(' ');
+  suite.prepare?.();
   const guestOutput = await withProgress(`${tool} as a guest`, () => withFreshVm(suite, false, runAsGuest));
   const directOutput = await withProgress(`${tool} beside the driver`, () =>
     withFreshVm(suite, true, runBeside),

@@ -8,6 +8,8 @@ export interface Hardware {
 
 /** Drivers by the names that are given to `--driver`. A driver that is not here is a module without hardware, such as vivid. */
 const HARDWARE: ReadonlyMap<string, Hardware> = new Map([
+  // With a bridge in the driver VM, the agent makes each TAP interface a port of it.
+  ['tun', { modules: ['bridge', 'tun'], devices: [] }],
   ['virtio-gpu', { modules: ['virtio-gpu'], devices: ['-device', 'virtio-gpu-pci'] }],
 ]);
 
