@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import type { DriverDomain } from '../driver-vm/domain.js';
 import { runGuest } from '../mediator/guest.js';
 import { withProgress } from '../setup/progress.js';
@@ -14,7 +15,7 @@ import {
 } from './compliance-totals.js';
 import { DRIVERS_DEFAULT } from './domain-choice.js';
 import { closeDomain, everyServedDevice, openDomain } from './driver-domain.js';
-import { compileGuestProgram, guestProgramPath } from './guest-program.js';
+import { compileGuestProgram } from './guest-program.js';
 import { openLog } from './log.js';
 import { renderTable } from './table.js';
 
@@ -29,8 +30,8 @@ interface Suite {
   command: readonly string[];
   totals(output: string): Totals;
   verdicts(output: string): Verdicts;
-  /** What must be there before the command can run. */
-  prepare?(): void;
+  /** Provides the program that the command is the arguments of; without it, the command begins with a program. */
+  program?(): string;
 }
 
 const SUITES: ReadonlyMap<string, Suite> = new Map([
@@ -49,10 +50,10 @@ const SUITES: ReadonlyMap<string, Suite> = new Map([
     {
       drivers: ['tun'],
       // Two TAP interfaces, and as many packets as make every length and a few seconds of work.
-      command: [guestProgramPath('packet_pump'), 'both', '500'],
+      command: ['both', '500'],
       totals: pumpTotals,
       verdicts: pumpVerdicts,
-      prepare: () => compileGuestProgram('packet_pump'),
+      program: () => compileGuestProgram('packet_pump'),
     },
   ],
 ]);
@@ -67,9 +68,8 @@ const log = openLog({});
  * @throws Error when a driver VM does not start or a run does not reach its end
  */
 export async function comparePaths(className: string, { json }: ComplianceOptions): Promise<boolean> {
-  const suite = SUITES.get(className) as Suite;
-  const tool = suite.command.join(' ');
-  suite.prepare?.();
+  const suite = withProgram(SUITES.get(className) as Suite);
+  const tool = [basename(suite.command[0] ?? ''), ...suite.command.slice(1)].join(' ');
   const guestOutput = await withProgress(`${tool} as a guest`, () => withFreshVm(suite, false, runAsGuest));
   const directOutput = await withProgress(`${tool} beside the driver`, () =>
     withFreshVm(suite, true, runBeside),
@@ -80,6 +80,10 @@ export async function comparePaths(className: string, { json }: ComplianceOption
   const result = { class: className, guest, direct, agree, differences };
   process.stdout.write(json ? `${JSON.stringify(result, null, 2)}\n` : renderText(result));
   return agree;
+}
+
+function withProgram(suite: Suite): Suite {
+  return suite.program === undefined ? suite : { ...suite, command: [suite.program(), ...suite.command] };
 }
 
 /** A run leaves its device changed, so each has a driver VM that nobody has used. */

@@ -3,13 +3,12 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { allOk, examineMachine } from '../../host/cli/doctor-checks.js';
 import { closeDomain, openDomain } from '../../host/cli/driver-domain.js';
-import { compileGuestProgram, guestProgramPath } from '../../host/cli/guest-program.js';
+import { compileGuestProgram, removeGuestPrograms } from '../../host/cli/guest-program.js';
 import { openLog } from '../../host/cli/log.js';
 import type { DriverDomain } from '../../host/driver-vm/domain.js';
 import { runGuest } from '../../host/mediator/guest.js';
 import { ROOT } from '../../host/root.js';
 
-const PUMP = guestProgramPath('packet_pump');
 const DEVICES = [{ name: 'net/tun', path: '/dev/net/tun' }];
 const PACKETS = 200;
 const checks = examineMachine();
@@ -17,6 +16,7 @@ const hasDriverVm = allOk(checks, 'required') && allOk(checks, 'driver-vm');
 const log = openLog({});
 
 let domain: DriverDomain;
+let pump: string;
 
 /** Runs a program as a guest of its own. */
 async function guest(program: string, args: string[]): Promise<{ exitCode: number | null; out: string }> {
@@ -36,15 +36,18 @@ async function guest(program: string, args: string[]): Promise<{ exitCode: numbe
 
 describe.skipIf(!hasDriverVm)('TAP interfaces of a driver VM', () => {
   beforeAll(async () => {
-    compileGuestProgram('packet_pump');
+    pump = compileGuestProgram('packet_pump');
     domain = await openDomain({ mode: 'snapshot', drivers: ['tun'] }, log);
   });
-  afterAll(() => closeDomain(domain));
+  afterAll(async () => {
+    removeGuestPrograms();
+    await closeDomain(domain);
+  });
 
   it('carry packets from one guest to another, byte for byte', async () => {
     const [receiver, sender] = await Promise.all([
-      guest(PUMP, ['receive', 'tap-there', `${PACKETS}`]),
-      guest(PUMP, ['send', 'tap-here', `${PACKETS}`]),
+      guest(pump, ['receive', 'tap-there', `${PACKETS}`]),
+      guest(pump, ['send', 'tap-here', `${PACKETS}`]),
     ]);
     expect([receiver.exitCode, sender.exitCode]).toEqual([0, 0]);
     const carried = sender.out.match(/^sent (200 packets, \d+ bytes)$/m)?.[1];
