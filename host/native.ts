@@ -55,7 +55,7 @@ export interface MediatorOptions {
   guest: number;
   spinUs: number;
   domain: number;
-  classes: { envelope: NativeEnvelope; commands: NativeCommand[] }[];
+  classes: { envelope: NativeEnvelope; exclusive: boolean; commands: NativeCommand[] }[];
   nodes: NativeNode[];
 }
 

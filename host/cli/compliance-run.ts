@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import type { DriverDomain } from '../driver-vm/domain.js';
 import { type DriverVm, isDriverVm } from '../driver-vm/driver-vm.js';
 import { runGuest } from '../mediator/guest.js';
@@ -9,6 +10,8 @@ import {
   drmTotals,
   failTheSame,
   linesAsVerdicts,
+  pumpTotals,
+  pumpVerdicts,
   type Totals,
   type Verdicts,
   v4l2Totals,
@@ -16,6 +19,7 @@ import {
 } from './compliance-totals.js';
 import { DRIVERS_DEFAULT } from './domain-choice.js';
 import { closeDomain, everyServedDevice, openDomain } from './driver-domain.js';
+import { compileGuestProgram } from './guest-program.js';
 import { openLog } from './log.js';
 import { renderTable } from './table.js';
 
@@ -36,6 +40,8 @@ interface Suite {
   agree(differences: readonly Difference[]): boolean;
   /** What happens to the driver VM while the tool runs. */
   during?(vm: DriverVm, output: () => string, hasEnded: () => boolean): Promise<void>;
+  /** Provides the program that the command is the arguments of; without it, the command begins with a program. */
+  program?(): string;
 }
 
 const MODETEST = [
@@ -82,6 +88,18 @@ const SUITES: ReadonlyMap<string, Suite> = new Map<string, Suite>([
       agree: (differences) => differences.length === 0,
     },
   ],
+  [
+    'tun',
+    {
+      drivers: ['tun'],
+      // Two TAP interfaces, and as many packets as make every length and a few seconds of work.
+      command: ['both', '500'],
+      totals: pumpTotals,
+      verdicts: pumpVerdicts,
+      agree: failTheSame,
+      program: () => compileGuestProgram('packet_pump'),
+    },
+  ],
 ]);
 
 /** The classes whose two ways can be compared. */
@@ -94,8 +112,8 @@ const log = openLog({});
  * @throws Error when a driver VM does not start or a run does not reach its end
  */
 export async function comparePaths(className: string, { json }: ComplianceOptions): Promise<boolean> {
-  const suite = SUITES.get(className) as Suite;
-  const tool = suite.tool ?? suite.command.join(' ');
+  const suite = withProgram(SUITES.get(className) as Suite);
+  const tool = suite.tool ?? [basename(suite.command[0] ?? ''), ...suite.command.slice(1)].join(' ');
   const guestOutput = await withProgress(`${tool} as a guest`, () => withFreshVm(suite, false, runAsGuest));
   const directOutput = await withProgress(`${tool} beside the driver`, () =>
     withFreshVm(suite, true, runBeside),
@@ -106,6 +124,10 @@ export async function comparePaths(className: string, { json }: ComplianceOption
   const result = { class: className, guest, direct, agree, differences };
   process.stdout.write(json ? `${JSON.stringify(result, null, 2)}\n` : renderText(result));
   return agree;
+}
+
+function withProgram(suite: Suite): Suite {
+  return suite.program === undefined ? suite : { ...suite, command: [suite.program(), ...suite.command] };
 }
 
 /** A run leaves its device changed, so each has a driver VM that nobody has used. */

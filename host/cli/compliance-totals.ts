@@ -44,6 +44,21 @@ export function v4l2Verdicts(output: string): Verdicts {
   return verdicts;
 }
 
+/** The packet pump's line for each of its two sides. */
+const PUMP_SIDE = /^(sent|received) (\d+) packets, (\d+) bytes.*$/gm;
+const PUMP_SIDES = ['sent', 'received'];
+
+/** The two sides of a packet pump: one that has carried its packets has passed. */
+export function pumpTotals(output: string): Totals {
+  const passed = pumpVerdicts(output).size;
+  return { passed, failed: PUMP_SIDES.length - passed };
+}
+
+/** What each side of a packet pump has carried, in its own words. */
+export function pumpVerdicts(output: string): Verdicts {
+  return new Map([...output.matchAll(PUMP_SIDE)].map(([line, side = '']) => [side, line]));
+}
+
 /** The tests that two runs do not say the same of, in the order of their first mention. */
 export function differencesOf(guest: Verdicts, direct: Verdicts): Difference[] {
   const tests = new Set([...direct.keys(), ...guest.keys()]);

@@ -1,11 +1,12 @@
 import { Command } from 'commander';
 import type { DomainMode } from './domain-choice.js';
-import { driverOption, driverVmOption } from './run.js';
+import { driverOption, driverVmOption, modulesOption } from './run.js';
 
 /** What `postern devices` was asked for. */
 export interface DevicesOptions {
   driverVm: DomainMode;
   driver?: string[];
+  modules?: string;
   json?: boolean;
 }
 
@@ -18,6 +19,7 @@ export function devicesCommand(): Command {
     )
     .addOption(driverVmOption())
     .addOption(driverOption())
+    .addOption(modulesOption())
     .option('--json', 'print the list as JSON')
     .addHelpText('after', '\nA device without a policy is not given to guests.')
     .action(async (options: DevicesOptions) => {

@@ -12,6 +12,8 @@ export interface DomainChoice {
   mode: DomainMode;
   /** Modules of a driver VM, each optionally with parameters: `vivid n_devs=2`. */
   drivers: readonly string[];
+  /** A folder of modules that a driver VM uses in place of its kernel's own. */
+  modules?: string | undefined;
   /** A driver VM that shares this machine's root, read-only, for programs that run beside the driver. */
   shareRoot?: boolean;
 }

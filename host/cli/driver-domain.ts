@@ -21,8 +21,14 @@ export interface OfferedDevice {
 export async function openDomain(choice: DomainChoice, log: pino.Logger): Promise<DriverDomain> {
   const tell = (line: string): void => log.info({ from: 'driver domain' }, line);
   if (choice.mode === 'local') return await startLocalDomain({ log: tell });
-  const { drivers, shareRoot = false } = choice;
-  return await startDriverVm({ drivers, shareRoot, snapshot: choice.mode === 'snapshot', log: tell });
+  const { drivers, modules, shareRoot = false } = choice;
+  return await startDriverVm({
+    drivers,
+    modules,
+    shareRoot,
+    snapshot: choice.mode === 'snapshot',
+    log: tell,
+  });
 }
 
 /** What a driver domain offers now, by name. */

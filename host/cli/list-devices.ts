@@ -16,7 +16,7 @@ interface Row {
 /** Starts the driver domain, prints what it offers, and ends it. */
 export async function listDevices(options: DevicesOptions): Promise<void> {
   const domain = await openDomain(
-    { mode: options.driverVm, drivers: options.driver ?? DRIVERS_DEFAULT },
+    { mode: options.driverVm, drivers: options.driver ?? DRIVERS_DEFAULT, modules: options.modules },
     openLog({}),
   );
   try {

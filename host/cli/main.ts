@@ -5,6 +5,7 @@ import { Command, CommanderError } from 'commander';
 import { ROOT } from '../root.js';
 import { devicesCommand } from './devices.js';
 import { doctorCommand } from './doctor.js';
+import { policyCommand } from './policy.js';
 import { runCommand } from './run.js';
 
 /** The exit status of Postern's own failures, as `env` and `docker run` have it: a guest's own status is its own. */
@@ -19,13 +20,20 @@ const program = new Command('postern')
   .showHelpAfterError('(postern --help tells what is possible)')
   .addCommand(runCommand())
   .addCommand(devicesCommand())
+  .addCommand(policyCommand())
   .addCommand(doctorCommand());
-for (const command of [program, ...program.commands]) command.exitOverride();
+refuseByThrowing(program);
 
 try {
   await program.parseAsync();
 } catch (error) {
   process.exitCode = statusOf(error);
+}
+
+/** Usage errors of a command and all below it become exceptions. */
+function refuseByThrowing(command: Command): void {
+  command.exitOverride();
+  command.commands.forEach(refuseByThrowing);
 }
 
 /** Tells what went wrong, unless commander has told it already. Help and version, asked for, are no failures. */

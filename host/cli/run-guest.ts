@@ -13,7 +13,7 @@ import { forwardSignals } from './signals.js';
 export async function runAsGuest(program: string, args: string[], options: RunOptions): Promise<void> {
   const log = openLog(options);
   const domain = await openDomain(
-    { mode: options.driverVm, drivers: options.driver ?? DRIVERS_DEFAULT },
+    { mode: options.driverVm, drivers: options.driver ?? DRIVERS_DEFAULT, modules: options.modules },
     log,
   );
   const report = await runIn(domain, program, args, options, log).finally(() => closeDomain(domain));

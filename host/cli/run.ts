@@ -7,6 +7,7 @@ export interface RunOptions {
   device?: DeviceChoice[];
   driverVm: DomainMode;
   driver?: string[];
+  modules?: string;
   verbose?: boolean;
   log?: string;
 }
@@ -25,6 +26,7 @@ export function runCommand(): Command {
     .addOption(deviceOption())
     .addOption(driverVmOption())
     .addOption(driverOption())
+    .addOption(modulesOption())
     .option('-v, --verbose', 'tell on standard error what happens')
     .option('--log <file>', 'append what happens to a file, one JSON object a line')
     .passThroughOptions()
@@ -69,4 +71,12 @@ export function driverOption(): Option {
       throw new InvalidArgumentError("expected a module's name, such as 'vivid n_devs=1'.");
     return [...before, text];
   });
+}
+
+/** `--modules`, shared by the commands that start a driver domain. */
+export function modulesOption(): Option {
+  return new Option(
+    '--modules <folder>',
+    'kernel modules (NAME.ko) that the driver VM uses in place of its kernel’s own, and perhaps a vmlinux of the same release',
+  );
 }

@@ -5,6 +5,7 @@ import { hardwareOf } from './hardware.js';
 import type { Hello } from './hello.js';
 import { ensureInitramfs, type Initramfs } from './initramfs.js';
 import { ensureKernel, type Kernel } from './kernel.js';
+import { withOwnImage } from './own-modules.js';
 import { QEMU_DESCRIPTORS, qemuArguments, qemuIdentity } from './qemu.js';
 import { QemuProcess } from './qemu-process.js';
 import { type Picture, Screen } from './screen.js';
@@ -36,6 +37,8 @@ export interface DriverVmOptions {
   memoryMiB?: number;
   /** Modules to load, each optionally with parameters: 'vivid n_devs=2'. */
   drivers: readonly string[];
+  /** A folder of modules (NAME.ko) that are used in place of the kernel's own, and perhaps a `vmlinux` of the same release. */
+  modules?: string | undefined;
   /** Shares this machine's root with the VM, read-only, for run(). For comparisons only: the driver can read every file then. */
   shareRoot?: boolean;
   /** Start from a snapshot, and take one where there is none (the default). Never with `shareRoot`. */
@@ -113,10 +116,10 @@ async function planOf(options: DriverVmOptions): Promise<Plan> {
     throw new Error(`A driver VM of ${memoryMiB} MiB: expected ${MEMORY_MIB_MIN} to ${MEMORY_MIB_MAX}.`);
   }
   const sharedRoot = options.shareRoot ?? false;
-  const kernel = await ensureKernel(options.log);
+  const kernel = withOwnImage(await ensureKernel(options.log), options.modules);
   const hardware = hardwareOf(options.drivers);
-  const modules = hardware.flatMap((one) => one.modules);
-  const initramfs = await ensureInitramfs(kernel, { drivers: modules, sharedRoot });
+  const drivers = hardware.flatMap((one) => one.modules);
+  const initramfs = await ensureInitramfs(kernel, { drivers, sharedRoot, modules: options.modules });
   const accelerator = options.accelerator ?? 'tcg';
   const commandLine = qemuArguments({
     memoryMiB,

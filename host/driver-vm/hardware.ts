@@ -17,6 +17,8 @@ const HARDWARE: ReadonlyMap<string, Hardware> = new Map([
   ],
   // Without evdev, nobody could read the devices that are made.
   ['uinput', { modules: ['evdev', 'uinput'], devices: [] }],
+  // With a bridge in the driver VM, the agent makes each TAP interface a port of it.
+  ['tun', { modules: ['bridge', 'tun'], devices: [] }],
   ['virtio-gpu', { modules: ['virtio-gpu'], devices: ['-device', 'virtio-gpu-pci'] }],
   ['bochs', { modules: ['bochs'], devices: ['-device', 'bochs-display'] }],
 ]);

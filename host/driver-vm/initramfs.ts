@@ -5,6 +5,7 @@ import { basename, join } from 'node:path';
 import { ROOT } from '../root.js';
 import { type ArchiveEntry, archiveOf } from './cpio.js';
 import type { Kernel } from './kernel.js';
+import { type FindOwnModule, ownModules } from './own-modules.js';
 import { runTool } from './tools.js';
 
 const INITRAMFS_FOLDER = join(ROOT, '.cache', 'initramfs');
@@ -23,6 +24,8 @@ export interface InitramfsOptions {
   drivers: readonly string[];
   /** The agent mounts this machine's root, for programs that run beside the driver. */
   sharedRoot: boolean;
+  /** A folder of modules that are used in place of the kernel's own. */
+  modules?: string | undefined;
 }
 
 export interface Initramfs {
@@ -103,7 +106,8 @@ async function moduleEntry(module: Module): Promise<ArchiveEntry> {
 /** Every module once, dependencies first. */
 async function modulesFor(kernel: Kernel, options: InitramfsOptions): Promise<Module[]> {
   const wanted = [...BASE_MODULES, ...(options.sharedRoot ? SHARED_ROOT_MODULES : []), ...options.drivers];
-  const chains = await Promise.all(wanted.map((driver) => chainOf(kernel, driver)));
+  const find = ownModules(options.modules, kernel);
+  const chains = await Promise.all(wanted.map((driver) => chainOf(kernel, find, driver)));
   const modules = new Map<string, Module>();
   for (const module of chains.flat()) {
     const known = modules.get(module.file);
@@ -114,12 +118,17 @@ async function modulesFor(kernel: Kernel, options: InitramfsOptions): Promise<Mo
 }
 
 /** A driver's module with its dependencies before it; nothing for a driver that is part of the kernel image. */
-async function chainOf(kernel: Kernel, driver: string): Promise<Module[]> {
+async function chainOf(kernel: Kernel, find: FindOwnModule, driver: string): Promise<Module[]> {
   const [name = '', ...parameters] = driver.trim().split(/\s+/);
   if (!/^[\w-]+$/.test(name) || !parameters.every((parameter) => /^[\w.-]+=[\x21-\x7e]*$/.test(parameter))) {
     throw new Error(
       `The driver '${driver}' is not a module's name with parameters, such as 'vivid n_devs=1'.`,
     );
+  }
+  const own = find(name);
+  if (own !== undefined) {
+    const before = await Promise.all((await own.depends()).map((other) => chainOf(kernel, find, other)));
+    return [...before.flat(), { file: own.file, parameters: parameters.join(' ') }];
   }
   // Without this machine's own configuration: its blacklists and options are not the driver VM's.
   const query = ['-C', '/dev/null', '--show-depends', '-d', kernel.modulesRoot, '-S', kernel.release, name];
@@ -129,8 +138,11 @@ async function chainOf(kernel: Kernel, driver: string): Promise<Module[]> {
     `Name a driver that kernel ${kernel.release} has as a module.`,
   );
   const files = [...listing.matchAll(/^insmod (\S+)/gm)].map(([, file = '']) => file);
-  return files.map((file, index) => ({
-    file,
-    parameters: index === files.length - 1 ? parameters.join(' ') : '',
-  }));
+  const before = await Promise.all(
+    files.slice(0, -1).map(async (file) => {
+      const dependency = basename(file, '.ko');
+      return find(dependency) ? await chainOf(kernel, find, dependency) : [{ file, parameters: '' }];
+    }),
+  );
+  return [...before.flat(), ...files.slice(-1).map((file) => ({ file, parameters: parameters.join(' ') }))];
 }

@@ -61,6 +61,7 @@ function begin(): NativeMediator {
       nodes: input.nodes,
       classes: judges.map(({ info, manifest }) => ({
         envelope: envelopeOf(manifest),
+        exclusive: manifest.sharing === 'exclusive',
         commands: commandsOf(info),
       })),
     },

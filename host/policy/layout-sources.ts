@@ -10,6 +10,10 @@ export interface LayoutSource {
   declarations?: string;
   /** Names of the macros in the first header that are taken with their values. */
   macros?: RegExp;
+  /** The device class whose commands the macros are. */
+  class?: string;
+  /** Which of the macros are the class's commands, where not all are. */
+  commands?: RegExp;
   /** Further constants, by their kernel identifiers. */
   constants?: string[];
   /** Constants that the headers give as macros with parameters, by a name of our own. */
@@ -53,6 +57,7 @@ export const LAYOUT_SOURCES: readonly LayoutSource[] = [
     name: 'videodev2',
     headers: ['linux/videodev2.h'],
     macros: /^VIDIOC_\w+$/,
+    class: 'v4l2',
     constants: [
       'VIDEO_MAX_PLANES',
       'V4L2_CID_MAX_CTRLS',
@@ -96,6 +101,7 @@ export const LAYOUT_SOURCES: readonly LayoutSource[] = [
     name: 'media',
     headers: ['linux/media.h'],
     macros: /^MEDIA_(?:IOC|REQUEST_IOC)_\w+$/,
+    class: 'media',
     structs: {
       media_v2_topology: [
         'num_entities',
@@ -118,12 +124,16 @@ export const LAYOUT_SOURCES: readonly LayoutSource[] = [
     headers: ['asm-generic/ioctls.h', 'asm/termbits.h', 'asm/termios.h', 'linux/serial.h', 'linux/tty.h'],
     constants: ['N_TTY'],
     macros: /^(?:TC[GSXF]\w+|TIO(?!CPKT_|CSER_TEMT)\w+|FIO\w+)$/,
+    class: 'pty',
+    // FIO* belong to every file, and the host answers them for all classes.
+    commands: /^(?:TC|TIO)/,
     structs: { termio: [], termios: [], termios2: [], winsize: [] },
   },
   {
     name: 'if_tun',
     headers: ['linux/if_tun.h', 'linux/ioctl.h', 'linux/if.h', 'linux/filter.h', 'linux/sockios.h'],
     macros: /^TUN(?:SET|GET|ATTACH|DETACH)\w+$/,
+    class: 'tun',
     constants: ['SIOCGIFHWADDR', 'SIOCSIFHWADDR', 'BPF_MAXINSNS', 'IFF_MULTI_QUEUE'],
     structs: {
       ifreq: ['ifr_name', 'ifr_flags'],
@@ -134,6 +144,7 @@ export const LAYOUT_SOURCES: readonly LayoutSource[] = [
   },
   {
     name: 'input',
+    class: 'evdev',
     headers: ['linux/input.h'],
     macros: /^EVIOC\w+$/,
     // The commands with parameters, without a size.
@@ -158,6 +169,7 @@ export const LAYOUT_SOURCES: readonly LayoutSource[] = [
   },
   {
     name: 'uinput',
+    class: 'uinput',
     headers: ['linux/uinput.h'],
     macros: /^UI_(?:DEV|SET|ABS|BEGIN|END|GET_VERSION)\w*$/,
     expressions: { UI_GET_SYSNAME: 'UI_GET_SYSNAME(0)' },
@@ -165,6 +177,7 @@ export const LAYOUT_SOURCES: readonly LayoutSource[] = [
   },
   {
     name: 'drm',
+    class: 'drm',
     headers: ['libdrm/drm.h'],
     package: 'libdrm-dev',
     macros: /^DRM_IOCTL_(?!BASE$)\w+$/,
@@ -220,6 +233,7 @@ export const LAYOUT_SOURCES: readonly LayoutSource[] = [
   },
   {
     name: 'virtgpu_drm',
+    class: 'drm',
     headers: ['libdrm/virtgpu_drm.h'],
     package: 'libdrm-dev',
     declarations: VIRTGPU_SINCE_5_16,
@@ -239,6 +253,29 @@ export const LAYOUT_SOURCES: readonly LayoutSource[] = [
       drm_virtgpu_resource_create_blob: ['cmd_size', 'cmd'],
       drm_virtgpu_context_init: ['num_params', 'ctx_set_params'],
       drm_virtgpu_context_set_param: [],
+    },
+  },
+];
+
+/** A class whose header no Debian package installs: its commands by name, copied as facts. */
+export interface KnownCommands {
+  class: string;
+  /** The header, and where it is to be found. */
+  header: string;
+  commands: Readonly<Record<string, number>>;
+}
+
+export const COMMANDS_WITHOUT_HEADER: readonly KnownCommands[] = [
+  {
+    class: 'netmap',
+    header: 'net/netmap.h, net/netmap_legacy.h (API 14, of luigirizzo/netmap)',
+    commands: {
+      NIOCGINFO: 0xc03c6991,
+      NIOCREGIF: 0xc03c6992,
+      NIOCTXSYNC: 0x6994,
+      NIOCRXSYNC: 0x6995,
+      NIOCCONFIG: 0xc1106996,
+      NIOCCTRL: 0xc0586997,
     },
   },
 ];

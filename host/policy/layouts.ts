@@ -51,6 +51,32 @@ export function macrosOf(header: string, pattern: RegExp): string[] {
   return [...new Set(names)].filter((name) => pattern.test(name));
 }
 
+/**
+ * The commands that the installed header of a source defines, by name, in the header's order. One with parameters, such as
+ * EVIOCGNAME(len), has the number that it gets with zeroes.
+ * @throws Error when the header or a C compiler is missing
+ */
+export function commandsOf(source: LayoutSource): Map<string, number> {
+  const header = source.headers[0] as string;
+  const patterns = [source.macros, source.commands].filter((pattern) => pattern !== undefined);
+  const isCommand = (name: string): boolean => patterns.every((pattern) => pattern.test(name));
+  const plain = macrosOf(header, /./).filter(isCommand);
+  const defined = headerText(header).matchAll(/^[ \t]*#[ \t]*define[ \t]+(\w+)\(([^)]*)\)/gm);
+  const parametric = [...defined].filter(([, name = '']) => isCommand(name));
+  const expressions = new Map([
+    ...plain.map((name): [string, string] => [name, name]),
+    ...parametric.map(([, name = '', parameters = '']): [string, string] => [
+      name,
+      `${name}(${parameters.replace(/[^,]+/g, '0')})`,
+    ]),
+  ]);
+  const values = run(
+    source,
+    [...expressions.values()].map((expression) => `(unsigned)(${expression})`),
+  );
+  return new Map([...expressions.keys()].map((name, index) => [name, Number(values[index])]));
+}
+
 function headerText(header: string): string {
   for (const folder of INCLUDE_FOLDERS) {
     const text = readText(join(folder, header), '');

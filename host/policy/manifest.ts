@@ -34,7 +34,7 @@ export interface Manifest {
   contract: '0.1.0';
   uapi: string;
   nodes: { pattern: string; onRequest?: boolean }[];
-  sharing: 'shared' | 'exclusive';
+  sharing: 'concurrent' | 'exclusive';
   envelope: Envelope;
 }
 

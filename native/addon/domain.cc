@@ -161,6 +161,20 @@ void Domain::releasePages(uint64_t guest, const std::vector<uint64_t>& pages) {
   }
 }
 
+bool Domain::claimDevice(uint64_t guest, const std::string& device) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  Holder& holder = holders_.emplace(device, Holder{guest, 0}).first->second;
+  if (holder.guest != guest) return false;
+  holder.files++;
+  return true;
+}
+
+void Domain::releaseDevice(uint64_t guest, const std::string& device) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  auto holder = holders_.find(device);
+  if (holder != holders_.end() && holder->second.guest == guest && --holder->second.files == 0) holders_.erase(holder);
+}
+
 namespace {
 std::mutex domainsMutex;
 std::unordered_map<uint32_t, std::shared_ptr<Domain>> domains;

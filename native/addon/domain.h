@@ -47,6 +47,10 @@ class Domain {
   bool claimPages(uint64_t guest, const std::vector<uint64_t>& pages);
   void releasePages(uint64_t guest, const std::vector<uint64_t>& pages);
 
+  // A device of an exclusive class is open in one guest at a time: counts the guest's open files of it. False: another guest has it.
+  bool claimDevice(uint64_t guest, const std::string& device);
+  void releaseDevice(uint64_t guest, const std::string& device);
+
  private:
   struct Owner {
     uint64_t guest;
@@ -63,6 +67,11 @@ class Domain {
   std::vector<bool> inUse_;
   std::vector<Descriptor> events_;
   std::unordered_map<uint64_t, Owner> owners_;
+  struct Holder {
+    uint64_t guest;
+    uint32_t files;
+  };
+  std::unordered_map<std::string, Holder> holders_;  // of exclusive devices, by name
   std::mutex mutex_, ringMutex_;
   std::atomic<bool> lost_{false};
   std::thread listener_;

@@ -26,6 +26,7 @@ enum class Note : uint32_t {
   kBackendConfused = 8,  // a completion that answers nothing
   kInjectionFailed = 9,  // the guest's thread could not be made to map
   kRequirementFailed = 10,  // a handle or offset that this guest has not learnt
+  kDeviceBusy = 11,         // an exclusive device that another guest has open
 };
 
 enum class Operation : uint32_t { kOpen = 0, kIoctl = 1, kRead = 2, kWrite = 3, kMmap = 4 };

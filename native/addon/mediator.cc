@@ -64,6 +64,8 @@ Mediator::~Mediator() {
     while (backend->channel->state() != POSTERN_CHANNEL_FREE && !options_.domain->isLost() && Clock::now() < deadline) usleep(200);
   for (auto& [id, mapping] : mappings_)
     if (mapping->backend->channel->state() == POSTERN_CHANNEL_FREE) options_.domain->releasePages(options_.guest, mapping->pages);
+  for (auto& backend : backends_)
+    if (backend->channel->state() == POSTERN_CHANNEL_FREE) releaseClaims(*backend);
 }
 
 void Mediator::poll(int fd, uint64_t tag, uint32_t events) {

@@ -35,6 +35,7 @@ struct CommandRow {
 
 struct DeviceClass {
   Envelope envelope;
+  bool isExclusive = false;  // a device of it is open in one guest at a time
   std::unordered_map<uint32_t, uint32_t> exact;  // command -> row
   std::vector<uint32_t> masked;
   std::vector<CommandRow> rows;
@@ -157,6 +158,8 @@ class Mediator {
   Session* createSession(Op& op, Node* node);
   int finishOpen(Op& op);
   void discardSession(Session* session);
+  void freeFile(Backend& backend, uint32_t file);
+  void releaseClaims(Backend& backend);
   void releaseSession(Session* session);
   bool setWatch(Session& session, uint32_t watch, uint64_t waiter);
   void present(Session& session, int borrowed);

@@ -127,6 +127,7 @@ Envelope envelopeOf(const Napi::Object& from) {
 DeviceClass classOf(const Napi::Object& from) {
   DeviceClass deviceClass;
   deviceClass.envelope = envelopeOf(from.Get("envelope").As<Napi::Object>());
+  deviceClass.isExclusive = from.Get("exclusive").ToBoolean().Value();
   forEach(from.Get("commands"), [&](const Napi::Value& item) {
     Napi::Object command = item.As<Napi::Object>();
     CommandRow row{number(command, "number"), number(command, "mask"), number(command, "headBytes"), number(command, "access"),

@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,7 @@ struct Backend {
   bool lost = false;  // the agent's process died, or broke the protocol
   uint32_t sessions = 0, mappings = 0;
   bool files[POSTERN_FILES_MAX] = {};
+  std::map<uint32_t, std::string> claims;  // by file: the device, where its class is exclusive
 };
 
 // One open file of the guest.

@@ -53,6 +53,7 @@ Session* Mediator::createSession(Op& op, Node* node) {
   session->backend = op.backend;
   session->file = static_cast<uint32_t>(slot - op.backend->files);
   op.backend->sessions++;
+  if (options_.classes[node->classIndex].isExclusive) op.backend->claims[session->file] = node->name;
   Session* made = session.get();
   sessions_[made->id] = std::move(session);
   return made;
@@ -87,9 +88,24 @@ int Mediator::finishOpen(Op& op) {
 
 // Forgets a session that the driver never opened.
 void Mediator::discardSession(Session* session) {
-  session->backend->files[session->file] = false;
+  freeFile(*session->backend, session->file);
   session->backend->sessions--;
   sessions_.erase(session->id);
+}
+
+// The driver has closed the file, or never opened it: its number, and the device if it is an exclusive one, may be used again.
+void Mediator::freeFile(Backend& backend, uint32_t file) {
+  backend.files[file] = false;
+  auto claim = backend.claims.find(file);
+  if (claim == backend.claims.end()) return;
+  options_.domain->releaseDevice(options_.guest, claim->second);
+  backend.claims.erase(claim);
+}
+
+// With the backend process all its files have gone.
+void Mediator::releaseClaims(Backend& backend) {
+  for (auto& [file, device] : backend.claims) options_.domain->releaseDevice(options_.guest, device);
+  backend.claims.clear();
 }
 
 // The last copy has gone: the driver's file is closed, the guest's handles of it are void.
@@ -127,7 +143,7 @@ void Mediator::submitDeferred() {
 void Mediator::finishInternal(const InternalOp& internal, const postern_completion& completion) {
   switch (internal.kind) {
     case Internal::kRelease:
-      internal.backend->files[internal.subject] = false;
+      freeFile(*internal.backend, internal.subject);
       releasesPending_--;
       retireWanted_ = true;
       break;
@@ -203,6 +219,7 @@ void Mediator::loseBackend(Backend& backend) {
   backend.lost = true;
   retireWanted_ = true;
   note(Note::kBackendLost, backend.channel->index(), nullptr, ENODEV);
+  releaseClaims(backend);
   for (auto it = internal_.begin(); it != internal_.end();) {
     if (it->second.backend != &backend) {
       ++it;

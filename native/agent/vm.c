@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "channels.h"
+#include "links.h"
 #include "log.h"
 #include "run.h"
 #include "spin.h"
@@ -155,6 +156,7 @@ static void set_up(struct domain *domain) {
   int result = channels_allocate(domain, POSTERN_CHANNELS_MAX);
   if (result != 0) power_off(strerror(-result));
   load_modules();
+  links_start();
   domain->shared_root = mount_shared_root();
   domain->control = open_port("postern.control");
   domain->doorbell = open_port("postern.doorbell");

@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -10,6 +11,7 @@ import {
 } from '../../host/policy/abi.js';
 import { meteredModule } from '../../host/policy/meter.js';
 import type { PolicyPackage } from '../../host/policy/store.js';
+import { ROOT } from '../../host/root.js';
 import { EFAULT, type Oracle, oracleFor, policyPackage } from './support.js';
 
 const CALLS = 5000;
@@ -101,7 +103,11 @@ function expectWithin(verdict: Verdict, info: ClassInfo, { manifest: { envelope 
   for (const { table } of requirements) expect(table).toBeLessThan(info.tables.length);
 }
 
-describe.each(['v4l2', 'media', 'pty', 'tun', 'evdev', 'uinput', 'drm'])('the glue for %s', (name) => {
+const CLASSES = readdirSync(join(ROOT, 'policies'))
+  .filter((file) => file.endsWith('.manifest.json'))
+  .map((file) => file.slice(0, -'.manifest.json'.length));
+
+describe.each(CLASSES)('the glue for %s', (name) => {
   let policy: PolicyPackage;
   let ours: PolicyInstance;
   let theirs: Oracle;

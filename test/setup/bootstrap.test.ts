@@ -26,7 +26,9 @@ describe('the set-up of this repository', () => {
   it('refuses an unknown target and names those that exist', () => {
     const { status, err } = bootstrap(ROOT, 'strat');
     expect(status).toBe(1);
-    expect(err).toContain("Unknown target 'strat': expected setup, build, start, compliance, bench, test.");
+    expect(err).toContain(
+      "Unknown target 'strat': expected setup, build, start, compliance, bench, loc, test.",
+    );
   });
 });
 

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { type Envelope, parseManifest } from '../../host/policy/manifest.js';
 import { ROOT } from '../../host/root.js';
 
-const DOCUMENTS = ['README.md', 'ARCHITECTURE.md'];
+const DOCUMENTS = ['README.md', 'ARCHITECTURE.md', 'policies/HOWTO_ADD_CLASS.md'];
 const POLICIES = join(ROOT, 'policies');
 const MANIFEST_ENDING = '.manifest.json';
 
