@@ -26,7 +26,14 @@ int openPath(int root, const std::string& path, bool followLast, uint64_t resolv
   open_how how{};
   how.flags = O_PATH | O_CLOEXEC | (followLast ? 0 : O_NOFOLLOW);
   how.resolve = resolve;
-  return static_cast<int>(syscall(SYS_openat2, root, path.c_str(), &how, sizeof how));
+  // The kernel gives up a scoped lookup (EAGAIN) when mounts or names change anywhere meanwhile; then it is made once more.
+  constexpr int kAttempts = 64;
+  int found = -1;
+  for (int attempt = 0; attempt < kAttempts; attempt++) {
+    found = static_cast<int>(syscall(SYS_openat2, root, path.c_str(), &how, sizeof how));
+    if (found >= 0 || errno != EAGAIN) break;
+  }
+  return found;
 }
 
 Descriptor openRoot(pid_t tid) { return Descriptor(open(procPath(tid, "/root").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)); }

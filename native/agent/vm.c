@@ -134,7 +134,9 @@ static bool mount_shared_root(void) {
   mount_one("devpts", RUN_ROOT "/dev/pts", MS_NOSUID | MS_NOEXEC, "ptmxmode=0666,mode=0620");
   mount_one("proc", RUN_ROOT "/proc", MS_NOSUID | MS_NOEXEC | MS_NODEV, NULL);
   mount_one("sysfs", RUN_ROOT "/sys", MS_NOSUID | MS_NOEXEC | MS_NODEV, NULL);
-  mount_one("tmpfs", RUN_ROOT "/tmp", MS_NOSUID | MS_NODEV, NULL);
+  /* Not over /tmp: what is to be run may be there. */
+  mkdir(RUN_ROOT "/dev/shm", 01777);
+  mount_one("tmpfs", RUN_ROOT "/dev/shm", MS_NOSUID | MS_NODEV, NULL);
   mount_one("tmpfs", RUN_ROOT "/run", MS_NOSUID | MS_NODEV, NULL);
   return true;
 }

@@ -137,8 +137,8 @@ describe.skipIf(!allOk(examineMachine(), 'required'))('a guest with a camera', (
 
   it('sees the same first frame, byte for byte, as a program beside the driver', async () => {
     const still = '--set-ctrl=osd_text_mode=2 --set-fmt-video=width=320,height=180,pixelformat=YUYV';
-    const capture = '--stream-mmap --stream-count=1 --stream-to=/tmp/postern-frame';
-    const command = `v4l2-ctl ${still} ${capture} >/dev/null 2>&1 && sha256sum </tmp/postern-frame && rm /tmp/postern-frame`;
+    const capture = '--stream-mmap --stream-count=1 --stream-to=/dev/shm/postern-frame';
+    const command = `v4l2-ctl ${still} ${capture} >/dev/null 2>&1 && sha256sum </dev/shm/postern-frame && rm /dev/shm/postern-frame`;
     const beside = await bench.beside(['sh', '-c', command]);
     const { out } = await bench.guest(['sh', '-c', command]);
     expect(beside).toMatch(/^[0-9a-f]{64} {2}-\n$/);
