@@ -37,8 +37,6 @@ static int64_t run_transfer(struct backend *backend, struct operation *operation
 }
 
 static int64_t run_on_file(struct backend *backend, struct operation *operation) {
-  int64_t result = files_hold(backend, &operation->op, &operation->file);
-  if (result != 0) return result;
   switch (operation->op.kind) {
     case POSTERN_OP_IOCTL: return run_ioctl(operation);
     case POSTERN_OP_READ:
@@ -93,8 +91,19 @@ static bool needs_thread(const struct postern_op *op) {
   return can_sleep && (op->flags & POSTERN_OP_BLOCKING);
 }
 
+static bool uses_file(const struct postern_op *op) {
+  return op->kind == POSTERN_OP_IOCTL || op->kind == POSTERN_OP_READ || op->kind == POSTERN_OP_WRITE ||
+         op->kind == POSTERN_OP_MMAP || op->kind == POSTERN_OP_WATCH;
+}
+
 void operations_dispatch(struct backend *backend, const struct postern_op *op) {
   struct operation operation = {.op = *op};
+  /* Held in the order of submission: a release that comes later waits, however late the operation's thread begins. */
+  if (uses_file(op)) operation.result = files_hold(backend, op, &operation.file);
+  if (operation.result != 0) {
+    operation_complete(backend, &operation);
+    return;
+  }
   if (needs_thread(op)) {
     operation.result = threads_start(&operation);
     if (operation.result == 0) return;

@@ -86,7 +86,7 @@ async function guestPicture(vm: DriverVm, command: readonly string[]): Promise<P
 
 async function directPicture(vm: DriverVm, command: readonly string[]): Promise<Picture> {
   // Its input stays open until the picture has been taken: FIFOs of the VM's own.
-  const script = `mkfifo /tmp/go; (sleep 60 >/tmp/go & echo $! >/tmp/pid); ${command.join(' ')} </tmp/go`;
+  const script = `mkfifo /run/go; (sleep 60 >/run/go & echo $! >/run/pid); ${command.join(' ')} </run/go`;
   const end = vm.run(['sh', '-c', script], () => {});
   end.catch(() => {});
   return await pictureOfMode(vm);
