@@ -97,7 +97,9 @@ export class RunningGuest {
   async printed(text: string): Promise<void> {
     const ended = this.end.then(({ exitCode, signal }) => {
       if (!this.out.includes(text))
-        throw new Error(`The guest ended with ${exitCode ?? signal} before it printed '${text}': ${this.err}`);
+        throw new Error(
+          `The guest ended with ${exitCode ?? signal} before it printed '${text}': ${this.err}`,
+        );
     });
     await Promise.race([ended, until(() => this.out.includes(text), `the guest to print '${text}'`)]);
   }
