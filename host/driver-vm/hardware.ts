@@ -9,6 +9,16 @@ export interface Hardware {
 /** Drivers by the names that are given to `--driver`. A driver that is not here is a module without hardware, such as vivid. */
 const HARDWARE: ReadonlyMap<string, Hardware> = new Map([
   ['virtio-gpu', { modules: ['virtio-gpu'], devices: ['-device', 'virtio-gpu-pci'] }],
+  [
+    'snd-hda-intel',
+    {
+      modules: ['snd-hda-codec-generic', 'snd-hda-intel'],
+      devices: [
+        ...['-audiodev', 'none,id=audio', '-device', 'ich9-intel-hda'],
+        ...['-device', 'hda-duplex,audiodev=audio'],
+      ],
+    },
+  ],
 ]);
 
 /** The hardware of the drivers that are named, each by its first word. */

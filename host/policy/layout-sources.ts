@@ -14,7 +14,7 @@ export interface LayoutSource {
   structs?: Record<string, string[]>;
 }
 
-const ERRNOS = 'EPERM EBADF EAGAIN ENOMEM EACCES EFAULT EBUSY ENODEV EINVAL ENOTTY EBADR EOPNOTSUPP'.split(
+const ERRNOS = 'EPERM EBADF EAGAIN ENOMEM EACCES EFAULT EBUSY ENODEV EINVAL ENOTTY EBADR EBADFD EOPNOTSUPP'.split(
   ' ',
 );
 const POLL_EVENTS =
@@ -23,6 +23,12 @@ const POLL_EVENTS =
 /** The buffer types for which a macro of videodev2.h says yes: a bit each. There are fewer than 32. */
 function typesWith(macro: string): string {
   return Array.from({ length: 32 }, (_, type) => `((unsigned)${macro}(${type}) << ${type})`).join(' | ');
+}
+
+/** Where in a snd_pcm_hw_params the interval of a parameter is. */
+function intervalOffset(parameter: string): string {
+  const index = `SNDRV_PCM_HW_PARAM_${parameter} - SNDRV_PCM_HW_PARAM_FIRST_INTERVAL`;
+  return `offsetof(struct snd_pcm_hw_params, intervals[${index}])`;
 }
 
 export const LAYOUT_SOURCES: readonly LayoutSource[] = [
@@ -112,6 +118,33 @@ export const LAYOUT_SOURCES: readonly LayoutSource[] = [
       sock_fprog: ['len', 'filter'],
       sock_filter: [],
       tun_filter: ['flags', 'count', 'addr'],
+    },
+  },
+  {
+    name: 'asound',
+    headers: ['sound/asound.h', 'linux/ioctl.h'],
+    macros: /^SNDRV_(?:HWDEP|PCM|TIMER|CTL)_IOCTL_\w+$/,
+    constants: [
+      'SNDRV_PCM_MMAP_OFFSET_DATA',
+      'SNDRV_PCM_MMAP_OFFSET_STATUS_OLD',
+      'SNDRV_PCM_MMAP_OFFSET_CONTROL_OLD',
+      'SNDRV_PCM_MMAP_OFFSET_STATUS_NEW',
+      'SNDRV_PCM_MMAP_OFFSET_CONTROL_NEW',
+      'SNDRV_TIMER_CLASS_SLAVE',
+    ],
+    expressions: {
+      FRAME_BITS: intervalOffset('FRAME_BITS'),
+      CHANNELS: intervalOffset('CHANNELS'),
+    },
+    structs: {
+      snd_xferi: ['buf', 'frames'],
+      snd_xfern: ['bufs', 'frames'],
+      snd_ctl_elem_list: ['space', 'pids'],
+      snd_ctl_elem_id: [],
+      snd_pcm_channel_info: [],
+      snd_hwdep_info: [],
+      snd_ctl_tlv: ['length'],
+      snd_timer_select: ['id.dev_class'],
     },
   },
 ];

@@ -21,6 +21,7 @@ export const DEBIAN_PACKAGES: readonly DebianPackage[] = [
   { name: 'busybox-static', purpose: 'driver VM (initramfs)' },
   { name: 'kmod', purpose: 'driver VM (module dependencies)' },
   { name: 'v4l-utils', purpose: 'demonstration and V4L2 compliance' },
+  { name: 'alsa-utils', purpose: 'ALSA compliance' },
   { name: 'socat', purpose: 'demonstration without a driver VM' },
   { name: 'clang', purpose: 'sanitizer tests' },
   { name: 'libclang-rt-14-dev', purpose: 'sanitizer tests' },

@@ -24,6 +24,7 @@ export {
   ARGUMENT,
   deny,
   grant,
+  grantsUpTo,
   headIs,
   mayBlock,
   nested,

@@ -28,6 +28,7 @@ const readResult: usize = memory.data(12, 8);
 /** The largest variant is the plan: a discriminant and 32 bytes. */
 const answer: usize = memory.data(40, 8);
 
+let grantBytesMax: u32 = GRANT_BYTES_MAX;
 let grantCount: u32 = 0;
 let relocationCount: u32 = 0;
 let requirementCount: u32 = 0;
@@ -39,6 +40,11 @@ let denied: bool = false;
 let deniedErrno: u32 = 0;
 let deniedReason: u32 = 0;
 let deniedField: u32 = NO_FIELD;
+
+/** Sets how many bytes the nested regions of one operation have together, for a class whose envelope has another limit. */
+export function grantsUpTo(bytes: u32): void {
+  grantBytesMax = bytes;
+}
 
 /** Starts a plan that allows the operation and gives the driver `access` to the head. */
 export function beginVerdict(access: u8, blocking: bool): void {
@@ -69,7 +75,7 @@ export function deny(errno: u32, why: u32, field: u32 = NO_FIELD): void {
 
 /** The guest memory at `address` may be used by the driver. Returns the new region's number, or 0 when it's denied. */
 export function grant(address: u64, length: u32, access: u8): u32 {
-  if (grantCount >= GRANTS_MAX || length > GRANT_BYTES_MAX - grantBytes) {
+  if (grantCount >= GRANTS_MAX || length > grantBytesMax - grantBytes) {
     deny(ENOMEM, TOO_MUCH);
     return 0;
   }
