@@ -2,26 +2,17 @@
  * Sound cards: PCM streams, controls, timers and hardware-dependent devices (sound/asound.h; what is a pointer, and which of the
  * _IOR commands read their argument too, is in sound/core/{pcm_native,control,control_compat,timer,hwdep}.c).
  *
- * Maps: status and control pages are ordinary pages, which guests share. So are the data pages of snd-aloop (vmalloc); those of
- * snd_hda_intel are VM_PFNMAP, which can't be shared: such a map is answered with ENODEV, and read and write are copied.
+ * Maps: status and control are ordinary pages, which a guest shares with the driver. So are the data pages of snd-aloop (vmalloc);
+ * those of snd_hda_intel are VM_PFNMAP and can't be shared. A stream's identity is all that tells beforehand, so streams other than
+ * MAPPABLE_ID are offered without mmap: alsa-lib then emulates it by read and write (plughw), as for a card that never had it.
  */
 import * as a from './__generated__/asound';
-import { EACCES, EBADF, EBADFD, EINVAL, ENOMEM, EPERM, POLLERR, POLLIN } from './__generated__/kernel';
-import { POLLOUT, POLLRDNORM, POLLWRNORM, PROT_WRITE } from './__generated__/kernel';
+import { EACCES, EBADF, EBADFD, EINVAL, ENODEV, ENOMEM, EPERM, POLLERR } from './__generated__/kernel';
+import { POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM, PROT_WRITE } from './__generated__/kernel';
+import { after, ALL_ACCESS, BLOCKING, BOTH_WAYS, call, deny, device, grant, grantsUpTo, HEAD } from './sdk';
 import {
-  after,
-  ALL_ACCESS,
-  BLOCKING,
-  BOTH_WAYS,
-  call,
-  deny,
-  device,
-  grant,
-  grantsUpTo,
-  HEAD,
   hooks,
-} from './sdk';
-import {
+  mask,
   NESTED,
   nested,
   nestedRead,
@@ -31,10 +22,8 @@ import {
   reason,
   refuse,
   row,
-  TO_DRIVER,
-  u32At,
-  u64At,
 } from './sdk';
+import { TO_DRIVER, u32At, u64At } from './sdk';
 
 export { admit, cabi_realloc, complete, describe } from './sdk';
 
@@ -48,6 +37,7 @@ const SLAVE = reason('a slave timer could follow the timer of another guest');
 const UNCONFIGURED = reason('the stream has no hardware parameters, so that a frame has no size');
 const TOO_LONG = reason('more bytes than one operation may carry');
 const NOWHERE = reason('nothing is mapped at that offset');
+const UNSHARED = reason('the pages of this stream are not known to be shareable: read and write instead');
 const READ_ONLY = reason('only the driver writes the status page');
 const HWDEP_DATA = reason('hardware-dependent devices are asked, but not read, written or mapped');
 
@@ -63,10 +53,19 @@ const GRANT_BYTES_MAX: u32 = TRANSFER_BYTES_MAX + 64 * 8;
 const CONTROLS_MAX: u32 = 2048;
 /** alsa-lib's tools ask for 4096 bytes. */
 const TLV_BYTES_MAX: u32 = 8192;
+/** With the array of pointers, the SDK's and the envelope's number of regions. */
+const CHANNELS_MAX: u32 = 63;
 const TRANSFER: u32 = BLOCKING | NESTED;
 
-/** Session state: of a stream the bits of a frame, and above them the channels; of a control, whether it has subscribed to events. */
+/** The start of snd_pcm_info's id, "Loopback" in little endian. */
+const MAPPABLE_ID: u64 = 0x6b636162706f6f4c;
+
+/** Session state of a stream: the bits of a frame, the channels, and whether its data may be mapped. */
+const BITS_MASK: u64 = 0xffffffff;
 const CHANNELS_SHIFT: u64 = 32;
+const CHANNELS_MASK: u64 = 0xffff;
+const MAPPABLE: u64 = 1 << 63;
+/** Session state of a control: it has subscribed to events. */
 const SUBSCRIBED: u64 = 1;
 
 grantsUpTo(GRANT_BYTES_MAX);
@@ -80,8 +79,8 @@ row('SNDRV_PCM_IOCTL_INFO', a.SNDRV_PCM_IOCTL_INFO);
 row('SNDRV_PCM_IOCTL_TSTAMP', a.SNDRV_PCM_IOCTL_TSTAMP);
 row('SNDRV_PCM_IOCTL_TTSTAMP', a.SNDRV_PCM_IOCTL_TTSTAMP);
 row('SNDRV_PCM_IOCTL_USER_PVERSION', a.SNDRV_PCM_IOCTL_USER_PVERSION);
-row('SNDRV_PCM_IOCTL_HW_REFINE', a.SNDRV_PCM_IOCTL_HW_REFINE);
-row('SNDRV_PCM_IOCTL_HW_PARAMS', a.SNDRV_PCM_IOCTL_HW_PARAMS);
+row('SNDRV_PCM_IOCTL_HW_REFINE', a.SNDRV_PCM_IOCTL_HW_REFINE, 0, parameters);
+row('SNDRV_PCM_IOCTL_HW_PARAMS', a.SNDRV_PCM_IOCTL_HW_PARAMS, 0, parameters);
 row('SNDRV_PCM_IOCTL_HW_FREE', a.SNDRV_PCM_IOCTL_HW_FREE);
 row('SNDRV_PCM_IOCTL_SW_PARAMS', a.SNDRV_PCM_IOCTL_SW_PARAMS);
 row('SNDRV_PCM_IOCTL_STATUS', a.SNDRV_PCM_IOCTL_STATUS);
@@ -89,49 +88,21 @@ row('SNDRV_PCM_IOCTL_DELAY', a.SNDRV_PCM_IOCTL_DELAY);
 row('SNDRV_PCM_IOCTL_HWSYNC', a.SNDRV_PCM_IOCTL_HWSYNC);
 row('SNDRV_PCM_IOCTL_SYNC_PTR', a.SNDRV_PCM_IOCTL_SYNC_PTR);
 row('SNDRV_PCM_IOCTL_STATUS_EXT', a.SNDRV_PCM_IOCTL_STATUS_EXT);
-plain('SNDRV_PCM_IOCTL_CHANNEL_INFO', a.SNDRV_PCM_IOCTL_CHANNEL_INFO, a.snd_pcm_channel_info.SIZE, BOTH_WAYS);
+both('SNDRV_PCM_IOCTL_CHANNEL_INFO', a.SNDRV_PCM_IOCTL_CHANNEL_INFO);
 row('SNDRV_PCM_IOCTL_PREPARE', a.SNDRV_PCM_IOCTL_PREPARE);
 row('SNDRV_PCM_IOCTL_RESET', a.SNDRV_PCM_IOCTL_RESET);
 row('SNDRV_PCM_IOCTL_START', a.SNDRV_PCM_IOCTL_START);
 row('SNDRV_PCM_IOCTL_DROP', a.SNDRV_PCM_IOCTL_DROP);
 row('SNDRV_PCM_IOCTL_DRAIN', a.SNDRV_PCM_IOCTL_DRAIN, BLOCKING);
 plain('SNDRV_PCM_IOCTL_PAUSE', a.SNDRV_PCM_IOCTL_PAUSE, 0, NO_ACCESS);
-plain('SNDRV_PCM_IOCTL_REWIND', a.SNDRV_PCM_IOCTL_REWIND, 8, ALL_ACCESS);
+always('SNDRV_PCM_IOCTL_REWIND', a.SNDRV_PCM_IOCTL_REWIND);
 row('SNDRV_PCM_IOCTL_RESUME', a.SNDRV_PCM_IOCTL_RESUME);
 row('SNDRV_PCM_IOCTL_XRUN', a.SNDRV_PCM_IOCTL_XRUN);
-plain('SNDRV_PCM_IOCTL_FORWARD', a.SNDRV_PCM_IOCTL_FORWARD, 8, ALL_ACCESS);
-plain(
-  'SNDRV_PCM_IOCTL_WRITEI_FRAMES',
-  a.SNDRV_PCM_IOCTL_WRITEI_FRAMES,
-  a.snd_xferi.SIZE,
-  ALL_ACCESS,
-  TRANSFER,
-  writeFrames,
-);
-plain(
-  'SNDRV_PCM_IOCTL_READI_FRAMES',
-  a.SNDRV_PCM_IOCTL_READI_FRAMES,
-  a.snd_xferi.SIZE,
-  ALL_ACCESS,
-  TRANSFER,
-  readFrames,
-);
-plain(
-  'SNDRV_PCM_IOCTL_WRITEN_FRAMES',
-  a.SNDRV_PCM_IOCTL_WRITEN_FRAMES,
-  a.snd_xfern.SIZE,
-  ALL_ACCESS,
-  TRANSFER,
-  writeChannels,
-);
-plain(
-  'SNDRV_PCM_IOCTL_READN_FRAMES',
-  a.SNDRV_PCM_IOCTL_READN_FRAMES,
-  a.snd_xfern.SIZE,
-  ALL_ACCESS,
-  TRANSFER,
-  readChannels,
-);
+always('SNDRV_PCM_IOCTL_FORWARD', a.SNDRV_PCM_IOCTL_FORWARD);
+always('SNDRV_PCM_IOCTL_WRITEI_FRAMES', a.SNDRV_PCM_IOCTL_WRITEI_FRAMES, TRANSFER, frames);
+always('SNDRV_PCM_IOCTL_READI_FRAMES', a.SNDRV_PCM_IOCTL_READI_FRAMES, TRANSFER, frames);
+always('SNDRV_PCM_IOCTL_WRITEN_FRAMES', a.SNDRV_PCM_IOCTL_WRITEN_FRAMES, TRANSFER, channels);
+always('SNDRV_PCM_IOCTL_READN_FRAMES', a.SNDRV_PCM_IOCTL_READN_FRAMES, TRANSFER, channels);
 refuse('SNDRV_PCM_IOCTL_LINK', a.SNDRV_PCM_IOCTL_LINK, EBADF, DESCRIPTOR);
 row('SNDRV_PCM_IOCTL_UNLINK', a.SNDRV_PCM_IOCTL_UNLINK);
 row('SNDRV_TIMER_IOCTL_PVERSION', a.SNDRV_TIMER_IOCTL_PVERSION);
@@ -165,8 +136,8 @@ row('SNDRV_CTL_IOCTL_TLV_READ', a.SNDRV_CTL_IOCTL_TLV_READ, NESTED, lengthValue)
 row('SNDRV_CTL_IOCTL_TLV_WRITE', a.SNDRV_CTL_IOCTL_TLV_WRITE, NESTED, lengthValue);
 row('SNDRV_CTL_IOCTL_TLV_COMMAND', a.SNDRV_CTL_IOCTL_TLV_COMMAND, NESTED, lengthValue);
 row('SNDRV_CTL_IOCTL_HWDEP_NEXT_DEVICE', a.SNDRV_CTL_IOCTL_HWDEP_NEXT_DEVICE);
-plain('SNDRV_CTL_IOCTL_HWDEP_INFO', a.SNDRV_CTL_IOCTL_HWDEP_INFO, a.snd_hwdep_info.SIZE, BOTH_WAYS);
-plain('SNDRV_CTL_IOCTL_PCM_NEXT_DEVICE', a.SNDRV_CTL_IOCTL_PCM_NEXT_DEVICE, 4, BOTH_WAYS);
+both('SNDRV_CTL_IOCTL_HWDEP_INFO', a.SNDRV_CTL_IOCTL_HWDEP_INFO);
+both('SNDRV_CTL_IOCTL_PCM_NEXT_DEVICE', a.SNDRV_CTL_IOCTL_PCM_NEXT_DEVICE);
 row('SNDRV_CTL_IOCTL_PCM_INFO', a.SNDRV_CTL_IOCTL_PCM_INFO);
 row('SNDRV_CTL_IOCTL_PCM_PREFER_SUBDEVICE', a.SNDRV_CTL_IOCTL_PCM_PREFER_SUBDEVICE);
 row('SNDRV_CTL_IOCTL_RAWMIDI_NEXT_DEVICE', a.SNDRV_CTL_IOCTL_RAWMIDI_NEXT_DEVICE);
@@ -184,60 +155,67 @@ function transfer(): void {
   if (call.node == HWDEP) deny(EINVAL, HWDEP_DATA);
 }
 
+/** A command that reads its argument too, whatever its number says. */
+function both(name: string, number: u32): void {
+  plain(name, number, (number >> 16) & 0x3fff, BOTH_WAYS);
+}
+
+/** A command whose result is in its argument, also when it fails. */
+function always(name: string, number: u32, options: u32 = 0, handler: (() => void) | null = null): void {
+  plain(name, number, (number >> 16) & 0x3fff, ALL_ACCESS, options, handler);
+}
+
 /** Data from its start, and the pages of status and control by either of their offsets. */
 function map(): void {
   if (call.node != PCM) return deny(EINVAL, NOWHERE);
-  const offset = call.offset;
-  if (offset == a.SNDRV_PCM_MMAP_OFFSET_STATUS_OLD || offset == a.SNDRV_PCM_MMAP_OFFSET_STATUS_NEW) {
-    if (call.command & PROT_WRITE) deny(EACCES, READ_ONLY);
-  } else if (
-    offset != a.SNDRV_PCM_MMAP_OFFSET_DATA &&
-    offset != a.SNDRV_PCM_MMAP_OFFSET_CONTROL_OLD &&
-    offset != a.SNDRV_PCM_MMAP_OFFSET_CONTROL_NEW
-  )
-    deny(EINVAL, NOWHERE);
+  switch (call.offset) {
+    case a.SNDRV_PCM_MMAP_OFFSET_STATUS_OLD:
+    case a.SNDRV_PCM_MMAP_OFFSET_STATUS_NEW:
+      if (call.command & PROT_WRITE) deny(EACCES, READ_ONLY);
+      return;
+    case a.SNDRV_PCM_MMAP_OFFSET_DATA:
+      if ((call.state & MAPPABLE) == 0) deny(ENODEV, UNSHARED);
+      return;
+    case a.SNDRV_PCM_MMAP_OFFSET_CONTROL_OLD:
+    case a.SNDRV_PCM_MMAP_OFFSET_CONTROL_NEW:
+      return;
+  }
+  deny(EINVAL, NOWHERE);
 }
 
-function writeFrames(): void {
-  frames(TO_DRIVER);
-}
-
-/** What the driver leaves alone of a buffer stays as it was, so the buffer's own bytes go in first. */
-function readFrames(): void {
-  frames(BOTH_WAYS);
-}
-
-function writeChannels(): void {
-  channels(TO_DRIVER);
-}
-
-function readChannels(): void {
-  channels(BOTH_WAYS);
+/** Nothing is left of what was asked for when all of it is mmap. */
+function parameters(): void {
+  const accesses = u32At(HEAD, a.snd_pcm_hw_params.masks);
+  if ((call.state & MAPPABLE) == 0 && accesses != 0 && (accesses & ~a.MMAP_ACCESSES) == 0)
+    deny(EINVAL, UNSHARED, a.snd_pcm_hw_params.masks);
 }
 
 /** The bytes of `count` frames of `bits` bits, or a denial. */
 function bytesFor(count: u64, bits: u64): u32 {
   if (bits == 0) deny(EBADFD, UNCONFIGURED);
-  else if (count <= TRANSFER_BYTES_MAX * 8 && (count * bits) / 8 <= TRANSFER_BYTES_MAX)
-    return <u32>((count * bits) / 8);
-  else deny(ENOMEM, TOO_LONG, a.snd_xferi.frames);
+  else if (count > 8 * TRANSFER_BYTES_MAX || (count * bits) / 8 > TRANSFER_BYTES_MAX)
+    deny(ENOMEM, TOO_LONG, a.snd_xferi.frames);
+  else return <u32>((count * bits) / 8);
   return 0;
 }
 
-/** Without a buffer, playback is silence. */
-function frames(access: u8): void {
-  const bytes = bytesFor(u64At(HEAD, a.snd_xferi.frames), call.state & 0xffffffff);
+/** Without a buffer, playback is silence. What the driver leaves alone of a buffer stays: a capture's own bytes go in first. */
+function frames(): void {
+  const bytes = bytesFor(u64At(HEAD, a.snd_xferi.frames), call.state & BITS_MASK);
+  const access: u8 = call.command == a.SNDRV_PCM_IOCTL_WRITEI_FRAMES ? TO_DRIVER : BOTH_WAYS;
   if (bytes != 0 && u64At(HEAD, a.snd_xferi.buf) != 0) nested(HEAD, a.snd_xferi.buf, bytes, access);
 }
 
 /** A buffer a channel; a channel without one is silent. */
-function channels(access: u8): void {
-  const count = <u32>(call.state >> CHANNELS_SHIFT);
-  const bytes = bytesFor(u64At(HEAD, a.snd_xfern.frames), count == 0 ? 0 : (call.state & 0xffffffff) / count);
-  if (bytes == 0) return;
-  const list = nestedRead(HEAD, a.snd_xfern.bufs, count * 8, TO_DRIVER);
-  for (let at: u32 = 0; list != 0 && at < count * 8; at += 8) {
-    if (u64At(list, at) != 0) nested(list, at, bytes, access);
+function channels(): void {
+  const count = <u32>((call.state >> CHANNELS_SHIFT) & CHANNELS_MASK);
+  if (count > CHANNELS_MAX) return deny(ENOMEM, TOO_LONG);
+  const bits = count == 0 ? 0 : (call.state & BITS_MASK) / count;
+  const bytes = bytesFor(u64At(HEAD, a.snd_xfern.frames), bits);
+  const access: u8 = call.command == a.SNDRV_PCM_IOCTL_WRITEN_FRAMES ? TO_DRIVER : BOTH_WAYS;
+  const buffers = bytes == 0 ? 0 : nestedRead(HEAD, a.snd_xfern.bufs, count * 8, TO_DRIVER);
+  for (let at: u32 = 0; buffers != 0 && at < count * 8; at += 8) {
+    if (u64At(buffers, at) != 0) nested(buffers, at, bytes, access);
   }
 }
 
@@ -267,8 +245,28 @@ function settle(): void {
 }
 
 function settleCommand(): void {
-  if (call.command == a.SNDRV_PCM_IOCTL_HW_FREE) after.state = 0;
-  if (call.command == a.SNDRV_PCM_IOCTL_HW_PARAMS)
-    after.state = u32At(HEAD, a.FRAME_BITS) | ((<u64>u32At(HEAD, a.CHANNELS)) << CHANNELS_SHIFT);
-  if (call.command == a.SNDRV_CTL_IOCTL_SUBSCRIBE_EVENTS) after.state = u32At(HEAD, 0) != 0 ? SUBSCRIBED : 0;
+  switch (call.command) {
+    case a.SNDRV_CTL_IOCTL_SUBSCRIBE_EVENTS:
+      after.state = u32At(HEAD, 0) != 0 ? SUBSCRIBED : 0;
+      return;
+    case a.SNDRV_PCM_IOCTL_INFO:
+      if (u64At(HEAD, a.snd_pcm_info.id) == MAPPABLE_ID) after.state |= MAPPABLE;
+      return;
+    case a.SNDRV_PCM_IOCTL_HW_FREE:
+      after.state &= MAPPABLE;
+      return;
+    case a.SNDRV_PCM_IOCTL_HW_PARAMS:
+      after.state &= MAPPABLE;
+      after.state |=
+        ((u32At(HEAD, a.CHANNELS) & CHANNELS_MASK) << CHANNELS_SHIFT) | u32At(HEAD, a.FRAME_BITS);
+      return withoutMmap();
+    case a.SNDRV_PCM_IOCTL_HW_REFINE:
+      return withoutMmap();
+  }
+}
+
+function withoutMmap(): void {
+  if (after.state & MAPPABLE) return;
+  mask(HEAD, a.snd_pcm_hw_params.masks, 4, ~(<u64>a.MMAP_ACCESSES));
+  mask(HEAD, a.snd_pcm_hw_params.info, 4, ~(<u64>a.MMAP_INFOS));
 }

@@ -6,6 +6,9 @@ export interface Hardware {
   devices: readonly string[];
 }
 
+/** The name of the sound that QEMU gives to its sound cards (qemu.ts). */
+export const AUDIO_BACKEND = 'audio';
+
 /** Drivers by the names that are given to `--driver`. A driver that is not here is a module without hardware, such as vivid. */
 const HARDWARE: ReadonlyMap<string, Hardware> = new Map([
   ['virtio-gpu', { modules: ['virtio-gpu'], devices: ['-device', 'virtio-gpu-pci'] }],
@@ -13,10 +16,7 @@ const HARDWARE: ReadonlyMap<string, Hardware> = new Map([
     'snd-hda-intel',
     {
       modules: ['snd-hda-codec-generic', 'snd-hda-intel'],
-      devices: [
-        ...['-audiodev', 'none,id=audio', '-device', 'ich9-intel-hda'],
-        ...['-device', 'hda-duplex,audiodev=audio'],
-      ],
+      devices: ['-device', 'ich9-intel-hda', '-device', `hda-duplex,audiodev=${AUDIO_BACKEND}`],
     },
   ],
 ]);

@@ -20,6 +20,7 @@ export interface QemuLaunch {
   memory: number;
   doorbell: number;
   state?: number;
+  recording?: number;
   /** QEMU's working folder. */
   folder: string;
 }
@@ -132,7 +133,8 @@ function spawnQemu(launch: QemuLaunch): ChildProcess {
     for (const piped of [fd.qmp, fd.control, fd.console]) stdio[piped] = 'pipe';
     Object.assign(stdio, { [fd.memory]: launch.memory, [fd.doorbell]: launch.doorbell });
     Object.assign(stdio, { [fd.kernel]: kernel, [fd.initramfs]: initramfs });
-    if (launch.state !== undefined) stdio[fd.state] = launch.state;
+    stdio[fd.state] = launch.state ?? 'ignore';
+    stdio[fd.recording] = launch.recording ?? 'ignore';
     // A session of its own: a terminal's Ctrl-C is for the guest, not for the driver VM.
     return spawn(command, commandArguments, { stdio, detached: true, cwd: launch.folder });
   } finally {

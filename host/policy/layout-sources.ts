@@ -135,14 +135,18 @@ export const LAYOUT_SOURCES: readonly LayoutSource[] = [
     expressions: {
       FRAME_BITS: intervalOffset('FRAME_BITS'),
       CHANNELS: intervalOffset('CHANNELS'),
+      MMAP_ACCESSES: ['INTERLEAVED', 'NONINTERLEAVED', 'COMPLEX']
+        .map((kind) => `1u << SNDRV_PCM_ACCESS_MMAP_${kind}`)
+        .join(' | '),
+      MMAP_INFOS: 'SNDRV_PCM_INFO_MMAP | SNDRV_PCM_INFO_MMAP_VALID',
     },
     structs: {
       snd_xferi: ['buf', 'frames'],
       snd_xfern: ['bufs', 'frames'],
       snd_ctl_elem_list: ['space', 'pids'],
       snd_ctl_elem_id: [],
-      snd_pcm_channel_info: [],
-      snd_hwdep_info: [],
+      snd_pcm_info: ['id'],
+      snd_pcm_hw_params: ['masks', 'info'],
       snd_ctl_tlv: ['length'],
       snd_timer_select: ['id.dev_class'],
     },

@@ -137,7 +137,8 @@ static int do_line(char **word, unsigned words) {
   }
   if (words == 5 && strcmp(word[0], "node") == 0) return make_parents(word[1]) || do_node(word[1], word[2], word[3], word[4]);
   if (words == 3 && strcmp(word[0], "symlink") == 0) return make_parents(word[2]) || symlink(word[1], word[2]);
-  if (words == 3 && strcmp(word[0], "file") == 0) return make_parents(word[1]) || do_file(word[1], word[2]);
+  if (words >= 2 && words <= 3 && strcmp(word[0], "file") == 0)
+    return make_parents(word[1]) || do_file(word[1], words == 3 ? word[2] : "");
   errno = EINVAL;
   return -1;
 }

@@ -84,6 +84,8 @@ export const SNDRV_PCM_MMAP_OFFSET_CONTROL_NEW: u32 = 0x83000000;
 export const SNDRV_TIMER_CLASS_SLAVE: u32 = 0;
 export const FRAME_BITS: u32 = 272;
 export const CHANNELS: u32 = 284;
+export const MMAP_ACCESSES: u32 = 7;
+export const MMAP_INFOS: u32 = 3;
 export namespace snd_xferi {
   export const SIZE: u32 = 24;
   export const buf: u32 = 8;
@@ -102,11 +104,14 @@ export namespace snd_ctl_elem_list {
 export namespace snd_ctl_elem_id {
   export const SIZE: u32 = 64;
 }
-export namespace snd_pcm_channel_info {
-  export const SIZE: u32 = 24;
+export namespace snd_pcm_info {
+  export const SIZE: u32 = 288;
+  export const id: u32 = 16;
 }
-export namespace snd_hwdep_info {
-  export const SIZE: u32 = 220;
+export namespace snd_pcm_hw_params {
+  export const SIZE: u32 = 608;
+  export const masks: u32 = 4;
+  export const info: u32 = 520;
 }
 export namespace snd_ctl_tlv {
   export const SIZE: u32 = 8;
