@@ -45,8 +45,8 @@ const HWDEP_DATA = reason('hardware-dependent devices are asked, but not read, w
 const CONTROL: u32 = 0;
 const PCM: u32 = 1;
 const HWDEP: u32 = 3;
-/** A second of 48 kHz stereo in 32 bits is 375 KiB; a backend process's arena has room for two of these. */
-const TRANSFER_BYTES_MAX: u32 = 384 * 1024;
+/** speaker-test writes 512 KiB at once; a backend process's arena has room for 768 KiB. */
+const TRANSFER_BYTES_MAX: u32 = 640 * 1024;
 /** As SDK's and envelope's limit: the data, and a pointer a channel. */
 const GRANT_BYTES_MAX: u32 = TRANSFER_BYTES_MAX + 64 * 8;
 /** Controls in one list; the largest cards have some hundreds. */

@@ -1,6 +1,7 @@
 import type { DriverDomain } from '../driver-vm/domain.js';
 import { runGuest } from '../mediator/guest.js';
 import { withProgress } from '../setup/progress.js';
+import { ALSA_COMMAND, alsaTotals, alsaVerdicts } from './compliance-alsa.js';
 import {
   type Difference,
   differencesOf,
@@ -26,6 +27,10 @@ interface Suite {
   command: readonly string[];
   totals(output: string): Totals;
   verdicts(output: string): Verdicts;
+  /** Every test must say the same, to the letter. */
+  exact?: boolean;
+  /** The tool's name where its command is long. */
+  title?: string;
 }
 
 const SUITES: ReadonlyMap<string, Suite> = new Map([
@@ -37,6 +42,17 @@ const SUITES: ReadonlyMap<string, Suite> = new Map([
       command: ['v4l2-compliance', '-d', '/dev/video0', '-s'],
       totals: v4l2Totals,
       verdicts: v4l2Verdicts,
+    },
+  ],
+  [
+    'alsa',
+    {
+      drivers: ['snd-aloop'],
+      command: ALSA_COMMAND,
+      totals: alsaTotals,
+      verdicts: alsaVerdicts,
+      exact: true,
+      title: 'aplay, arecord, amixer, speaker-test',
     },
   ],
 ]);
@@ -52,14 +68,15 @@ const log = openLog({});
  */
 export async function comparePaths(className: string, { json }: ComplianceOptions): Promise<boolean> {
   const suite = SUITES.get(className) as Suite;
-  const tool = suite.command.join(' ');
+  const tool = suite.title ?? suite.command.join(' ');
   const guestOutput = await withProgress(`${tool} as a guest`, () => withFreshVm(suite, false, runAsGuest));
   const directOutput = await withProgress(`${tool} beside the driver`, () =>
     withFreshVm(suite, true, runBeside),
   );
   const [guest, direct] = [suite.totals(guestOutput), suite.totals(directOutput)];
   const differences = differencesOf(suite.verdicts(guestOutput), suite.verdicts(directOutput));
-  const agree = guest.passed === direct.passed && guest.failed === direct.failed && failTheSame(differences);
+  const sameVerdicts = suite.exact ? differences.length === 0 : failTheSame(differences);
+  const agree = guest.passed === direct.passed && guest.failed === direct.failed && sameVerdicts;
   const result = { class: className, guest, direct, agree, differences };
   process.stdout.write(json ? `${JSON.stringify(result, null, 2)}\n` : renderText(result));
   return agree;

@@ -12,8 +12,8 @@ namespace {
 
 // What the driver may see of the guest's open flags: the mode and blocking. The rest concerns names and descriptors, which are the guest's.
 constexpr uint32_t kDriverOpenFlags = O_ACCMODE | O_NONBLOCK;
-// An operation whose regions need more than this can never have room beside another one.
-constexpr uint64_t kRegionBytesMax = POSTERN_ARENA_BYTES / 2;
+// An operation whose regions need more than this would leave no room beside it for smaller ones.
+constexpr uint64_t kRegionBytesMax = POSTERN_ARENA_BYTES / 4 * 3;
 
 }  // namespace
 

@@ -89,7 +89,7 @@ function expectWithin(verdict: Verdict, info: ClassInfo, { manifest: { envelope 
   for (const { table } of requirements) expect(table).toBeLessThan(info.tables.length);
 }
 
-describe.each(['v4l2', 'media', 'pty', 'tun'])('the glue for %s', (name) => {
+describe.each(['v4l2', 'media', 'pty', 'tun', 'alsa'])('the glue for %s', (name) => {
   let policy: PolicyPackage;
   let ours: PolicyInstance;
   let theirs: Oracle;
