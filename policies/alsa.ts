@@ -4,26 +4,15 @@
  *
  * Maps: status and control are ordinary pages, which a guest shares with the driver. So are the data pages of snd-aloop (vmalloc);
  * those of snd_hda_intel are VM_PFNMAP and can't be shared. A stream's identity is all that tells beforehand, so streams other than
- * MAPPABLE_ID are offered without mmap: alsa-lib then emulates it by read and write (plughw), as for a card that never had it.
+ * MAPPABLE_ID are offered without mmap. alsa-lib then reads and writes, and emulates mmap for programs that want it through plughw,
+ * as for a card that never had it.
  */
 import * as a from './__generated__/asound';
 import { EACCES, EBADF, EBADFD, EINVAL, ENODEV, ENOMEM, EPERM, POLLERR } from './__generated__/kernel';
 import { POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM, PROT_WRITE } from './__generated__/kernel';
 import { after, ALL_ACCESS, BLOCKING, BOTH_WAYS, call, deny, device, grant, grantsUpTo, HEAD } from './sdk';
-import {
-  hooks,
-  mask,
-  NESTED,
-  nested,
-  nestedRead,
-  NO_ACCESS,
-  Operation,
-  plain,
-  reason,
-  refuse,
-  row,
-} from './sdk';
-import { TO_DRIVER, u32At, u64At } from './sdk';
+import { hooks, mask, nested, NESTED, nestedRead, NO_ACCESS, Operation, plain, reason } from './sdk';
+import { refuse, row, TO_DRIVER, u32At, u64At } from './sdk';
 
 export { admit, cabi_realloc, complete, describe } from './sdk';
 
