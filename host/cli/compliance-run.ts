@@ -3,6 +3,7 @@ import type { DriverDomain } from '../driver-vm/domain.js';
 import { type DriverVm, isDriverVm } from '../driver-vm/driver-vm.js';
 import { runGuest } from '../mediator/guest.js';
 import { withProgress } from '../setup/progress.js';
+import { ALSA_COMMAND, alsaTotals, alsaVerdicts } from './compliance-alsa.js';
 import { INPUT_COMMAND, injectInput, inputTotals, inputVerdicts } from './compliance-input.js';
 import {
   type Difference,
@@ -98,6 +99,17 @@ const SUITES: ReadonlyMap<string, Suite> = new Map<string, Suite>([
       verdicts: pumpVerdicts,
       agree: failTheSame,
       program: () => compileGuestProgram('packet_pump'),
+    },
+  ],
+  [
+    'alsa',
+    {
+      drivers: ['snd-aloop'],
+      command: ALSA_COMMAND,
+      totals: alsaTotals,
+      verdicts: alsaVerdicts,
+      agree: (differences) => differences.length === 0,
+      tool: 'aplay, arecord, amixer, speaker-test',
     },
   ],
 ]);

@@ -43,6 +43,11 @@ export interface DriverVmOptions {
   shareRoot?: boolean;
   /** Start from a snapshot, and take one where there is none (the default). Never with `shareRoot`. */
   snapshot?: boolean;
+  /**
+   * A descriptor that what the sound card plays goes to, as a WAV file of 48 kHz, 16 bits, stereo. QEMU, which may be another
+   * user, opens it anew: a memory file, or a file that anyone may write.
+   */
+  recording?: number;
   /** 'tcg' (the default) works everywhere. */
   accelerator?: 'tcg' | 'kvm';
   log: Log;
@@ -86,6 +91,7 @@ interface Plan {
   qemuArguments: string[];
   memoryBytes: number;
   snapshotKey: string;
+  recording?: number;
   log: Log;
 }
 
@@ -126,6 +132,7 @@ async function planOf(options: DriverVmOptions): Promise<Plan> {
     sharedRoot,
     accelerator,
     devices: hardware.flatMap((one) => one.devices),
+    recording: options.recording !== undefined,
   });
   return {
     kernel,
@@ -134,6 +141,7 @@ async function planOf(options: DriverVmOptions): Promise<Plan> {
     memoryBytes: memoryMiB * BYTES_PER_MIB,
     snapshotKey: snapshotKey([kernel.digest, initramfs.digest, qemuIdentity(), ...commandLine]),
     log: options.log,
+    ...(options.recording === undefined ? {} : { recording: options.recording }),
   };
 }
 
@@ -227,6 +235,7 @@ async function launch(
       screen: screen.descriptor,
       folder,
       ...(state === undefined ? {} : { state }),
+      ...(plan.recording === undefined ? {} : { recording: plan.recording }),
     },
     plan.log,
   );

@@ -6,6 +6,9 @@ export interface Hardware {
   devices: readonly string[];
 }
 
+/** The name of the sound that QEMU gives to its sound cards (qemu.ts). */
+export const AUDIO_BACKEND = 'audio';
+
 /** Drivers by the names that are given to `--driver`. A driver that is not here is a module without hardware, such as vivid. */
 const HARDWARE: ReadonlyMap<string, Hardware> = new Map([
   [
@@ -21,6 +24,13 @@ const HARDWARE: ReadonlyMap<string, Hardware> = new Map([
   ['tun', { modules: ['bridge', 'tun'], devices: [] }],
   ['virtio-gpu', { modules: ['virtio-gpu'], devices: ['-device', 'virtio-gpu-pci'] }],
   ['bochs', { modules: ['bochs'], devices: ['-device', 'bochs-display'] }],
+  [
+    'snd-hda-intel',
+    {
+      modules: ['snd-hda-codec-generic', 'snd-hda-intel'],
+      devices: ['-device', 'ich9-intel-hda', '-device', `hda-duplex,audiodev=${AUDIO_BACKEND}`],
+    },
+  ],
 ]);
 
 /** The hardware of the drivers that are named, each by its first word. */

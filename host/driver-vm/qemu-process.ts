@@ -21,6 +21,7 @@ export interface QemuLaunch {
   doorbell: number;
   screen: number;
   state?: number;
+  recording?: number;
   /** QEMU's working folder. */
   folder: string;
 }
@@ -135,6 +136,7 @@ function spawnQemu(launch: QemuLaunch): ChildProcess {
     Object.assign(stdio, { [fd.kernel]: kernel, [fd.initramfs]: initramfs, [fd.screen]: launch.screen });
     // No entry may be missing: Node would number those after it anew.
     stdio[fd.state] = launch.state ?? 'ignore';
+    stdio[fd.recording] = launch.recording ?? 'ignore';
     // A session of its own: a terminal's Ctrl-C is for the guest, not for the driver VM.
     return spawn(command, commandArguments, { stdio, detached: true, cwd: launch.folder });
   } finally {

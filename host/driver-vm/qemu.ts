@@ -1,5 +1,6 @@
 import { accessSync, constants, realpathSync, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { AUDIO_BACKEND } from './hardware.js';
 import { screenArguments } from './screen.js';
 
 export const QEMU = 'qemu-system-x86_64';
@@ -18,6 +19,8 @@ export const QEMU_DESCRIPTORS = {
   state: 10,
   /** Where pictures of the display go (screen.ts). */
   screen: 11,
+  /** Recording: where the sound goes. */
+  recording: 12,
 } as const;
 
 export interface QemuOptions {
@@ -26,6 +29,8 @@ export interface QemuOptions {
   accelerator: 'tcg' | 'kvm';
   /** What the drivers need to find (hardware.ts). */
   devices: readonly string[];
+  /** Whether what the sound cards play goes, as a WAV file, to an inherited descriptor. */
+  recording?: boolean;
 }
 
 /**
@@ -39,7 +44,8 @@ const KERNEL_ARGUMENTS =
  * QEMU's arguments: one CPU, the serial ports of the agent, and nothing that the driver VM could reach the world by.
  * Everything that comes from outside is an inherited descriptor, so that QEMU needs no right to any path.
  */
-export function qemuArguments({ memoryMiB, sharedRoot, accelerator, devices }: QemuOptions): string[] {
+export function qemuArguments(options: QemuOptions): string[] {
+  const { memoryMiB, sharedRoot, accelerator, devices } = options;
   const fd = QEMU_DESCRIPTORS;
   const path = (descriptor: number): string => `/proc/self/fd/${descriptor}`;
   const socket = (id: string, descriptor: number): string[] => [
@@ -63,6 +69,7 @@ export function qemuArguments({ memoryMiB, sharedRoot, accelerator, devices }: Q
     ...['-device', 'virtio-serial-pci,id=ports,max_ports=4'],
     ...['-device', 'virtserialport,bus=ports.0,nr=1,chardev=control,name=postern.control'],
     ...['-device', 'virtserialport,bus=ports.0,nr=2,chardev=doorbell,name=postern.doorbell'],
+    ...audioArguments(options),
     ...devices,
     ...screenArguments(fd.screen),
     ...['-device', 'pvpanic-pci', '-action', 'panic=exit-failure'],
@@ -71,6 +78,14 @@ export function qemuArguments({ memoryMiB, sharedRoot, accelerator, devices }: Q
       : []),
     ...['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
   ];
+}
+
+/** Sound cards play into the void, or into a file as they play; what they record is silence. */
+function audioArguments({ devices, recording }: QemuOptions): string[] {
+  if (!devices.some((device) => device.includes(`audiodev=${AUDIO_BACKEND}`))) return [];
+  const format = 'out.frequency=48000,out.channels=2,out.format=s16';
+  const file = `wav,id=${AUDIO_BACKEND},path=/proc/self/fd/${QEMU_DESCRIPTORS.recording},${format}`;
+  return ['-audiodev', recording ? file : `none,id=${AUDIO_BACKEND}`];
 }
 
 /**

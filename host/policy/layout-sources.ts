@@ -23,7 +23,9 @@ export interface LayoutSource {
 }
 
 const ERRNOS =
-  'EPERM ENOENT EBADF EAGAIN ENOMEM EACCES EFAULT EBUSY ENODEV EINVAL ENOTTY EBADR EOPNOTSUPP'.split(' ');
+  'EPERM ENOENT EBADF EAGAIN ENOMEM EACCES EFAULT EBUSY ENODEV EINVAL ENOTTY EBADR EBADFD EOPNOTSUPP'.split(
+    ' ',
+  );
 const POLL_EVENTS =
   'POLLIN POLLPRI POLLOUT POLLERR POLLHUP POLLRDNORM POLLRDBAND POLLWRNORM POLLWRBAND'.split(' ');
 
@@ -46,6 +48,12 @@ struct drm_virtgpu_context_init { __u32 num_params, pad; __u64 ctx_set_params; }
 struct drm_virtgpu_execbuffer_ring {
   __u32 flags, size; __u64 command, bo_handles; __u32 num_bo_handles; __s32 fence_fd; __u32 ring_idx, pad;
 };`;
+
+/** Where in a snd_pcm_hw_params the interval of a parameter is. */
+function intervalOffset(parameter: string): string {
+  const index = `SNDRV_PCM_HW_PARAM_${parameter} - SNDRV_PCM_HW_PARAM_FIRST_INTERVAL`;
+  return `offsetof(struct snd_pcm_hw_params, intervals[${index}])`;
+}
 
 export const LAYOUT_SOURCES: readonly LayoutSource[] = [
   {
@@ -140,6 +148,38 @@ export const LAYOUT_SOURCES: readonly LayoutSource[] = [
       sock_fprog: ['len', 'filter'],
       sock_filter: [],
       tun_filter: ['flags', 'count', 'addr'],
+    },
+  },
+  {
+    name: 'asound',
+    class: 'alsa',
+    headers: ['sound/asound.h', 'linux/ioctl.h'],
+    macros: /^SNDRV_(?:HWDEP|PCM|TIMER|CTL)_IOCTL_\w+$/,
+    constants: [
+      'SNDRV_PCM_MMAP_OFFSET_DATA',
+      'SNDRV_PCM_MMAP_OFFSET_STATUS_OLD',
+      'SNDRV_PCM_MMAP_OFFSET_CONTROL_OLD',
+      'SNDRV_PCM_MMAP_OFFSET_STATUS_NEW',
+      'SNDRV_PCM_MMAP_OFFSET_CONTROL_NEW',
+      'SNDRV_TIMER_CLASS_SLAVE',
+    ],
+    expressions: {
+      FRAME_BITS: intervalOffset('FRAME_BITS'),
+      CHANNELS: intervalOffset('CHANNELS'),
+      MMAP_ACCESSES: ['INTERLEAVED', 'NONINTERLEAVED', 'COMPLEX']
+        .map((kind) => `1u << SNDRV_PCM_ACCESS_MMAP_${kind}`)
+        .join(' | '),
+      MMAP_INFOS: 'SNDRV_PCM_INFO_MMAP | SNDRV_PCM_INFO_MMAP_VALID',
+    },
+    structs: {
+      snd_xferi: ['buf', 'frames'],
+      snd_xfern: ['bufs', 'frames'],
+      snd_ctl_elem_list: ['space', 'pids'],
+      snd_ctl_elem_id: [],
+      snd_pcm_info: ['id'],
+      snd_pcm_hw_params: ['masks', 'info'],
+      snd_ctl_tlv: ['length'],
+      snd_timer_select: ['id.dev_class'],
     },
   },
   {

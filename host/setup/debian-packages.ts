@@ -22,6 +22,7 @@ export const DEBIAN_PACKAGES: readonly DebianPackage[] = [
   { name: 'kmod', purpose: 'driver VM (module dependencies)' },
   { name: 'v4l-utils', purpose: 'demonstration and V4L2 compliance' },
   { name: 'evtest', purpose: 'input device compliance' },
+  { name: 'alsa-utils', purpose: 'ALSA compliance' },
   { name: 'socat', purpose: 'demonstration without a driver VM' },
   { name: 'libdrm-dev', purpose: 'policy layouts (DRM headers)' },
   { name: 'libdrm-tests', purpose: 'DRM compliance (modetest)' },

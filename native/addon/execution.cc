@@ -12,8 +12,8 @@ namespace {
 
 // What the driver may see of the guest's open flags: the mode and blocking. The rest concerns names and descriptors, which are the guest's.
 constexpr uint32_t kDriverOpenFlags = O_ACCMODE | O_NONBLOCK;
-// An operation whose regions need more than this can never have room beside another one.
-constexpr uint64_t kRegionBytesMax = POSTERN_ARENA_BYTES / 2;
+// An operation whose regions need more than this would leave no room beside it for smaller ones.
+constexpr uint64_t kRegionBytesMax = POSTERN_ARENA_BYTES / 4 * 3;
 
 }  // namespace
 
@@ -52,9 +52,29 @@ void Mediator::admit(Op& op) {
     finishNow(op, 0, error);
     return;
   }
+  if (int error = extendHead(op)) {
+    counters_.failed++;
+    finishNow(op, 0, error);
+    return;
+  }
   counters_.allowed++;
   planRegions(op);
   start(op);
+}
+
+// A structure that ends in a variable-length array is one piece to the driver: a grant that begins where the head ends becomes a part
+// of it. Only a plan without relocations has such a grant, as its regions would lose their numbers.
+int Mediator::extendHead(Op& op) {
+  Plan& plan = op.plan;
+  const size_t headBytes = op.head.size();
+  if (op.operation != Operation::kIoctl || headBytes == 0 || plan.grants.size() != 1 || !plan.relocations.empty()) return 0;
+  const Grant tail = plan.grants[0];
+  if (tail.address != op.call.argument + headBytes || tail.access != plan.headAccess) return 0;
+  if (tail.length > kHeadBytesMax - headBytes) return ENOMEM;
+  op.head.resize(headBytes + tail.length);
+  plan.grants.clear();
+  if ((tail.access & kToDriver) == 0) return 0;
+  return op.snapshot.fetch(tail.address, op.head.data() + headBytes, tail.length);
 }
 
 // Every handle that the plan names must be one that the driver gave to this guest.

@@ -139,6 +139,7 @@ class Mediator {
   uint64_t argumentOf(const Op& op) const;
   postern_op submissionOf(const Op& op) const;
   int checkRequirements(Op& op);
+  int extendHead(Op& op);
   std::optional<Event> complete(Op& op, const postern_completion& completion);
   void settle(Op& op);
   void conclude(Op& op);

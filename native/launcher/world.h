@@ -12,7 +12,7 @@
  *   dir PATH MODE
  *   node PATH MODE MAJOR MINOR     a character device node; a regular file where mknod isn't permitted
  *   symlink TARGET PATH
- *   file PATH HEX                  a read-only file with these bytes
+ *   file PATH HEX                  a read-only file with these bytes; without them an empty one
  */
 int build_world(char *plan, char *error, unsigned long error_bytes);
 

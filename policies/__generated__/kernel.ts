@@ -12,6 +12,7 @@ export const ENODEV: u32 = 19;
 export const EINVAL: u32 = 22;
 export const ENOTTY: u32 = 25;
 export const EBADR: u32 = 53;
+export const EBADFD: u32 = 77;
 export const EOPNOTSUPP: u32 = 95;
 export const POLLIN: u32 = 1;
 export const POLLPRI: u32 = 2;

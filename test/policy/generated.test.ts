@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { CONTRACT_TYPES, generateContractTypes } from '../../host/policy/contract-types.js';
 import { generateLayouts, macrosOf, staleLayouts, staleOf } from '../../host/policy/layouts.js';
 import { ROOT } from '../../host/root.js';
+import * as asound from '../../policies/__generated__/asound.js';
 import * as drm from '../../policies/__generated__/drm.js';
 import * as tun from '../../policies/__generated__/if_tun.js';
 import * as input from '../../policies/__generated__/input.js';
@@ -32,6 +33,7 @@ const CLASSES: [
   ['v4l2', 'linux/videodev2.h', /^VIDIOC_\w+$/, valuesOf(videodev2), 82],
   ['pty', 'asm-generic/ioctls.h', /^(?:TC[GSXF]\w+|TIO(?!CPKT_|CSER_TEMT)\w+)$/, valuesOf(tty), 60],
   ['media', 'linux/media.h', /^MEDIA_(?:IOC|REQUEST_IOC)_\w+$/, valuesOf(media), 8],
+  ['alsa', 'sound/asound.h', /^SNDRV_(?:HWDEP|PCM|TIMER|CTL)_IOCTL_\w+$/, valuesOf(asound), 73],
   ['tun', 'linux/if_tun.h', /^TUN(?:SET|GET|ATTACH|DETACH)\w+$/, valuesOf(tun), 21],
   ['evdev', 'linux/input.h', /^EVIOC\w+$/, valuesOf(input), 16],
   ['uinput', 'linux/uinput.h', /^UI_(?!FF_)\w+$/, valuesOf(uinput), 20],

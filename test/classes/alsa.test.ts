@@ -1,0 +1,126 @@
+import { createHash } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { closeDomain, everyServedDevice } from '../../host/cli/driver-domain.js';
+import type { DriverDomain } from '../../host/driver-vm/domain.js';
+import { startDriverVm } from '../../host/driver-vm/driver-vm.js';
+import { native } from '../../host/native.js';
+import { asGuest } from '../bench/programs.js';
+
+const RATE_HZ = 48_000;
+const FRAME_BYTES = 4;
+const WAV_HEADER_BYTES = 44;
+const TIMEOUT_MS = 120_000;
+const FORMAT = ['-q', '-t', 'raw', '-f', 'S16_LE', '-c', '2', '-r', String(RATE_HZ)];
+
+let folder: string;
+let domain: DriverDomain | undefined;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'postern-sound-'));
+});
+afterEach(async () => {
+  if (domain !== undefined) await closeDomain(domain);
+  domain = undefined;
+  rmSync(folder, { recursive: true });
+});
+
+/** Two seconds of noise: no run of it comes twice, and no frame is silent. */
+function noise(): Buffer {
+  const block = (index: number): Buffer => createHash('sha256').update(String(index)).digest();
+  const blocks = (2 * RATE_HZ * FRAME_BYTES) / 32;
+  return Buffer.concat(Array.from({ length: blocks }, (_, index) => block(index))).map(
+    (byte) => byte | 1,
+  ) as Buffer;
+}
+
+/** The part of a recording that starts where `played` starts, as long as `played` is. */
+function alignedWith(played: Buffer, recording: Buffer): Buffer {
+  const start = recording.indexOf(played.subarray(0, 256));
+  expect(start, 'where the recording has what was played').toBeGreaterThanOrEqual(0);
+  return recording.subarray(start, start + played.length);
+}
+
+async function start(driver: string, recording?: number): Promise<(...command: string[]) => Promise<string>> {
+  const vm = await startDriverVm({
+    drivers: [driver],
+    log: () => {},
+    ...(recording === undefined ? {} : { recording }),
+  });
+  domain = vm;
+  const devices = await everyServedDevice(vm);
+  return (...command) => asGuest(vm, devices, command);
+}
+
+describe('snd-aloop', () => {
+  it.each([
+    ['by read and write', []],
+    ['by mmap', ['-M']],
+  ])(
+    'carries what one guest plays to another, bit by bit, %s',
+    { timeout: TIMEOUT_MS },
+    async (_, options) => {
+      const guest = await start('snd-aloop');
+      const [played, captured] = [join(folder, 'played'), join(folder, 'captured')];
+      writeFileSync(played, noise());
+      await Promise.all([
+        guest('arecord', ...FORMAT, ...options, '-D', 'hw:0,1', '-d', '5', captured),
+        guest('sh', '-c', `sleep 1; exec aplay ${[...FORMAT, ...options, '-D', 'hw:0,0', played].join(' ')}`),
+      ]);
+      const sent = readFileSync(played);
+      expect(alignedWith(sent, readFileSync(captured)).equals(sent)).toBe(true);
+    },
+  );
+
+  it('has a stream for one guest at a time, and another for the next', { timeout: TIMEOUT_MS }, async () => {
+    const guest = await start('snd-aloop');
+    const listening = guest('arecord', ...FORMAT, '-D', 'hw:0,1,3', '-d', '4', join(folder, 'captured'));
+    const second = guest(
+      'sh',
+      '-c',
+      `sleep 1; arecord -N ${FORMAT.join(' ')} -D hw:0,1,3 -d 1 /dev/null 2>&1 || true`,
+    );
+    const other = guest('sh', '-c', `sleep 1; arecord ${FORMAT.join(' ')} -D hw:0,1,4 -d 1 ${folder}/other`);
+    expect(await second).toContain('Device or resource busy');
+    await Promise.all([listening, other]);
+    expect(readFileSync(join(folder, 'other'))).toHaveLength(RATE_HZ * FRAME_BYTES);
+  });
+
+  it('tells a guest of a control that another guest has changed', { timeout: TIMEOUT_MS }, async () => {
+    const guest = await start('snd-aloop');
+    const [monitored] = await Promise.all([
+      guest('sh', '-c', 'stdbuf -oL timeout 4 alsactl monitor hw:0 || true'),
+      guest('sh', '-c', 'sleep 1; amixer -q cset numid=1 90000'),
+    ]);
+    expect(monitored).toContain('PCM Rate Shift 100000');
+  });
+});
+
+describe('snd-hda-intel', () => {
+  it('plays into the recording, bit by bit, what a guest plays', { timeout: TIMEOUT_MS }, async () => {
+    const recording = native.memfd('postern-recording', 0);
+    try {
+      const guest = await start('snd-hda-intel', recording);
+      const played = join(folder, 'played');
+      writeFileSync(played, noise());
+      expect(await guest('amixer', 'sset', 'Master', '100%', 'unmute')).toContain('[100%] [0.00dB] [on]');
+      await guest('aplay', ...FORMAT, '-D', 'hw:0,0', played);
+      await closeDomain(domain as DriverDomain);
+      domain = undefined;
+      const sent = readFileSync(played);
+      const heard = readFileSync(`/proc/self/fd/${recording}`).subarray(WAV_HEADER_BYTES);
+      expect(alignedWith(sent, heard).equals(sent)).toBe(true);
+    } finally {
+      native.closeDescriptor(recording);
+    }
+  });
+
+  it('is offered without mmap', { timeout: TIMEOUT_MS }, async () => {
+    const guest = await start('snd-hda-intel');
+    const said = await guest('sh', '-c', 'aplay -M -q -D hw:0,0 -f cd -d 1 /dev/zero 2>&1 || true');
+    expect(said).toContain('Access type not available');
+    expect(said).not.toContain('mmap failed');
+  });
+});
