@@ -31,7 +31,6 @@ const readResult: usize = memory.data(12, 8);
 /** The largest variant is the plan: a discriminant and 32 bytes. */
 const answer: usize = memory.data(40, 8);
 
-let grantBytesMax: u32 = GRANT_BYTES_MAX;
 let grantCount: u32 = 0;
 let relocationCount: u32 = 0;
 let requirementCount: u32 = 0;
