@@ -56,6 +56,15 @@ bool isPlace(const Exchange& exchange, const PlanContext& context, uint32_t regi
 std::string brokenRelocation(const Exchange& exchange, const PlanContext& context) {
   for (uint32_t i = 0; i < exchange.relocations; i++) {
     const ExchangeRelocation& one = exchange.relocation[i];
+    if (one.region == 0xfffffffeu) {
+      // The argument itself: a whole word, once, of an ioctl that has nothing else there.
+      if (context.operation != Operation::kIoctl || context.headBytes > 0) return "an argument that is a head's address, or no argument";
+      if (one.offset > 0) return "a pointer inside the argument";
+      if (one.target < 1 || one.target > exchange.grants) return "an argument that leads to no grant";
+      for (uint32_t k = 0; k < i; k++)
+        if (exchange.relocation[k].region == one.region) return "an argument that leads to two grants";
+      continue;
+    }
     if (!isPlace(exchange, context, one.region, one.offset, kPointerBytes)) return "a pointer outside its region";
     if (one.target < 1 || one.target > exchange.grants) return "a pointer to no grant";
     const uint32_t access = one.region == 0 ? exchange.headAccess : exchange.grant[one.region - 1].access;

@@ -51,6 +51,16 @@ PlanError decideGrant(uint64_t address, uint32_t length, uint32_t access = kInOu
   return decide(input);
 }
 
+// A command whose whole argument is a pointer, to the first of two grants.
+PlanInput leading(uint32_t offset = 0, uint32_t target = 1) {
+  PlanInput input = good();
+  input.context.headBytes = 0;
+  grant(input, kPlace, 64, kToDriver);
+  grant(input, kPlace + 4096, 64);
+  relocate(input, kSourceArgument, offset, target);
+  return input;
+}
+
 PlanError decideRelocation(uint32_t region, uint32_t offset, uint32_t target, uint32_t grantBytes = 64, uint32_t access = kInOut) {
   PlanInput input = good();
   grant(input, kPlace, grantBytes, access);
@@ -209,6 +219,33 @@ TEST("a grant stays inside the guest's addresses") {
     CHECK_EQ(decideGrant(address, 1), PlanError::kGrantAddress);
   CHECK_EQ(decideGrant(kGuestAddressEnd - 1, 2), PlanError::kGrantAddress);
   CHECK_EQ(decideGrant(kGuestAddressEnd - kMost + 1, kMost), PlanError::kGrantAddress);
+}
+
+TEST("an argument that is a pointer leads to one grant, of a command without a head") {
+  for (uint32_t target : {1u, 2u}) CHECK_EQ(decide(leading(0, target)), PlanError::kNone);
+  for (uint32_t target : {0u, 3u, kMost}) CHECK_EQ(decide(leading(0, target)), PlanError::kRelocationTarget);
+  for (uint32_t offset : {1u, 7u, 8u, kMost}) CHECK_EQ(decide(leading(offset)), PlanError::kRelocationOffset);
+  PlanInput withHead = leading();
+  withHead.context.headBytes = 1;
+  CHECK_EQ(decide(withHead), PlanError::kRelocationRegion);
+  for (Operation operation : {Operation::kOpen, Operation::kRead, Operation::kWrite, Operation::kMmap}) {
+    PlanInput other = leading();
+    other.context.operation = operation;
+    CHECK_EQ(decide(other), PlanError::kRelocationRegion);
+  }
+  PlanInput twice = leading();
+  relocate(twice, kSourceArgument, 0, 2);
+  CHECK_EQ(decide(twice), PlanError::kRelocationOffset);
+  // The call's offset, the number above it, is no place for a pointer.
+  PlanInput beside = leading();
+  beside.exchange->relocation[0].region = kSourceOffset;
+  CHECK_EQ(decide(beside), PlanError::kRelocationRegion);
+  // What follows it is checked too.
+  PlanInput followed = leading();
+  relocate(followed, 1, 0, 2);
+  CHECK_EQ(decide(followed), PlanError::kNone);
+  relocate(followed, 1, 60, 2);
+  CHECK_EQ(decide(followed), PlanError::kRelocationOffset);
 }
 
 TEST("a range check never overflows") {
