@@ -1,44 +1,30 @@
-import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT } from '../root.js';
 
-/** What a driver VM that shares this machine's root has of its own there (native/agent/vm.c). */
-const HIDDEN_IN_DRIVER_VM = /^\/(tmp|run|dev|proc|sys)\//;
-const NAME_START = '/var/tmp/postern-guests-';
-
-let folder: string | undefined;
+/** Below the repository, so that a driver VM that shares this machine's root has the programs too. */
+const PROGRAMS = join(ROOT, '.cache', 'programs');
+/** Static, so that a program is the same beside the driver as here. */
+const FLAGS = ['-std=gnu11', '-D_GNU_SOURCE', '-O2', '-Wall', '-Wextra', '-Werror', '-pthread', '-static'];
 
 /**
- * Compiles test/guests/NAME.c, statically, to where a driver VM that shares this machine's root has it too. The program's path.
+ * Compiles test/FOLDER/NAME.c where it, or a header beside it, has changed. The program's path.
  * @throws Error with the compiler's words
  */
-export function compileGuestProgram(name: string): string {
-  folder ??= makeFolder();
-  const program = join(folder, name);
-  const options = ['-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', '-static'];
-  execFileSync('cc', [...options, '-o', program, join(ROOT, 'test', 'guests', `${name}.c`)], {
-    stdio: ['ignore', 'inherit', 'inherit'],
-  });
+export function compileGuestProgram(name: string, folder = 'guests'): string {
+  const sources = join(ROOT, 'test', folder);
+  const source = join(sources, `${name}.c`);
+  const program = join(PROGRAMS, folder, name);
+  const headers = readdirSync(sources).filter((file) => file.endsWith('.h'));
+  const newest = Math.max(...[source, ...headers.map((file) => join(sources, file))].map(modified));
+  if (modified(program) > newest) return program;
+  mkdirSync(join(PROGRAMS, folder), { recursive: true });
+  const { status, stderr } = spawnSync('cc', [...FLAGS, '-o', program, source], { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`${source} does not compile:\n${stderr}`);
   return program;
 }
 
-/** Below the repository, unless the driver VM does not see that. */
-function makeFolder(): string {
-  const cached = join(ROOT, '.cache', 'guests');
-  if (!HIDDEN_IN_DRIVER_VM.test(ROOT)) {
-    mkdirSync(cached, { recursive: true });
-    return cached;
-  }
-  const made = mkdtempSync(NAME_START);
-  // QEMU reads it as nobody.
-  chmodSync(made, 0o755);
-  process.once('exit', removeGuestPrograms);
-  return made;
-}
-
-/** Removes the programs that are not below the repository; the end of the process does, too. */
-export function removeGuestPrograms(): void {
-  if (folder?.startsWith(NAME_START)) rmSync(folder, { recursive: true, force: true });
-  folder = undefined;
+function modified(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
 }

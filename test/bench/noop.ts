@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import { closeDomain, openDomain } from '../../host/cli/driver-domain.js';
+import { compileGuestProgram } from '../../host/cli/guest-program.js';
 import { openLog } from '../../host/cli/log.js';
-import { asGuest, compileProgram, numbersAfter } from './programs.js';
+import { asGuest, numbersAfter } from './programs.js';
 import { summarize } from './statistics.js';
 
 /**
@@ -38,8 +39,8 @@ const NS_PER_US = 1000;
 
 /** Runs all ways in turn, so that whatever else the machine does meets each. */
 export async function benchNoop(quick: boolean): Promise<NoopResult> {
-  const program = compileProgram('noop');
-  const floor = compileProgram('floor');
+  const program = compileGuestProgram('noop', 'bench');
+  const floor = compileGuestProgram('floor', 'bench');
   const calls = String(quick ? QUICK_CALLS_A_RUN : CALLS_A_RUN);
   const local = await openDomain({ mode: 'local', drivers: [] }, openLog({}));
   const vm = await openDomain({ mode: 'snapshot', drivers: ['vivid'] }, openLog({}));

@@ -1,35 +1,9 @@
-import { execFileSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
 import type { DeviceChoice } from '../../host/cli/device-option.js';
 import { openLog } from '../../host/cli/log.js';
 import type { DriverDomain } from '../../host/driver-vm/domain.js';
 import { runGuest } from '../../host/mediator/guest.js';
-import { ROOT } from '../../host/root.js';
 
-/** Where compiled programs go: below the repository, so that a driver VM that shares this machine's root has them too. */
-const FOLDER = join(ROOT, '.cache', 'bench');
 const log = openLog({});
-
-/** Compiles test/FOLDER/NAME.c, statically, and returns the program's path. */
-export function compileProgram(name: string, folder = 'bench'): string {
-  mkdirSync(FOLDER, { recursive: true });
-  const program = join(FOLDER, name);
-  const source = join(ROOT, 'test', folder, `${name}.c`);
-  execFileSync('cc', [
-    '-std=gnu11',
-    '-O2',
-    '-Wall',
-    '-Wextra',
-    '-Werror',
-    '-static',
-    '-D_GNU_SOURCE',
-    '-o',
-    program,
-    source,
-  ]);
-  return program;
-}
 
 /** Runs a program as a guest and returns what it printed. */
 export async function asGuest(

@@ -1,7 +1,8 @@
 import { closeDomain, openDomain } from '../../host/cli/driver-domain.js';
+import { compileGuestProgram } from '../../host/cli/guest-program.js';
 import { openLog } from '../../host/cli/log.js';
 import type { DriverDomain } from '../../host/driver-vm/domain.js';
-import { asGuest, besideDriver, compileProgram, numbersAfter } from './programs.js';
+import { asGuest, besideDriver, numbersAfter } from './programs.js';
 import { summarize } from './statistics.js';
 
 /** Frames a second of a camera's mmap stream, as a guest and beside the driver, by size. */
@@ -36,7 +37,7 @@ const CAMERA = { name: 'video0', path: '/dev/video0' };
 
 /** Runs both ways in turn on one driver VM, so that whatever else the machine does meets both. */
 export async function benchStream(quick: boolean): Promise<StreamResult> {
-  const program = compileProgram('stream');
+  const program = compileGuestProgram('stream', 'bench');
   const domain = await openDomain({ mode: 'cold', drivers: ['vivid'], shareRoot: true }, openLog({}));
   try {
     const result: StreamResult = {};

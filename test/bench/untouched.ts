@@ -2,8 +2,9 @@ import { execFileSync } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { closeDomain, openDomain } from '../../host/cli/driver-domain.js';
+import { compileGuestProgram } from '../../host/cli/guest-program.js';
 import { openLog } from '../../host/cli/log.js';
-import { asGuest, compileProgram, numbersAfter } from './programs.js';
+import { asGuest, numbersAfter } from './programs.js';
 import { summarize } from './statistics.js';
 
 /** What a guest pays that never touches a guarded device: ratios to the same program run natively. */
@@ -26,7 +27,7 @@ const CALLS_A_ROUND = 2;
 
 /** Runs natively and as a guest in turn. */
 export async function benchUntouched(quick: boolean): Promise<UntouchedResult> {
-  const program = compileProgram('io');
+  const program = compileGuestProgram('io', 'bench');
   const domain = await openDomain({ mode: 'local', drivers: [] }, openLog({}));
   try {
     const blocks: UntouchedResult['blocks'] = {};

@@ -2,12 +2,12 @@ import type { ChildProcess } from 'node:child_process';
 import { afterEach, describe, expect, it } from 'vitest';
 import { allOk, examineMachine } from '../../host/cli/doctor-checks.js';
 import { closeDomain, everyServedDevice } from '../../host/cli/driver-domain.js';
+import { compileGuestProgram } from '../../host/cli/guest-program.js';
 import { openLog } from '../../host/cli/log.js';
 import type { DriverVm } from '../../host/driver-vm/driver-vm.js';
 import { startDriverVm } from '../../host/driver-vm/driver-vm.js';
 import type { Picture } from '../../host/driver-vm/screen.js';
 import { runGuest } from '../../host/mediator/guest.js';
-import { compileProgram } from '../bench/programs.js';
 
 const checks = examineMachine();
 const hasDriverVm = allOk(checks, 'required') && allOk(checks, 'driver-vm');
@@ -130,7 +130,7 @@ function resultsOf(output: string): Record<string, string> {
 }
 
 describe.skipIf(!hasDriverVm)('a guest of virtio_gpu', () => {
-  const program = compileProgram('drm', 'classes');
+  const program = compileGuestProgram('drm', 'classes');
 
   it('maps its buffers, and is refused what would leave its own', async () => {
     const { output } = await guest(await start('virtio-gpu'), [program, '/dev/dri/card0', 'own']);
@@ -169,7 +169,7 @@ describe.skipIf(!hasDriverVm)('a guest of virtio_gpu', () => {
 });
 
 describe.skipIf(!hasDriverVm)('other drivers', () => {
-  const program = compileProgram('drm', 'classes');
+  const program = compileGuestProgram('drm', 'classes');
 
   it('share the pages of vgem', async () => {
     const { output } = await guest(await start('vgem'), [program, '/dev/dri/card0', 'hold'], {

@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { allOk, examineMachine } from '../../host/cli/doctor-checks.js';
 import { everyServedDevice, offeredDevices } from '../../host/cli/driver-domain.js';
+import { compileGuestProgram } from '../../host/cli/guest-program.js';
 import type { DriverVm, InputEvent } from '../../host/driver-vm/driver-vm.js';
 import { Vms } from '../vm/support.js';
-import { compileInputProgram, Running } from './input-programs.js';
+import { Running } from './input-programs.js';
 
 const checks = examineMachine();
 const hasDriverVm = allOk(checks, 'required') && allOk(checks, 'driver-vm');
@@ -18,8 +19,8 @@ let feedback: string;
 
 beforeAll(async () => {
   if (!hasDriverVm) return;
-  events = compileInputProgram('events');
-  feedback = compileInputProgram('feedback');
+  events = compileGuestProgram('events', 'guests-input');
+  feedback = compileGuestProgram('feedback', 'guests-input');
   guestVm = await vms.start({ drivers: ['virtio-input', 'uinput'] });
   directVm = await vms.start({ drivers: ['virtio-input', 'uinput'], shareRoot: true });
 });

@@ -1,25 +1,10 @@
-import { execFileSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openLog } from '../../host/cli/log.js';
 import type { DriverDomain } from '../../host/driver-vm/domain.js';
 import { runGuest } from '../../host/mediator/guest.js';
-import { ROOT } from '../../host/root.js';
 
-/** Below the repository, so that a driver VM that shares this machine's root has the programs too. */
-const FOLDER = join(ROOT, '.cache', 'guests-input');
 const POLL_MS = 20;
 const POLLS_MAX = 1500;
-
-/** Compiles test/guests-input/NAME.c, statically, and returns the program's path. */
-export function compileInputProgram(name: string): string {
-  mkdirSync(FOLDER, { recursive: true });
-  const source = join(ROOT, 'test', 'guests-input', `${name}.c`);
-  const flags = ['-std=gnu11', '-D_GNU_SOURCE', '-O2', '-Wall', '-Wextra', '-Werror', '-static'];
-  execFileSync('cc', [...flags, '-o', join(FOLDER, name), source]);
-  return join(FOLDER, name);
-}
 
 /** A program that runs, as a guest or beside the driver. */
 export class Running {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { allOk, examineMachine } from '../../host/cli/doctor-checks.js';
 import { closeDomain, openDomain } from '../../host/cli/driver-domain.js';
-import { compileGuestProgram, removeGuestPrograms } from '../../host/cli/guest-program.js';
+import { compileGuestProgram } from '../../host/cli/guest-program.js';
 import { openLog } from '../../host/cli/log.js';
 import type { DriverDomain } from '../../host/driver-vm/domain.js';
 import { runGuest } from '../../host/mediator/guest.js';
@@ -40,7 +40,6 @@ describe.skipIf(!hasDriverVm)('TAP interfaces of a driver VM', () => {
     domain = await openDomain({ mode: 'snapshot', drivers: ['tun'] }, log);
   });
   afterAll(async () => {
-    removeGuestPrograms();
     await closeDomain(domain);
   });
 

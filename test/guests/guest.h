@@ -4,7 +4,6 @@
 #ifndef POSTERN_TEST_GUEST_H
 #define POSTERN_TEST_GUEST_H
 
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>

@@ -1,8 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { allOk, examineMachine } from '../../host/cli/doctor-checks.js';
+import { compileGuestProgram } from '../../host/cli/guest-program.js';
 import { descendantsOf, isAlive, RunningPostern, until } from '../cli/postern.js';
-import { Bench, guestProgram } from './support.js';
+import { Bench } from './support.js';
 
 /** What a guest could leave behind on this machine. */
 interface Traces {
@@ -24,7 +25,7 @@ function traces(): Traces {
 describe.skipIf(!allOk(examineMachine(), 'required'))('the end of a guest', () => {
   let bench: Bench;
   let before: Traces;
-  const program = guestProgram('ending');
+  const program = compileGuestProgram('ending');
 
   beforeAll(async () => {
     bench = await Bench.local();

@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { allOk, examineMachine } from '../../host/cli/doctor-checks.js';
+import { compileGuestProgram } from '../../host/cli/guest-program.js';
 import type { PolicyFaultCode } from '../../host/policy/fault.js';
 import type { PolicyPackage } from '../../host/policy/store.js';
 import { policyPackage } from '../policy/support.js';
 import { spoiltPolicy } from './spoilt-policy.js';
-import { Bench, casesOf, guestProgram } from './support.js';
+import { Bench, casesOf } from './support.js';
 
 /** What the guest's calls get, and the fault that is told of each. */
 const FAULTS: [what: string, fault: PolicyFaultCode][] = [
@@ -24,7 +25,7 @@ const FAULTS_MAX_FEW = 5;
 describe.skipIf(!allOk(examineMachine(), 'required'))('a policy that misbehaves', () => {
   let bench: Bench;
   let good: PolicyPackage;
-  const program = guestProgram('misbehaving');
+  const program = compileGuestProgram('misbehaving');
 
   beforeAll(async () => {
     bench = await Bench.local();

@@ -1,8 +1,9 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import pino from 'pino';
+import { compileGuestProgram } from '../../host/cli/guest-program.js';
 import type { DriverDomain } from '../../host/driver-vm/domain.js';
 import { type DriverVm, startDriverVm } from '../../host/driver-vm/driver-vm.js';
 import { startLocalDomain } from '../../host/driver-vm/local-domain.js';
@@ -11,28 +12,9 @@ import { ROOT } from '../../host/root.js';
 import { until } from '../cli/postern.js';
 
 const SOURCES = join(ROOT, 'test', 'guests');
-const PROGRAMS = join(SOURCES, 'build');
-const FLAGS = ['-std=gnu11', '-O1', '-g', '-Wall', '-Wextra', '-Werror', '-pthread'];
 
 export const TERMINALS = [{ name: 'ptmx', path: '/dev/ptmx' }];
 export const CAMERA = [{ name: 'video0', path: '/dev/video0' }];
-
-/** Compiles test/guests/NAME.c where it has changed. The program's path. */
-export function guestProgram(name: string): string {
-  mkdirSync(PROGRAMS, { recursive: true });
-  const source = join(SOURCES, `${name}.c`);
-  const program = join(PROGRAMS, name);
-  const headers = readdirSync(SOURCES).filter((file) => file.endsWith('.h'));
-  const newest = Math.max(...[source, ...headers.map((file) => join(SOURCES, file))].map(modified));
-  if (modified(program) > newest) return program;
-  const { status, stderr } = spawnSync('gcc', [...FLAGS, '-o', program, source], { encoding: 'utf8' });
-  if (status !== 0) throw new Error(`${source} does not compile:\n${stderr}`);
-  return program;
-}
-
-function modified(path: string): number {
-  return statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
-}
 
 /** What a program printed, by case: the lines after '== NAME'. */
 export type Cases = Map<string, string[]>;
@@ -151,7 +133,10 @@ export class Bench<Domain extends DriverDomain = DriverDomain> {
 
   /** Runs the cases of a guest program as a guest. */
   async guestCases(name: string, options: Partial<GuestOptions> = {}, args: string[] = []): Promise<Cases> {
-    const { out, err, exitCode, signal, records } = await this.guest([guestProgram(name), ...args], options);
+    const { out, err, exitCode, signal, records } = await this.guest(
+      [compileGuestProgram(name), ...args],
+      options,
+    );
     if (err !== '' || exitCode !== 0)
       throw new Error(`${name} ended with ${exitCode ?? signal}: ${err}${out}${JSON.stringify(records)}`);
     return casesOf(out);
@@ -159,7 +144,7 @@ export class Bench<Domain extends DriverDomain = DriverDomain> {
 
   /** Runs the same cases beside the driver: in the VM, or on this machine. */
   async directCases(name: string, args: string[] = []): Promise<Cases> {
-    const command = [guestProgram(name), ...args];
+    const command = [compileGuestProgram(name), ...args];
     return casesOf(this.domain.kind === 'vm' ? await this.beside(command) : await natively(command));
   }
 

@@ -1,8 +1,9 @@
 import { fstatSync, readFileSync, readSync, writeSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { allOk, examineMachine } from '../../host/cli/doctor-checks.js';
+import { compileGuestProgram } from '../../host/cli/guest-program.js';
 import { descendantsOf } from '../cli/postern.js';
-import { Bench, type Cases, caseNames, guestProgram } from './support.js';
+import { Bench, type Cases, caseNames } from './support.js';
 
 /** Guest programs whose every case prints the same as a guest and beside the driver, but for those below. */
 const PROGRAMS = ['blocking_video', 'mapping', 'readiness_video', 'bad_input_video'];
@@ -148,7 +149,7 @@ describe.skipIf(!allOk(examineMachine(), 'required'))('a guest with a camera', (
   it('and the driver look at the same pages', async () => {
     const { descriptor } = bench.domain.memory;
     const { ino: inode } = fstatSync(descriptor, { bigint: true });
-    const running = await bench.start([guestProgram('frame')]);
+    const running = await bench.start([compileGuestProgram('frame')]);
     await running.printed('mapped at');
     const [, length, used, hash, where] = running.out.match(/(\d+) (\d+) (\w+)\nmapped at (\w+)/) ?? [];
     const address = BigInt(`0x${where}`);
@@ -170,7 +171,7 @@ describe.skipIf(!allOk(examineMachine(), 'required'))('a guest with a camera', (
   });
 
   it('leaves the camera to the next one when it is killed with buffers mapped', async () => {
-    const running = await bench.start([guestProgram('frame')]);
+    const running = await bench.start([compileGuestProgram('frame')]);
     await running.printed('mapped at');
     running.launcher.kill('SIGKILL');
     expect(await running.end).toMatchObject({ exitCode: null, signal: 'SIGKILL' });
