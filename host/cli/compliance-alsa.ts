@@ -9,7 +9,7 @@ const RESULT = /^test (.+): ((?:OK|FAIL).*)$/gm;
  */
 const SCRIPT = `
 export LC_ALL=C HOME=/nonexistent
-folder=$(mktemp -d) && cd "$folder" || exit 1
+folder=$(mktemp -d -p /dev/shm) && cd "$folder" || exit 1
 trap 'rm -r "$folder"' EXIT
 digest() { sha256sum | cut -c1-16; }
 say() { # NAME COMMAND...

@@ -15,6 +15,9 @@ function compliance(...parameters: string[]): { status: number | null; out: stri
   return { status, out: stdout, err: stderr };
 }
 
+/** Sound plays and records in real time, several times over, both ways. */
+const SOUND_TIMEOUT_MS = 180_000;
+
 describe('npm run compliance', () => {
   it('refuses a class that it has no tool for', () => {
     const { status, out, err } = compliance('sound');
@@ -33,6 +36,20 @@ describe('npm run compliance', () => {
     // The tool has more than a hundred tests for a camera; a handful would mean that it gave up early.
     expect(guest.passed).toBeGreaterThan(100);
   });
+
+  it.skipIf(!hasDriverVm).each([
+    ['alsa', 10],
+    ['tun', 1],
+  ])(
+    'finds that the real programs of %s do the same as a guest and beside the driver',
+    (name, least) => {
+      const { status, out } = compliance(name, '--json');
+      const { guest, direct, differences } = JSON.parse(out);
+      expect({ status, guest, differences }).toEqual({ status: 0, guest: direct, differences: [] });
+      expect(guest.passed).toBeGreaterThan(least);
+    },
+    SOUND_TIMEOUT_MS,
+  );
 
   it.skipIf(!hasDriverVm)('finds that modetest, proptest and drmdevice say the same, to the letter', () => {
     const { status, out } = compliance('drm', '--json');
