@@ -17,8 +17,6 @@
 namespace postern {
 namespace {
 
-constexpr uint64_t kProcessTag = 5ull << 32;
-
 // Page runs that follow each other in the RAM file become one mapping.
 std::vector<MapRun> runsOf(const std::vector<uint64_t>& pages) {
   std::vector<MapRun> runs;

@@ -17,10 +17,6 @@
 namespace postern {
 namespace {
 
-// What an epoll event is about: the kind in the high half, a number in the low half.
-enum Tag : uint64_t { kListener = 1ull << 32, kControl = 2ull << 32, kChannel = 3ull << 32, kSession = 4ull << 32, kProcess = 5ull << 32 };
-constexpr uint64_t kTagMask = 0xffffffff00000000ull;
-
 // WAIT_KILLABLE_RECV delays handled signals until the answer, so long operations are looked at: often enough that a signal
 // handler is not noticeably late, seldom enough to cost nothing.
 constexpr auto kWatchInterval = std::chrono::milliseconds(4);
@@ -52,8 +48,8 @@ Mediator::Mediator(MediatorOptions options, Exchange* exchange)
   memoryInode_ = st.st_ino;
   for (const DeviceClass& deviceClass : options_.classes) handles_.emplace_back(deviceClass.envelope.handlesMax);
   nextMapAddress_ = POSTERN_MAP_FIRST;
-  poll(listener_.fd(), kListener, EPOLLIN);
-  poll(options_.control, kControl, EPOLLIN);
+  poll(listener_.fd(), kListenerTag, EPOLLIN);
+  poll(options_.control, kControlTag, EPOLLIN);
 }
 
 Mediator::~Mediator() {
@@ -269,7 +265,7 @@ void Mediator::wait() {
   if (wantArmed != listenerArmed_) {
     epoll_event event{};
     event.events = wantArmed ? uint32_t(EPOLLIN) : 0u;
-    event.data.u64 = kListener;
+    event.data.u64 = kListenerTag;
     (void)epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, listener_.fd(), &event);
     listenerArmed_ = wantArmed;
   }
@@ -286,24 +282,24 @@ void Mediator::wait() {
 void Mediator::handleReady(uint64_t tag, uint32_t events) {
   const uint32_t number = static_cast<uint32_t>(tag);
   switch (tag & kTagMask) {
-    case kListener:
+    case kListenerTag:
       listenerReady_ = (events & EPOLLIN) != 0;
       if ((events & (EPOLLHUP | EPOLLERR)) != 0 && !listenerReady_) guestGone_ = true;
       break;
-    case kControl: {
+    case kControlTag: {
       uint64_t value;
       (void)!read(options_.control, &value, sizeof value);
       controlPending_ = true;
       break;
     }
-    case kChannel:
+    case kChannelTag:
       for (auto& backend : backends_)
         if (backend->channel->index() == number) backend->channel->drainEvent();
       break;
-    case kSession:
+    case kSessionTag:
       if (auto session = sessions_.find(number); session != sessions_.end()) releaseSession(session->second.get());
       break;
-    case kProcess:
+    case kProcessTag:
       if (holders_.erase(static_cast<pid_t>(number)) != 0) mappingRounds_ = std::max(mappingRounds_, 1u);
       for (auto& backend : backends_) {
         if (static_cast<uint32_t>(backend->tgid) != number || backend->guestEnded) continue;

@@ -27,6 +27,16 @@ struct open_how;
 
 namespace postern {
 
+// What an epoll event is about: the kind in the high half, a number in the low half.
+enum EpollTag : uint64_t {
+  kListenerTag = 1ull << 32,
+  kControlTag = 2ull << 32,
+  kChannelTag = 3ull << 32,
+  kSessionTag = 4ull << 32,
+  kProcessTag = 5ull << 32,
+};
+constexpr uint64_t kTagMask = 0xffffffff00000000ull;
+
 // A row of the class's table, as the policy describes it.
 struct CommandRow {
   uint32_t number = 0, mask = 0, headBytes = 0, access = 0;
@@ -62,7 +72,7 @@ struct MediatorOptions {
 
 struct Counters {
   uint64_t notifications = 0, opensNative = 0, allowed = 0, denied = 0, failed = 0, faults = 0;
-  uint64_t bytesIn = 0, bytesOut = 0, pagesMapped = 0, mappings = 0, sessions = 0, interrupted = 0, signals = 0;
+  uint64_t bytesIn = 0, bytesOut = 0, pagesMapped = 0, mappings = 0, sessions = 0, interrupted = 0;
 };
 
 class Mediator {

@@ -13,7 +13,6 @@
 namespace postern {
 namespace {
 
-constexpr uint64_t kChannelTag = 3ull << 32, kSessionTag = 4ull << 32, kProcessTag = 5ull << 32;
 // Poll always tells of these, asked or not.
 constexpr uint32_t kAlways = POLLERR | POLLHUP;
 
