@@ -67,7 +67,8 @@ void Mediator::admit(Op& op) {
 int Mediator::extendHead(Op& op) {
   Plan& plan = op.plan;
   const size_t headBytes = op.head.size();
-  if (op.operation != Operation::kIoctl || headBytes == 0 || plan.grants.size() != 1 || !plan.relocations.empty()) return 0;
+  if (op.operation != Operation::kIoctl || headBytes == 0 || plan.grants.size() != 1 || !plan.relocations.empty() || !plan.descriptors.empty())
+    return 0;
   const Grant tail = plan.grants[0];
   if (tail.address != op.call.argument + headBytes || tail.access != plan.headAccess) return 0;
   if (tail.length > kHeadBytesMax - headBytes) return ENOMEM;
