@@ -1,7 +1,7 @@
 /** A mediator worker: one guest's loop between the native plumbing and the policies. Started by guest.ts. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { type NativeEnvelope, type NativeMediator, native } from '../native.js';
-import { accessBits, type ClassInfo, type Denial } from '../policy/abi.js';
+import { accessBits, type Call, type ClassInfo, type Denial, type Verdict } from '../policy/abi.js';
 import { PolicyFault } from '../policy/fault.js';
 import type { Manifest } from '../policy/manifest.js';
 import { DecisionClock } from './decision-times.js';
@@ -102,9 +102,7 @@ function judgeOf(classIndex: number): Judge {
 function admit(): void {
   const judge = judgeOf(exchange.classIndex);
   const call = exchange.call();
-  const began = performance.now();
-  const verdict = judge.admit(call, exchange.head());
-  clock.record(performance.now() - began);
+  const verdict = clock.counts() ? timed(judge, call) : judge.admit(call, exchange.head());
   if (verdict === undefined) {
     exchange.writeFault();
     return;
@@ -117,6 +115,13 @@ function admit(): void {
       { class: judge.info.class, ...named(judge, call.operation, call.command), process: exchange.process },
       'allowed',
     );
+}
+
+function timed(judge: Judge, call: Call): Verdict | undefined {
+  const began = performance.now();
+  const verdict = judge.admit(call, exchange.head());
+  clock.record(performance.now() - began);
+  return verdict;
 }
 
 function named(judge: Judge, operation: string, command: number): Record<string, unknown> {
