@@ -262,7 +262,7 @@ export class Lifter {
   }
 
   private oneOf<T>(values: readonly T[], at: number): T {
-    const value = values[this.view.getUint8(at)];
+    const value = values[this.byte(at)];
     if (value === undefined)
       throw new PolicyFault('abi', 'The policy returned a value of an enumeration that it does not have.');
     return value;

@@ -117,6 +117,8 @@ void Mediator::planRegions(Op& op) {
     case Operation::kMmap:
       first.bytes = static_cast<uint32_t>(((op.call.length - 1) / POSTERN_PAGE_BYTES + 1) * sizeof(uint64_t));
       break;
+    case Operation::kSeek:
+      break;
   }
   op.regions.push_back(first);
   for (const Grant& grant : op.plan.grants) op.regions.push_back({grant.address, grant.length, grant.access, Arena::kNone});
@@ -263,6 +265,9 @@ postern_op Mediator::submissionOf(const Op& op) const {
       submission.kind = POSTERN_OP_MMAP;
       submission.argument = op.mapping;
       submission.length = (op.call.length + POSTERN_PAGE_BYTES - 1) / POSTERN_PAGE_BYTES * POSTERN_PAGE_BYTES;
+      break;
+    case Operation::kSeek:
+      submission.kind = POSTERN_OP_SEEK;
       break;
   }
   return submission;

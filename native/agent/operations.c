@@ -112,7 +112,8 @@ void operations_dispatch(struct backend *backend, const struct postern_op *op) {
   /* Held in the order of submission: a release that comes later waits, however late the operation's thread begins. */
   if (uses_file(op)) operation.result = files_hold(backend, op, &operation.file);
   /* Before any thread: one operation after the other finds what it shall lend. */
-  if (operation.result == 0 && op->kind == POSTERN_OP_IOCTL && op->descriptors != 0) operation.result = descriptors_lend(backend, op, &operation.descriptors);
+  bool has_descriptors = op->kind == POSTERN_OP_IOCTL && op->descriptors != 0;
+  if (operation.result == 0 && has_descriptors) operation.result = descriptors_lend(backend, op, &operation.descriptors);
   if (operation.result != 0) {
     operation_complete(backend, &operation);
     return;

@@ -6,6 +6,7 @@ import { PolicyFault, type PolicyFaultCode } from '../../host/policy/abi.js';
 import { coreFaults } from '../../host/policy/check-core.js';
 import type { Manifest } from '../../host/policy/manifest.js';
 import {
+  ANSWER,
   answerData,
   assemble,
   type HostileParts,
