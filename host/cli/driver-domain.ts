@@ -3,7 +3,7 @@ import type { Device } from '../driver-vm/devices.js';
 import type { DriverDomain } from '../driver-vm/domain.js';
 import { startDriverVm } from '../driver-vm/driver-vm.js';
 import { startLocalDomain } from '../driver-vm/local-domain.js';
-import { forgetDomain } from '../mediator/guest.js';
+import { forgetDomain } from '../mediator/mediation.js';
 import { loadPolicies, type PolicyMatch, policyForDevice } from '../policy/store.js';
 import type { DeviceChoice } from './device-option.js';
 import type { DomainChoice } from './domain-choice.js';
