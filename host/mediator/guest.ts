@@ -8,7 +8,7 @@ import type { Device } from '../driver-vm/devices.js';
 import type { DriverDomain } from '../driver-vm/domain.js';
 import { type MediatorCounters, type NativeNode, native } from '../native.js';
 import { meteredModule } from '../policy/meter.js';
-import { loadPolicies, type PolicyPackage, policyForDevice } from '../policy/store.js';
+import { loadPolicies, type PolicyPackage, policyForDevice, refusalOf } from '../policy/store.js';
 import { ROOT } from '../root.js';
 import type { DecisionTimes } from './decision-times.js';
 import type { WorkerInput, WorkerMessage } from './messages.js';
@@ -123,7 +123,9 @@ async function assign({ devices, domain, policies }: GuestOptions): Promise<Assi
       );
     const match = policyForDevice(loaded, name);
     if (match === undefined)
-      throw new Error(`No policy module serves the device '${name}', so no guest gets it.`);
+      throw new Error(
+        `No guest gets the device '${name}': ${refusalOf(loaded, name) ?? 'no policy module serves it'}.`,
+      );
     addNode(assignment, match.package, match.node, device, path);
     addTerminals(assignment, match.package, loaded, offered);
   }
