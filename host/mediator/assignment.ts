@@ -1,7 +1,7 @@
 import type { Device } from '../driver-vm/devices.js';
 import type { DriverDomain } from '../driver-vm/domain.js';
 import type { NativeNode } from '../native.js';
-import { type PolicyPackage, policyForDevice } from '../policy/store.js';
+import { type PolicyPackage, policyForDevice, refusalOf } from '../policy/store.js';
 import type { GuardedDevice } from './world.js';
 
 /** Terminals that a guest may have of a domain whose terminals come and go. */
@@ -38,7 +38,9 @@ export async function assignDevices(
       );
     const match = policyForDevice(policies, name);
     if (match === undefined)
-      throw new Error(`No policy module serves the device '${name}', so no guest gets it.`);
+      throw new Error(
+        `No guest gets the device '${name}': ${refusalOf(policies, name) ?? 'no policy module serves it'}.`,
+      );
     addNode(assignment, match.package, match.node, device, path);
     addTerminals(assignment, match.package, policies, offered);
   }
