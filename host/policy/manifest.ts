@@ -45,6 +45,7 @@ export interface Manifest {
   contract: '0.1.0';
   uapi: string;
   nodes: ManifestNode[];
+  refuses?: { pattern: string; reason: string }[];
   sharing: 'concurrent' | 'exclusive';
   envelope: Envelope;
 }
