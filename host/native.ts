@@ -49,6 +49,14 @@ export interface NativeNode {
   minor: number;
 }
 
+/** Which class judges the descriptors of a kind, by the contract's numbers of kinds. */
+export interface NativeDescriptor {
+  kind: number;
+  classIndex: number;
+  /** Index into the manifest's nodes. */
+  node: number;
+}
+
 export interface MediatorOptions {
   listener: number;
   control: number;
@@ -58,6 +66,7 @@ export interface MediatorOptions {
   domain: number;
   classes: { envelope: NativeEnvelope; exclusive: boolean; commands: NativeCommand[] }[];
   nodes: NativeNode[];
+  descriptors: NativeDescriptor[];
 }
 
 /** What a mediator counts, as plain numbers. */

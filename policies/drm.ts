@@ -1,25 +1,33 @@
 /** Graphics: modes, planes and buffers (drm.h, drm_mode.h, drivers/gpu/drm of Linux 6.1), and virtio_gpu's own (virtgpu_drm.h). */
-import { EACCES, EINVAL, ENOENT, ENOMEM, EOPNOTSUPP, POLLIN, POLLRDNORM } from './__generated__/kernel';
+import {
+  EACCES,
+  EINVAL,
+  ENOENT,
+  ENOMEM,
+  EOPNOTSUPP,
+  O_CLOEXEC,
+  POLLIN,
+  POLLRDNORM,
+} from './__generated__/kernel';
 import * as d from './__generated__/drm';
 import * as g from './__generated__/virtgpu_drm';
-import { admitted, after, array, BLOCKING, BOTH_WAYS, bytesOf, call, deny, device, fills } from './sdk';
-import { FROM_DRIVER, HEAD, hooks, learn, mask, mayBlock, NESTED, nested, nestedBytes } from './sdk';
-import { nestedRead, OFFSET, Operation, reason, refuse, requireHandle, row, table, takes } from './sdk';
-import { TO_DRIVER, u32At, u64At } from './sdk';
+import { admitted, after, ALL_ACCESS, array, BLOCKING, BOTH_WAYS, bytesOf, call, deny, device } from './sdk';
+import { DMA_BUF, fills, FROM_DRIVER, HEAD, hooks, learn, makesDescriptor, mayBlock, NESTED } from './sdk';
+import { nested, nestedBytes, nestedRead, OFFSET, Operation, reason, refuse, requireHandle } from './sdk';
+import { row, SYNC_FILE, SYNCOBJ, table, takes, takesDescriptor, TO_DRIVER, u32At, u64At } from './sdk';
 
 export { admit, cabi_realloc, complete, describe } from './sdk';
 
 device('drm');
 
 const LEGACY = reason('drivers without kernel modesetting are not served');
-const DESCRIPTOR = reason('buffers and fences are not passed as descriptors');
 const LEASE = reason('a lease is a descriptor, and descriptors are not passed');
 const COMMIT = reason('the commit sets more properties than the class checks at once');
 const FOREIGN_BUFFER = reason('this guest has not been told of a buffer at that offset');
 const FOREIGN_NAME = reason('the name of a buffer that this guest has not named');
 const FOREIGN_FRAME = reason('the framebuffer of another guest, or of the console');
 const FOREIGN_MAGIC = reason('the magic of a client outside this guest');
-const PROPERTY = reason('a property must be known, and not a fence: those hold addresses and descriptors');
+const PROPERTY = reason('a property must be known to this guest; a fence, to this very file');
 
 const OFFSETS = table('buffer-offset');
 const NAMES = table('flink-name');
@@ -81,8 +89,8 @@ refuse('DRM_IOCTL_DMA', d.DRM_IOCTL_DMA, EINVAL, LEGACY);
 refuse('DRM_IOCTL_LOCK', d.DRM_IOCTL_LOCK, EINVAL, LEGACY);
 refuse('DRM_IOCTL_UNLOCK', d.DRM_IOCTL_UNLOCK, EINVAL, LEGACY);
 refuse('DRM_IOCTL_FINISH', d.DRM_IOCTL_FINISH, EINVAL, LEGACY);
-refuse('DRM_IOCTL_PRIME_HANDLE_TO_FD', d.DRM_IOCTL_PRIME_HANDLE_TO_FD, EOPNOTSUPP, DESCRIPTOR);
-refuse('DRM_IOCTL_PRIME_FD_TO_HANDLE', d.DRM_IOCTL_PRIME_FD_TO_HANDLE, EOPNOTSUPP, DESCRIPTOR);
+row('DRM_IOCTL_PRIME_HANDLE_TO_FD', d.DRM_IOCTL_PRIME_HANDLE_TO_FD, 0, buffer);
+row('DRM_IOCTL_PRIME_FD_TO_HANDLE', d.DRM_IOCTL_PRIME_FD_TO_HANDLE, 0, buffer);
 refuse('DRM_IOCTL_AGP_ACQUIRE', d.DRM_IOCTL_AGP_ACQUIRE, EINVAL, LEGACY);
 refuse('DRM_IOCTL_AGP_RELEASE', d.DRM_IOCTL_AGP_RELEASE, EINVAL, LEGACY);
 refuse('DRM_IOCTL_AGP_ENABLE', d.DRM_IOCTL_AGP_ENABLE, EINVAL, LEGACY);
@@ -159,8 +167,8 @@ takes(d.drm_mode_create_blob.data, d.drm_mode_create_blob.length, 1);
 row('DRM_IOCTL_MODE_DESTROYPROPBLOB', d.DRM_IOCTL_MODE_DESTROYPROPBLOB);
 row('DRM_IOCTL_SYNCOBJ_CREATE', d.DRM_IOCTL_SYNCOBJ_CREATE);
 row('DRM_IOCTL_SYNCOBJ_DESTROY', d.DRM_IOCTL_SYNCOBJ_DESTROY);
-refuse('DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD', d.DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD, EOPNOTSUPP, DESCRIPTOR);
-refuse('DRM_IOCTL_SYNCOBJ_FD_TO_HANDLE', d.DRM_IOCTL_SYNCOBJ_FD_TO_HANDLE, EOPNOTSUPP, DESCRIPTOR);
+row('DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD', d.DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD, 0, syncobj);
+row('DRM_IOCTL_SYNCOBJ_FD_TO_HANDLE', d.DRM_IOCTL_SYNCOBJ_FD_TO_HANDLE, 0, syncobj);
 row('DRM_IOCTL_SYNCOBJ_WAIT', d.DRM_IOCTL_SYNCOBJ_WAIT, NESTED | BLOCKING);
 takes(d.drm_syncobj_wait.handles, d.drm_syncobj_wait.count_handles, 4);
 row('DRM_IOCTL_SYNCOBJ_RESET', d.DRM_IOCTL_SYNCOBJ_RESET, NESTED);
@@ -207,6 +215,8 @@ takes(
   g.drm_virtgpu_context_init.num_params,
   g.drm_virtgpu_context_set_param.SIZE,
 );
+// DRM_IOCTL_VGEM_FENCE_ATTACH is the same number as DRM_IOCTL_VIRTGPU_MAP.
+row('DRM_IOCTL_VGEM_FENCE_SIGNAL', g.DRM_IOCTL_VGEM_FENCE_SIGNAL);
 
 hooks.read = admitted;
 hooks.mmap = (): void => requireHandle(OFFSETS, OFFSET, 0, 8, EINVAL, FOREIGN_BUFFER);
@@ -256,14 +266,45 @@ function atomic(): void {
   for (let at: u32 = 0; at < bytesOf(counts) && counts != 0; at += 4) sum += u32At(counts, at);
   if (sum > COMMIT_MAX) return deny(ENOMEM, COMMIT, d.drm_mode_atomic.count_props_ptr);
   if (sum == 0) return;
-  const ids = nested(HEAD, d.drm_mode_atomic.props_ptr, <u32>sum * 4, TO_DRIVER);
-  nested(HEAD, d.drm_mode_atomic.prop_values_ptr, <u32>sum * 8, TO_DRIVER);
-  for (let at: u32 = 0; at < <u32>sum * 4; at += 4) requireHandle(PROPERTIES, ids, at, 4, EACCES, PROPERTY);
+  const ids = nestedRead(HEAD, d.drm_mode_atomic.props_ptr, <u32>sum * 4, TO_DRIVER);
+  const values = nestedRead(HEAD, d.drm_mode_atomic.prop_values_ptr, <u32>sum * 8, TO_DRIVER);
+  for (let at: u32 = 0; values != 0 && at < <u32>sum * 4; at += 4) setInCommit(ids, at, values);
+}
+
+/** The id of a fence property that this file has looked up: IN_FENCE_FD, OUT_FENCE_PTR, WRITEBACK_OUT_FENCE_PTR. */
+function fence(which: u32): u32 {
+  return <u32>(call.state >> (16 * which)) & 0xffff;
+}
+
+function setInCommit(ids: u32, at: u32, values: u32): void {
+  const id = u32At(ids, at);
+  const value = 2 * at;
+  if (id == 0 || (id != fence(0) && id != fence(1) && id != fence(2)))
+    return requireHandle(PROPERTIES, ids, at, 4, EACCES, PROPERTY);
+  if (id == fence(0)) return takesDescriptor(SYNC_FILE, values, value, 8);
+  if (u64At(values, value) != 0) makesDescriptor(SYNC_FILE, nested(values, value, 4, ALL_ACCESS), 0);
+}
+
+/** PRIME: a buffer's handle becomes a descriptor, and the other way. Handles are the open file's. */
+function buffer(): void {
+  const fd = d.drm_prime_handle.fd;
+  if (call.command == d.DRM_IOCTL_PRIME_FD_TO_HANDLE) return takesDescriptor(DMA_BUF, HEAD, fd);
+  makesDescriptor(DMA_BUF, HEAD, fd, (u32At(HEAD, d.drm_prime_handle.flags) & O_CLOEXEC) != 0);
+}
+
+/** With their only flag, 1, both commands are about the fence in a container. */
+function syncobj(): void {
+  const kind = u32At(HEAD, d.drm_syncobj_handle.flags) & 1 ? SYNC_FILE : SYNCOBJ;
+  const fd = d.drm_syncobj_handle.fd;
+  if (call.command == d.DRM_IOCTL_SYNCOBJ_FD_TO_HANDLE) takesDescriptor(kind, HEAD, fd);
+  else makesDescriptor(kind, HEAD, fd);
 }
 
 function execute(): void {
-  const fences = g.VIRTGPU_EXECBUF_FENCE_FD_IN | g.VIRTGPU_EXECBUF_FENCE_FD_OUT;
-  if (u32At(HEAD, g.drm_virtgpu_execbuffer.flags) & fences) return deny(EOPNOTSUPP, DESCRIPTOR, 0);
+  const flags = u32At(HEAD, g.drm_virtgpu_execbuffer.flags);
+  const fence = g.drm_virtgpu_execbuffer.fence_fd;
+  if (flags & g.VIRTGPU_EXECBUF_FENCE_FD_IN) takesDescriptor(SYNC_FILE, HEAD, fence);
+  if (flags & g.VIRTGPU_EXECBUF_FENCE_FD_OUT) makesDescriptor(SYNC_FILE, HEAD, fence);
 }
 
 /** The answer is an int behind a pointer. */
@@ -292,14 +333,20 @@ function settle(): void {
     case d.DRM_IOCTL_GET_MAGIC:
       return learn(MAGICS, HEAD, 0, 4);
     case d.DRM_IOCTL_MODE_GETPROPERTY:
-      if (!isFence()) learn(PROPERTIES, HEAD, d.drm_mode_get_property.prop_id, 4);
-      return;
-    case d.DRM_IOCTL_GET_CAP:
-      if (u64At(HEAD, d.drm_get_cap.capability) == d.DRM_CAP_PRIME) mask(HEAD, d.drm_get_cap.value, 8, 0);
+      if (isFence()) rememberFence();
+      else learn(PROPERTIES, HEAD, d.drm_mode_get_property.prop_id, 4);
   }
 }
 
-/** IN_FENCE_FD, OUT_FENCE_PTR and WRITEBACK_OUT_FENCE_PTR: at the latter two's value the kernel would write into the agent. */
+/** Which is which is in its first letter. */
+function rememberFence(): void {
+  const letter = u32At(HEAD, d.drm_mode_get_property.name) & 0xff;
+  const id: u64 = u32At(HEAD, d.drm_mode_get_property.prop_id);
+  const shift: u64 = letter == 0x49 ? 0 : letter == 0x4f ? 16 : 32;
+  if (id <= 0xffff) after.state = (after.state & ~((<u64>0xffff) << shift)) | (id << shift);
+}
+
+/** IN_FENCE_FD, OUT_FENCE_PTR and WRITEBACK_OUT_FENCE_PTR: the value is a descriptor, or an address where one is written. */
 function isFence(): bool {
   for (let at: u32 = 0; at + 4 <= d.DRM_PROP_NAME_LEN; at++) {
     if (u32At(HEAD, d.drm_mode_get_property.name + at) == FENC) return true;

@@ -1,18 +1,28 @@
 /** Video4Linux2: cameras, tuners, codecs (videodev2.h; what the kernel does is in v4l2-ioctl.c and videobuf2-v4l2.c). */
-import { EAGAIN, EBADR, EINVAL, ENOTTY, EPERM, POLLERR, POLLIN, POLLOUT } from './__generated__/kernel';
+import {
+  EAGAIN,
+  EBADR,
+  EINVAL,
+  ENOTTY,
+  EPERM,
+  O_CLOEXEC,
+  POLLERR,
+  POLLIN,
+  POLLOUT,
+} from './__generated__/kernel';
 import { POLLPRI, POLLRDNORM, POLLWRNORM } from './__generated__/kernel';
 import * as v from './__generated__/videodev2';
 import { admitted, after, ALL_ACCESS, ALWAYS_COPY, BLOCKING, bytesOf, call, deny, device } from './sdk';
-import { forget, HEAD, headIs, hooks, learn, mask, NESTED, nested, nestedRead, OFFSET } from './sdk';
-import { Operation, reason, refuse, requireHandle, row, table, u32At, u64At } from './sdk';
+import { DMA_BUF, forget, HEAD, headIs, hooks, learn, makesDescriptor, mask, NESTED, nested } from './sdk';
+import { nestedRead, OFFSET, Operation, reason, refuse, repeatsDescriptor, requireHandle } from './sdk';
+import { row, table, takesDescriptor, u32At, u64At } from './sdk';
 
 export { admit, cabi_realloc, complete, describe } from './sdk';
 
 device('v4l2');
 
-const USERPTR = reason('memory of the guest is not lent to the driver: only V4L2_MEMORY_MMAP buffers');
-const DMABUF = reason(
-  'buffers are not passed between devices: no DMABUF export, and no descriptor of a guest is one',
+const USERPTR = reason(
+  'memory of the guest is not lent to the driver: only V4L2_MEMORY_MMAP and V4L2_MEMORY_DMABUF',
 );
 const REQUESTS = reason('the request API is not available');
 const DEBUGGING = reason('registers are not for guests');
@@ -68,7 +78,7 @@ row('VIDIOC_G_FBUF', v.VIDIOC_G_FBUF);
 row('VIDIOC_S_FBUF', v.VIDIOC_S_FBUF, 0, framebuffer);
 row('VIDIOC_OVERLAY', v.VIDIOC_OVERLAY);
 row('VIDIOC_QBUF', v.VIDIOC_QBUF, NESTED, queueBuffer);
-refuse('VIDIOC_EXPBUF', v.VIDIOC_EXPBUF, ENOTTY, DMABUF);
+row('VIDIOC_EXPBUF', v.VIDIOC_EXPBUF, 0, exportBuffer);
 row('VIDIOC_DQBUF', v.VIDIOC_DQBUF, BLOCKING | NESTED, planes);
 row('VIDIOC_STREAMON', v.VIDIOC_STREAMON);
 row('VIDIOC_STREAMOFF', v.VIDIOC_STREAMOFF);
@@ -176,16 +186,15 @@ function createBuffers(): void {
   withoutUserMemory(v.v4l2_create_buffers.memory);
 }
 
-/** Memory of the guest is answered as by a driver without it. A queue for DMABUF may be asked for: it has no memory yet. */
+/** Memory of the guest is answered as by a driver without it. */
 function withoutUserMemory(offset: u32): void {
   const memory = u32At(HEAD, offset);
   if (memory != v.V4L2_MEMORY_MMAP && memory != v.V4L2_MEMORY_DMABUF) deny(EINVAL, USERPTR, offset);
 }
 
-/** Only the driver's own buffers are queued: any descriptor of a guest is answered as dma_buf_get answers one that is no dma-buf. */
-function ownMemory(offset: u32): void {
-  const memory = u32At(HEAD, offset);
-  if (memory != v.V4L2_MEMORY_MMAP) deny(EINVAL, memory == v.V4L2_MEMORY_DMABUF ? DMABUF : USERPTR, offset);
+function exportBuffer(): void {
+  const flags = u32At(HEAD, v.v4l2_exportbuffer.flags);
+  makesDescriptor(DMA_BUF, HEAD, v.v4l2_exportbuffer.fd, (flags & O_CLOEXEC) != 0);
 }
 
 function queueBuffer(): void {
@@ -198,7 +207,7 @@ function prepareBuffer(): void {
 
 /** vb2_queue_or_prepare_buf checks the buffer first and the request last. */
 function bufferWithoutRequest(errno: u32): void {
-  ownMemory(v.v4l2_buffer.memory);
+  withoutUserMemory(v.v4l2_buffer.memory);
   planes();
   if (u32At(HEAD, v.v4l2_buffer.flags) & v.V4L2_BUF_FLAG_REQUEST_FD)
     deny(errno, REQUESTS, v.v4l2_buffer.request_fd);
@@ -207,9 +216,22 @@ function bufferWithoutRequest(errno: u32): void {
 /** The planes of a multi-planar buffer are an array. */
 function planes(): void {
   const length = u32At(HEAD, v.v4l2_buffer.length);
-  if (!isOneOf(v.MULTIPLANAR_TYPES, u32At(HEAD, v.v4l2_buffer.type)) || length == 0) return;
+  const isMultiplanar = isOneOf(v.MULTIPLANAR_TYPES, u32At(HEAD, v.v4l2_buffer.type));
+  if (!isMultiplanar) return memoryOf(HEAD, v.v4l2_buffer.m_offset);
   if (length > v.VIDEO_MAX_PLANES) return deny(EINVAL, TOO_MANY, v.v4l2_buffer.length);
+  if (length == 0) return;
   array(v.v4l2_buffer.m_planes, length * v.v4l2_plane.SIZE);
+  for (let plane: u32 = 0; plane < length; plane++)
+    memoryOf(1, plane * v.v4l2_plane.SIZE + v.v4l2_plane.m_mem_offset);
+}
+
+/** Where a plane's offset is there is its descriptor, if it has one: what is queued is told again when it is asked for. */
+function memoryOf(region: u32, at: u32): void {
+  if (call.command == v.VIDIOC_DQBUF || call.command == v.VIDIOC_QUERYBUF) {
+    repeatsDescriptor(DMA_BUF, region, at);
+  } else if (u32At(HEAD, v.v4l2_buffer.memory) == v.V4L2_MEMORY_DMABUF) {
+    takesDescriptor(DMA_BUF, region, at);
+  }
 }
 
 /** A driver asks for CAP_SYS_ADMIN before it takes a framebuffer's physical address; taking none needs nothing. */
@@ -305,6 +327,7 @@ function buffersRequested(): void {
 function learnOffsets(): void {
   const type = u32At(HEAD, v.v4l2_buffer.type);
   const isOutput = isOneOf(v.OUTPUT_TYPES, type);
+  if (u32At(HEAD, v.v4l2_buffer.memory) != v.V4L2_MEMORY_MMAP) return;
   if ((call.state & (isOutput ? OWNS_OUTPUT : OWNS_CAPTURE)) == 0) return;
   const offsets = isOutput ? OUTPUT_OFFSETS : CAPTURE_OFFSETS;
   if (!isOneOf(v.MULTIPLANAR_TYPES, type)) return learn(offsets, HEAD, v.v4l2_buffer.m_offset, 4);

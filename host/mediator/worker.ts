@@ -59,6 +59,7 @@ function begin(): NativeMediator {
       spinUs: input.spinUs,
       domain: input.domain,
       nodes: input.nodes,
+      descriptors: input.descriptors,
       classes: judges.map(({ info, manifest }) => ({
         envelope: envelopeOf(manifest),
         exclusive: manifest.sharing === 'exclusive',

@@ -59,7 +59,16 @@ export const LAYOUT_SOURCES: readonly LayoutSource[] = [
   {
     name: 'kernel',
     headers: ['linux/errno.h', 'linux/poll.h', 'linux/fcntl.h', 'linux/mman.h'],
-    constants: [...ERRNOS, ...POLL_EVENTS, 'O_ACCMODE', 'O_NONBLOCK', 'PROT_READ', 'PROT_WRITE', 'PROT_EXEC'],
+    constants: [
+      ...ERRNOS,
+      ...POLL_EVENTS,
+      'O_ACCMODE',
+      'O_NONBLOCK',
+      'PROT_READ',
+      'PROT_WRITE',
+      'PROT_EXEC',
+      'O_CLOEXEC',
+    ],
   },
   {
     name: 'videodev2',
@@ -97,6 +106,7 @@ export const LAYOUT_SOURCES: readonly LayoutSource[] = [
       v4l2_create_buffers: ['index', 'count', 'memory', 'format.type', 'capabilities'],
       v4l2_buffer: ['type', 'flags', 'memory', 'm.offset', 'm.planes', 'length', 'request_fd'],
       v4l2_plane: ['m.mem_offset'],
+      v4l2_exportbuffer: ['flags', 'fd'],
       v4l2_format: ['type', 'fmt.win.clips', 'fmt.win.clipcount', 'fmt.win.bitmap'],
       v4l2_clip: ['next'],
       v4l2_framebuffer: ['capability', 'base'],
@@ -216,13 +226,14 @@ export const LAYOUT_SOURCES: readonly LayoutSource[] = [
     headers: ['libdrm/drm.h'],
     package: 'libdrm-dev',
     macros: /^DRM_IOCTL_(?!BASE$)\w+$/,
-    constants: ['DRM_CAP_PRIME', 'DRM_PROP_NAME_LEN'],
+    constants: ['DRM_PROP_NAME_LEN'],
     structs: {
       drm_version: ['name_len', 'name', 'date_len', 'date', 'desc_len', 'desc'],
       drm_unique: ['unique_len', 'unique'],
       drm_gem_flink: ['name'],
       drm_gem_open: ['name'],
-      drm_get_cap: ['capability', 'value'],
+      drm_prime_handle: ['flags', 'fd'],
+      drm_syncobj_handle: ['flags', 'fd'],
       drm_clip_rect: [],
       drm_mode_card_res: [
         ...['fb_id_ptr', 'crtc_id_ptr', 'connector_id_ptr', 'encoder_id_ptr'],
@@ -277,17 +288,37 @@ export const LAYOUT_SOURCES: readonly LayoutSource[] = [
     expressions: {
       DRM_IOCTL_VIRTGPU_EXECBUFFER_RING: "_IOWR('d', 0x42, struct drm_virtgpu_execbuffer_ring)",
       DRM_IOCTL_VIRTGPU_RESOURCE_CREATE_BLOB: "_IOWR('d', 0x4a, struct drm_virtgpu_resource_create_blob)",
+      // Of drm/vgem_drm.h, which no Debian package installs: two words.
+      DRM_IOCTL_VGEM_FENCE_SIGNAL: "_IOW('d', 0x42, __u64)",
       DRM_IOCTL_VIRTGPU_CONTEXT_INIT: "_IOWR('d', 0x4b, struct drm_virtgpu_context_init)",
     },
     structs: {
       drm_virtgpu_map: ['offset'],
-      drm_virtgpu_execbuffer: ['flags', 'size', 'command', 'bo_handles', 'num_bo_handles'],
+      drm_virtgpu_execbuffer: ['flags', 'size', 'command', 'bo_handles', 'num_bo_handles', 'fence_fd'],
       drm_virtgpu_getparam: ['value'],
       drm_virtgpu_3d_wait: ['flags'],
       drm_virtgpu_get_caps: ['addr', 'size'],
       drm_virtgpu_resource_create_blob: ['cmd_size', 'cmd'],
       drm_virtgpu_context_init: ['num_params', 'ctx_set_params'],
       drm_virtgpu_context_set_param: [],
+    },
+  },
+  {
+    name: 'dma-buf',
+    class: 'dma-buf',
+    headers: ['linux/dma-buf.h'],
+    macros: /^DMA_BUF_(?:IOCTL|SET_NAME)\w*$/,
+    structs: { dma_buf_export_sync_file: ['fd'], dma_buf_import_sync_file: ['fd'] },
+  },
+  {
+    name: 'sync_file',
+    class: 'dma-buf',
+    headers: ['linux/sync_file.h'],
+    macros: /^SYNC_IOC_(?!MAGIC$)\w+$/,
+    structs: {
+      sync_merge_data: ['fd2', 'fence'],
+      sync_file_info: ['num_fences', 'sync_fence_info'],
+      sync_fence_info: [],
     },
   },
 ];
