@@ -1,17 +1,12 @@
 /**
- * Sound cards: PCM streams, controls, timers and hardware-dependent devices (sound/asound.h; what is a pointer, and which of the
- * _IOR commands read their argument too, is in sound/core/{pcm_native,control,control_compat,timer,hwdep}.c).
- *
- * Maps: status and control are ordinary pages, which a guest shares with the driver. So are the data pages of snd-aloop (vmalloc);
- * those of snd_hda_intel are VM_PFNMAP and can't be shared. A stream's identity is all that tells beforehand, so streams other than
- * MAPPABLE_ID are offered without mmap. alsa-lib then reads and writes, and emulates mmap for programs that want it through plughw,
- * as for a card that never had it.
+ * Sound cards: PCM streams, raw MIDI, controls, timers and hardware-dependent devices (sound/asound.h; what is a pointer, and which of the
+ * _IOR commands read their argument too, is in sound/core/{pcm_native,rawmidi,control,control_compat,timer,hwdep}.c).
  */
 import * as a from './__generated__/asound';
 import { after, ALL_ACCESS, atMost, BLOCKING, BOTH_WAYS, call, commands, commandsWith, deny } from './sdk';
-import { device, EACCES, EBADF, EBADFD, EINVAL, ENODEV, ENOMEM, EPERM, fills, HEAD, hooks } from './sdk';
-import { mask, NESTED, nested, nestedBytes, nestedRead, never, POLLERR, PROT_WRITE, READING } from './sdk';
-import { reason, refuse, settles, tail, TO_DRIVER, u32At, u64At, words, WRITING } from './sdk';
+import { device, EACCES, EBADF, EBADFD, EINVAL, ENOMEM, EPERM, fills, HEAD, hooks, NESTED } from './sdk';
+import { nested, nestedBytes, nestedRead, never, POLLERR, PROT_WRITE, READING, reason, refuse } from './sdk';
+import { settles, tail, TO_DRIVER, u32At, u64At, words, WRITING } from './sdk';
 
 export { admit, cabi_realloc, complete, describe } from './sdk';
 
@@ -25,7 +20,6 @@ const SLAVE = reason('a slave timer could follow the timer of another guest');
 const UNCONFIGURED = reason('the stream has no hardware parameters, so that a frame has no size');
 const TOO_LONG = reason('more bytes than one operation may carry');
 const NOWHERE = reason('nothing is mapped at that offset');
-const UNSHARED = reason('the pages of this stream are not known to be shareable: read and write instead');
 const READ_ONLY = reason('only the driver writes the status page');
 const HWDEP_DATA = reason('hardware-dependent devices are asked, but not read, written or mapped');
 
@@ -33,6 +27,7 @@ const HWDEP_DATA = reason('hardware-dependent devices are asked, but not read, w
 const CONTROL: u32 = 0;
 const PCM: u32 = 1;
 const HWDEP: u32 = 3;
+const MIDI: u32 = 4;
 /** speaker-test writes 512 KiB at once; a backend process's arena has room for 768 KiB. */
 const TRANSFER_BYTES_MAX: u32 = 640 * 1024;
 /** As SDK's and envelope's limit: the data, and a pointer a channel. */
@@ -45,14 +40,9 @@ const TLV_BYTES_MAX: u32 = 8192;
 const CHANNELS_MAX: u32 = 63;
 const TRANSFER: u32 = BLOCKING | NESTED;
 
-/** The start of snd_pcm_info's id, "Loopback" in little endian. */
-const MAPPABLE_ID: u64 = 0x6b636162706f6f4c;
-
-/** Session state of a stream: the bits of a frame, the channels, and whether its data may be mapped. */
+/** Session state of a stream: the bits of a frame, and the channels. */
 const BITS_MASK: u64 = 0xffffffff;
 const CHANNELS_SHIFT: u64 = 32;
-const CHANNELS_MASK: u64 = 0xffff;
-const MAPPABLE: u64 = 1 << 63;
 /** Session state of a control: it has subscribed to events. */
 const SUBSCRIBED: u64 = 1;
 
@@ -61,13 +51,10 @@ nestedBytes(GRANT_BYTES_MAX);
 commands([a.SNDRV_HWDEP_IOCTL_PVERSION, a.SNDRV_HWDEP_IOCTL_INFO, a.SNDRV_HWDEP_IOCTL_DSP_STATUS]);
 refuse([a.SNDRV_HWDEP_IOCTL_DSP_LOAD], EPERM, FIRMWARE);
 
-commands([a.SNDRV_PCM_IOCTL_PVERSION, a.SNDRV_PCM_IOCTL_USER_PVERSION]);
-commands([a.SNDRV_PCM_IOCTL_INFO]);
-settles(streamInfo);
+commands([a.SNDRV_PCM_IOCTL_PVERSION, a.SNDRV_PCM_IOCTL_USER_PVERSION, a.SNDRV_PCM_IOCTL_INFO]);
 commandsWith(BOTH_WAYS, [a.SNDRV_PCM_IOCTL_CHANNEL_INFO]);
-commands([a.SNDRV_PCM_IOCTL_HW_REFINE], 0, parameters);
-settles(withoutMmap);
-commands([a.SNDRV_PCM_IOCTL_HW_PARAMS], 0, parameters);
+commands([a.SNDRV_PCM_IOCTL_HW_REFINE]);
+commands([a.SNDRV_PCM_IOCTL_HW_PARAMS]);
 settles(configured);
 commands([a.SNDRV_PCM_IOCTL_HW_FREE]);
 settles(unconfigured);
@@ -84,6 +71,11 @@ commandsWith(ALL_ACCESS, [a.SNDRV_PCM_IOCTL_WRITEI_FRAMES, a.SNDRV_PCM_IOCTL_REA
 commandsWith(ALL_ACCESS, [a.SNDRV_PCM_IOCTL_WRITEN_FRAMES, a.SNDRV_PCM_IOCTL_READN_FRAMES], TRANSFER, planes);
 commands([a.SNDRV_PCM_IOCTL_UNLINK]);
 refuse([a.SNDRV_PCM_IOCTL_LINK], EBADF, DESCRIPTOR);
+
+commands([a.SNDRV_RAWMIDI_IOCTL_PVERSION, a.SNDRV_RAWMIDI_IOCTL_USER_PVERSION]);
+commandsWith(BOTH_WAYS, [a.SNDRV_RAWMIDI_IOCTL_INFO]);
+commands([a.SNDRV_RAWMIDI_IOCTL_PARAMS, a.SNDRV_RAWMIDI_IOCTL_STATUS, a.SNDRV_RAWMIDI_IOCTL_DROP]);
+commands([a.SNDRV_RAWMIDI_IOCTL_DRAIN], BLOCKING);
 
 commands([a.SNDRV_TIMER_IOCTL_PVERSION, a.SNDRV_TIMER_IOCTL_NEXT_DEVICE]);
 commands([a.SNDRV_TIMER_IOCTL_TREAD_OLD, a.SNDRV_TIMER_IOCTL_TREAD64]);
@@ -132,20 +124,11 @@ function map(): void {
       if (call.command & PROT_WRITE) deny(EACCES, READ_ONLY);
       return;
     case a.SNDRV_PCM_MMAP_OFFSET_DATA:
-      if ((call.state & MAPPABLE) == 0) deny(ENODEV, UNSHARED);
-      return;
     case a.SNDRV_PCM_MMAP_OFFSET_CONTROL_OLD:
     case a.SNDRV_PCM_MMAP_OFFSET_CONTROL_NEW:
       return;
   }
   deny(EINVAL, NOWHERE);
-}
-
-/** Nothing is left of what was asked for when all of it is mmap. */
-function parameters(): void {
-  const accesses = u32At(HEAD, a.snd_pcm_hw_params.masks);
-  if ((call.state & MAPPABLE) == 0 && accesses != 0 && (accesses & ~a.MMAP_ACCESSES) == 0)
-    deny(EINVAL, UNSHARED, a.snd_pcm_hw_params.masks);
 }
 
 /** The bytes of `count` frames of `bits` bits, or a denial. */
@@ -166,7 +149,7 @@ function frames(): void {
 
 /** A buffer a channel; a channel without one is silent. */
 function planes(): void {
-  const count = <u32>((call.state >> CHANNELS_SHIFT) & CHANNELS_MASK);
+  const count = <u32>(call.state >> CHANNELS_SHIFT);
   if (count > CHANNELS_MAX) return deny(ENOMEM, TOO_LONG);
   const bits = count == 0 ? 0 : (call.state & BITS_MASK) / count;
   const bytes = bytesFor(u64At(HEAD, a.snd_xfern.frames), bits);
@@ -177,25 +160,12 @@ function planes(): void {
   }
 }
 
-/** Only streams with shareable pages may be mapped. */
-function streamInfo(): void {
-  if (u64At(HEAD, a.snd_pcm_info.id) == MAPPABLE_ID) after.state |= MAPPABLE;
-}
-
 function configured(): void {
-  const channels: u64 = u32At(HEAD, a.CHANNELS) & CHANNELS_MASK;
-  after.state = (after.state & MAPPABLE) | (channels << CHANNELS_SHIFT) | u32At(HEAD, a.FRAME_BITS);
-  withoutMmap();
+  after.state = ((<u64>u32At(HEAD, a.CHANNELS)) << CHANNELS_SHIFT) | u32At(HEAD, a.FRAME_BITS);
 }
 
 function unconfigured(): void {
-  after.state &= MAPPABLE;
-}
-
-function withoutMmap(): void {
-  if (after.state & MAPPABLE) return;
-  mask(HEAD, a.snd_pcm_hw_params.masks, 4, ~(<u64>a.MMAP_ACCESSES));
-  mask(HEAD, a.snd_pcm_hw_params.info, 4, ~(<u64>a.MMAP_INFOS));
+  after.state = 0;
 }
 
 function subscribed(): void {
@@ -205,5 +175,5 @@ function subscribed(): void {
 /** A control that has not subscribed has no queue to wait in: it would be asked once, and never again. */
 function events(): void {
   if (call.node != CONTROL || after.state & SUBSCRIBED) after.watch = READING;
-  if (call.node == PCM) after.watch |= WRITING | POLLERR;
+  if (call.node == PCM || call.node == MIDI) after.watch |= WRITING | POLLERR;
 }

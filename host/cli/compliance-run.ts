@@ -20,7 +20,7 @@ import {
 } from './compliance-totals.js';
 import { DRIVERS_DEFAULT } from './domain-choice.js';
 import { closeDomain, everyServedDevice, openDomain } from './driver-domain.js';
-import { compileGuestProgram } from './guest-program.js';
+import { compileGuestProgram, RENDER_LIBRARIES } from './guest-program.js';
 import { openLog } from './log.js';
 import { renderTable } from './table.js';
 
@@ -32,7 +32,7 @@ export interface ComplianceOptions {
 /** A class with a compliance tool of its own. */
 interface Suite {
   drivers: readonly string[];
-  command: readonly string[];
+  command(): readonly string[];
   /** What the command is called, where it is long. */
   tool?: string;
   totals(output: string): Totals;
@@ -41,17 +41,21 @@ interface Suite {
   agree(differences: readonly Difference[]): boolean;
   /** What happens to the driver VM while the tool runs. */
   during?(vm: DriverVm, output: () => string, hasEnded: () => boolean): Promise<void>;
-  /** Provides the program that the command is the arguments of; without it, the command begins with a program. */
-  program?(): string;
 }
 
-const MODETEST = [
+/**
+ * What there is, its properties once more by the atomic interface, which cards libdrm finds, a commit of 13 properties, and pictures that
+ * Mesa draws by virgl, off screen, with a sum of all pixels of each.
+ */
+const GRAPHICS = [
+  'export MESA_SHADER_CACHE_DISABLE=true',
   'modetest -M virtio_gpu',
   'modetest -M virtio_gpu -a',
   'drmdevice',
   'echo | modetest -M virtio_gpu -s 34:1024x768',
   'echo | modetest -M virtio_gpu -a -s 34:1024x768 -P 31@33:1024x768',
   'proptest -M virtio_gpu',
+  '"$0" /dev/dri/renderD128 24',
 ].join(' 2>&1; ');
 
 const SUITES: ReadonlyMap<string, Suite> = new Map<string, Suite>([
@@ -60,7 +64,7 @@ const SUITES: ReadonlyMap<string, Suite> = new Map<string, Suite>([
     {
       drivers: DRIVERS_DEFAULT,
       // Ordinary tests, then streaming (-s) with every memory type that the device claims.
-      command: ['v4l2-compliance', '-d', '/dev/video0', '-s'],
+      command: () => ['v4l2-compliance', '-d', '/dev/video0', '-s'],
       totals: v4l2Totals,
       verdicts: v4l2Verdicts,
       agree: failTheSame,
@@ -70,7 +74,7 @@ const SUITES: ReadonlyMap<string, Suite> = new Map<string, Suite>([
     'evdev',
     {
       drivers: ['virtio-input'],
-      command: INPUT_COMMAND,
+      command: () => INPUT_COMMAND,
       tool: 'evtest',
       totals: inputTotals,
       verdicts: inputVerdicts,
@@ -81,9 +85,9 @@ const SUITES: ReadonlyMap<string, Suite> = new Map<string, Suite>([
   [
     'drm',
     {
-      drivers: ['virtio-gpu'],
-      // What there is, its properties once more by the atomic interface, which cards libdrm finds, and a commit of 13 properties.
-      command: ['sh', '-c', MODETEST],
+      drivers: ['virtio-gpu-gl'],
+      command: () => ['sh', '-c', GRAPHICS, compileGuestProgram('render', 'guests', RENDER_LIBRARIES)],
+      tool: 'modetest, drmdevice, proptest, an EGL program',
       totals: drmTotals,
       verdicts: linesAsVerdicts,
       agree: (differences) => differences.length === 0,
@@ -94,18 +98,17 @@ const SUITES: ReadonlyMap<string, Suite> = new Map<string, Suite>([
     {
       drivers: ['tun'],
       // Two TAP interfaces, and as many packets as make every length and a few seconds of work.
-      command: ['both', '500'],
+      command: () => [compileGuestProgram('packet_pump'), 'both', '500'],
       totals: pumpTotals,
       verdicts: pumpVerdicts,
       agree: failTheSame,
-      program: () => compileGuestProgram('packet_pump'),
     },
   ],
   [
     'alsa',
     {
       drivers: ['snd-aloop'],
-      command: ALSA_COMMAND,
+      command: () => ALSA_COMMAND,
       totals: alsaTotals,
       verdicts: alsaVerdicts,
       agree: (differences) => differences.length === 0,
@@ -124,8 +127,9 @@ const log = openLog({});
  * @throws Error when a driver VM does not start or a run does not reach its end
  */
 export async function comparePaths(className: string, { json }: ComplianceOptions): Promise<boolean> {
-  const suite = withProgram(SUITES.get(className) as Suite);
-  const tool = suite.tool ?? [basename(suite.command[0] ?? ''), ...suite.command.slice(1)].join(' ');
+  const suite = SUITES.get(className) as Suite;
+  const [program = '', ...rest] = suite.command();
+  const tool = suite.tool ?? [basename(program), ...rest].join(' ');
   const guestOutput = await withProgress(`${tool} as a guest`, () => withFreshVm(suite, false, runAsGuest));
   const directOutput = await withProgress(`${tool} beside the driver`, () =>
     withFreshVm(suite, true, runBeside),
@@ -136,10 +140,6 @@ export async function comparePaths(className: string, { json }: ComplianceOption
   const result = { class: className, guest, direct, agree, differences };
   process.stdout.write(json ? `${JSON.stringify(result, null, 2)}\n` : renderText(result));
   return agree;
-}
-
-function withProgram(suite: Suite): Suite {
-  return suite.program === undefined ? suite : { ...suite, command: [suite.program(), ...suite.command] };
 }
 
 /** A run leaves its device changed, so each has a driver VM that nobody has used. */
@@ -170,7 +170,7 @@ async function watched(
 }
 
 async function runAsGuest(domain: DriverDomain, suite: Suite): Promise<string> {
-  const [program = '', ...args] = suite.command;
+  const [program = '', ...args] = suite.command();
   const devices = await everyServedDevice(domain);
   const guest = (onOutput: (chunk: Buffer) => void): Promise<unknown> =>
     runGuest({
@@ -189,7 +189,7 @@ async function runAsGuest(domain: DriverDomain, suite: Suite): Promise<string> {
 }
 
 async function runBeside(domain: DriverDomain, suite: Suite): Promise<string> {
-  return await watched(domain, suite, (onOutput) => domain.run(suite.command, onOutput));
+  return await watched(domain, suite, (onOutput) => domain.run(suite.command(), onOutput));
 }
 
 interface Result {

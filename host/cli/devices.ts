@@ -15,13 +15,16 @@ export function devicesCommand(): Command {
   return new Command('devices')
     .summary('list the devices of a driver domain and their policies')
     .description(
-      'List the character devices that a driver domain offers, and the policy module that judges each.',
+      'List the character devices that a driver domain offers, the policy module that judges each, and whether guests get it.',
     )
     .addOption(driverVmOption())
     .addOption(driverOption())
     .addOption(modulesOption())
     .option('--json', 'print the list as JSON')
-    .addHelpText('after', '\nA device without a policy is not given to guests.')
+    .addHelpText(
+      'after',
+      '\nA device without a policy is not given to guests; one that is given on request must be named by --device.',
+    )
     .action(async (options: DevicesOptions) => {
       const { listDevices } = await import('./list-devices.js');
       await listDevices(options);

@@ -5,14 +5,21 @@ import { ROOT } from '../root.js';
 
 /** Below the repository, so that a driver VM that shares this machine's root has the programs too. */
 const PROGRAMS = join(ROOT, '.cache', 'programs');
-/** Static, so that a program is the same beside the driver as here. */
-const FLAGS = ['-std=gnu11', '-D_GNU_SOURCE', '-O2', '-Wall', '-Wextra', '-Werror', '-pthread', '-static'];
+const FLAGS = ['-std=gnu11', '-D_GNU_SOURCE', '-O2', '-Wall', '-Wextra', '-Werror', '-pthread'];
+
+/** What test/guests/render.c needs: OpenGL ES and its ways to a graphics card. */
+export const RENDER_LIBRARIES: readonly string[] = ['EGL', 'GLESv2', 'gbm', 'm'];
 
 /**
  * Compiles test/FOLDER/NAME.c where it, or a header beside it, has changed. The program's path.
+ * @param libraries what it needs beside the C library, by name. Without any it is static, and so does not care what else is installed.
  * @throws Error with the compiler's words
  */
-export function compileGuestProgram(name: string, folder = 'guests'): string {
+export function compileGuestProgram(
+  name: string,
+  folder = 'guests',
+  libraries: readonly string[] = [],
+): string {
   const sources = join(ROOT, 'test', folder);
   const source = join(sources, `${name}.c`);
   const program = join(PROGRAMS, folder, name);
@@ -20,7 +27,10 @@ export function compileGuestProgram(name: string, folder = 'guests'): string {
   const newest = Math.max(...[source, ...headers.map((file) => join(sources, file))].map(modified));
   if (modified(program) > newest) return program;
   mkdirSync(join(PROGRAMS, folder), { recursive: true });
-  const { status, stderr } = spawnSync('cc', [...FLAGS, '-o', program, source], { encoding: 'utf8' });
+  const linking = libraries.length === 0 ? ['-static'] : libraries.map((library) => `-l${library}`);
+  const { status, stderr } = spawnSync('cc', [...FLAGS, '-o', program, source, ...linking], {
+    encoding: 'utf8',
+  });
   if (status !== 0) throw new Error(`${source} does not compile:\n${stderr}`);
   return program;
 }

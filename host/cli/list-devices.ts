@@ -4,6 +4,9 @@ import { closeDomain, type OfferedDevice, offeredDevices, openDomain } from './d
 import { openLog } from './log.js';
 import { renderTable } from './table.js';
 
+/** Whether guests get a device that they do not name: `on request` must be named by `--device`. */
+type Given = 'by default' | 'on request' | 'never';
+
 /** One device in the JSON list. */
 interface Row {
   name: string;
@@ -11,6 +14,9 @@ interface Row {
   minor: number;
   subsystem: string;
   policy: { name: string; version: string; digest: string } | null;
+  given: Given;
+  /** Why its class refuses it, where it does. */
+  refusal: string | null;
 }
 
 /** Starts the driver domain, prints what it offers, and ends it. */
@@ -27,9 +33,10 @@ export async function listDevices(options: DevicesOptions): Promise<void> {
   }
 }
 
-function rowOf({ device, policy }: OfferedDevice): Row {
+function rowOf({ device, policy, refusal: reason }: OfferedDevice): Row {
+  const refusal = reason ?? null;
   const { name, major, minor, subsystem } = device;
-  if (policy === undefined) return { name, major, minor, subsystem, policy: null };
+  if (policy === undefined) return { name, major, minor, subsystem, policy: null, given: 'never', refusal };
   const { manifest, digest } = policy.package;
   return {
     name,
@@ -37,13 +44,15 @@ function rowOf({ device, policy }: OfferedDevice): Row {
     minor,
     subsystem,
     policy: { name: manifest.name, version: manifest.version, digest },
+    given: manifest.nodes[policy.node]?.onRequest ? 'on request' : 'by default',
+    refusal,
   };
 }
 
 function renderText(rows: readonly Row[]): string {
-  const lines = rows.map(({ name, major, minor, subsystem, policy }) => {
+  const lines = rows.map(({ name, major, minor, subsystem, policy, given, refusal }) => {
     const judge = policy === null ? '-' : `${policy.name} ${policy.version}`;
-    return [name, `${major}:${minor}`, subsystem, judge];
+    return [name, `${major}:${minor}`, subsystem, judge, refusal === null ? given : `${given}: ${refusal}`];
   });
-  return renderTable(['device', 'number', 'subsystem', 'policy'], lines);
+  return renderTable(['device', 'number', 'subsystem', 'policy', 'given'], lines);
 }

@@ -33,6 +33,16 @@ async function runIn(
   const onStart = (launcher: ChildProcess): void => {
     stopForwarding = forwardSignals(launcher);
   };
-  const guest = runGuest({ program, args, devices, domain, log, name: program, onStart });
+  const networkAdministration = options.netAdmin ?? false;
+  const guest = runGuest({
+    program,
+    args,
+    devices,
+    domain,
+    log,
+    name: program,
+    networkAdministration,
+    onStart,
+  });
   return await guest.finally(() => stopForwarding());
 }

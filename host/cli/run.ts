@@ -8,6 +8,7 @@ export interface RunOptions {
   driverVm: DomainMode;
   driver?: string[];
   modules?: string;
+  netAdmin?: boolean;
   verbose?: boolean;
   log?: string;
 }
@@ -27,6 +28,11 @@ export function runCommand(): Command {
     .addOption(driverVmOption())
     .addOption(driverOption())
     .addOption(modulesOption())
+    .option(
+      '--net-admin',
+      'keep the right to set up this machine’s network (CAP_NET_ADMIN), for programs that give their tunnel an address; ' +
+        'WARNING: the guest may then change every interface, route and packet filter of this machine, not only its own',
+    )
     .option('-v, --verbose', 'tell on standard error what happens')
     .option('--log <file>', 'append what happens to a file, one JSON object a line')
     .passThroughOptions()
@@ -34,6 +40,7 @@ export function runCommand(): Command {
       'after',
       '\nExamples:\n' +
         '  postern run -- v4l2-ctl --all\n' +
+        '  postern run --driver-vm local --net-admin -- socat TUN:192.0.2.1/24,up STDIO\n' +
         '  postern run --device video0=/dev/video7 -- ffmpeg -i /dev/video7 -frames 1 photo.png\n' +
         '\nExit status: the program’s; 125 when Postern itself fails; a guest that a signal ended ends postern by that signal.',
     )

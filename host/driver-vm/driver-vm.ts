@@ -1,5 +1,6 @@
 import { closeSync } from 'node:fs';
 import { native } from '../native.js';
+import { DisplayServer } from './display-server.js';
 import type { DriverDomain, Log } from './domain.js';
 import { hardwareOf } from './hardware.js';
 import type { Hello } from './hello.js';
@@ -91,16 +92,15 @@ interface Plan {
   qemuArguments: string[];
   memoryBytes: number;
   snapshotKey: string;
+  /** Whether QEMU renders: it needs an X server, and can't be saved. */
+  rendering: boolean;
   recording?: number;
   log: Log;
 }
 
-interface Running {
+interface Running extends Parts {
   qemu: QemuProcess;
   hello: Hello;
-  memory: number;
-  doorbell: number;
-  screen: Screen;
   restored: boolean;
 }
 
@@ -110,8 +110,8 @@ interface Running {
  */
 export async function startDriverVm(options: DriverVmOptions): Promise<DriverVm> {
   const plan = await planOf(options);
-  // QEMU can't save a machine whose guest has a shared folder mounted.
-  const usesSnapshots = (options.snapshot ?? true) && !options.shareRoot;
+  // QEMU can't save a machine whose guest has a shared folder mounted, or has its drawing done.
+  const usesSnapshots = (options.snapshot ?? true) && !options.shareRoot && !plan.rendering;
   const restored = usesSnapshots ? await tryRestore(plan) : undefined;
   return domainOf(restored ?? (await startCold(plan, usesSnapshots)), plan);
 }
@@ -127,12 +127,14 @@ async function planOf(options: DriverVmOptions): Promise<Plan> {
   const drivers = hardware.flatMap((one) => one.modules);
   const initramfs = await ensureInitramfs(kernel, { drivers, sharedRoot, modules: options.modules });
   const accelerator = options.accelerator ?? 'tcg';
+  const rendering = hardware.some((one) => one.rendering);
   const commandLine = qemuArguments({
     memoryMiB,
     sharedRoot,
     accelerator,
     devices: hardware.flatMap((one) => one.devices),
     recording: options.recording !== undefined,
+    rendering,
   });
   return {
     kernel,
@@ -140,6 +142,7 @@ async function planOf(options: DriverVmOptions): Promise<Plan> {
     qemuArguments: commandLine,
     memoryBytes: memoryMiB * BYTES_PER_MIB,
     snapshotKey: snapshotKey([kernel.digest, initramfs.digest, qemuIdentity(), ...commandLine]),
+    rendering,
     log: options.log,
     ...(options.recording === undefined ? {} : { recording: options.recording }),
   };
@@ -214,53 +217,81 @@ interface LaunchOptions {
   timeoutMs: number;
 }
 
+/** What a VM needs beside QEMU, and what is left of it in this process. */
+interface Parts {
+  memory: number;
+  doorbell: number;
+  screen: Screen;
+  display: DisplayServer | undefined;
+}
+
 /** Starts QEMU, lets `begin` bring the machine to run, and greets the agent. Whatever fails, nothing stays. */
 async function launch(
   plan: Plan,
   options: LaunchOptions,
   begin: (qemu: QemuProcess, memory: number) => Promise<unknown>,
 ): Promise<Running> {
-  const memory = native.memfd('postern-driver-vm', plan.memoryBytes);
   const [doorbell, theirDoorbell] = native.socketPair();
-  const screen = new Screen();
-  const { state, folder, timeoutMs } = options;
-  const incoming = state === undefined ? [] : ['-incoming', 'defer'];
-  const qemu = new QemuProcess(
-    {
-      qemuArguments: [...plan.qemuArguments, ...incoming],
-      kernel: plan.kernel.vmlinux,
-      initramfs: plan.initramfs.path,
-      memory,
-      doorbell: theirDoorbell,
-      screen: screen.descriptor,
-      folder,
-      ...(state === undefined ? {} : { state }),
-      ...(plan.recording === undefined ? {} : { recording: plan.recording }),
-    },
-    plan.log,
-  );
-  native.closeDescriptor(theirDoorbell);
+  const parts: Parts = {
+    memory: native.memfd('postern-driver-vm', plan.memoryBytes),
+    doorbell,
+    screen: new Screen(),
+    display: plan.rendering ? new DisplayServer() : undefined,
+  };
+  let qemu: QemuProcess | undefined;
   try {
-    await qemu.orEnd(begin(qemu, memory));
-    const hello = await qemu.orEnd(qemu.control.hello(plan.memoryBytes, timeoutMs));
-    return { qemu, hello, memory, doorbell, screen, restored: state !== undefined };
+    qemu = await startQemu(plan, options, parts, theirDoorbell).finally(() =>
+      native.closeDescriptor(theirDoorbell),
+    );
+    await qemu.orEnd(begin(qemu, parts.memory));
+    const hello = await qemu.orEnd(qemu.control.hello(plan.memoryBytes, options.timeoutMs));
+    return { ...parts, qemu, hello, restored: options.state !== undefined };
   } catch (error) {
-    qemu.kill();
-    await qemu.ended;
-    native.closeDescriptor(memory);
-    native.closeDescriptor(doorbell);
-    screen.close();
+    qemu?.kill();
+    await qemu?.ended;
+    await release(parts);
     throw error;
   }
 }
 
-function domainOf({ qemu, hello, memory, doorbell, screen, restored }: Running, plan: Plan): DriverVm {
+async function startQemu(
+  plan: Plan,
+  { state, folder }: LaunchOptions,
+  { memory, screen, display }: Parts,
+  doorbell: number,
+): Promise<QemuProcess> {
+  const incoming = state === undefined ? [] : ['-incoming', 'defer'];
+  const environment = await display?.environment(QEMU_DESCRIPTORS.authority);
+  const launch = {
+    qemuArguments: [...plan.qemuArguments, ...incoming],
+    kernel: plan.kernel.vmlinux,
+    initramfs: plan.initramfs.path,
+    memory,
+    doorbell,
+    screen: screen.descriptor,
+    folder,
+    ...(state === undefined ? {} : { state }),
+    ...(plan.recording === undefined ? {} : { recording: plan.recording }),
+    ...(display === undefined || environment === undefined
+      ? {}
+      : { display: { authority: display.authority, environment } }),
+  };
+  return new QemuProcess(launch, plan.log);
+}
+
+async function release({ memory, doorbell, screen, display }: Parts): Promise<void> {
+  native.closeDescriptor(memory);
+  native.closeDescriptor(doorbell);
+  screen.close();
+  await display?.close();
+}
+
+function domainOf(running: Running, plan: Plan): DriverVm {
+  const { qemu, hello, memory, doorbell, screen, restored } = running;
   let closing: Promise<void> | undefined;
   const end = async (): Promise<void> => {
     await qemu.quit();
-    native.closeDescriptor(memory);
-    native.closeDescriptor(doorbell);
-    screen.close();
+    await release(running);
   };
   return {
     kind: 'vm',

@@ -4,6 +4,8 @@ export interface Hardware {
   modules: readonly string[];
   /** QEMU's arguments. */
   devices: readonly string[];
+  /** Whether QEMU renders for it: it needs OpenGL then, and can't be saved. */
+  rendering?: boolean;
 }
 
 /** The name of the sound that QEMU gives to its sound cards (qemu.ts). */
@@ -23,6 +25,8 @@ const HARDWARE: ReadonlyMap<string, Hardware> = new Map([
   // With a bridge in the driver VM, the agent makes each TAP interface a port of it.
   ['tun', { modules: ['bridge', 'tun'], devices: [] }],
   ['virtio-gpu', { modules: ['virtio-gpu'], devices: ['-device', 'virtio-gpu-pci'] }],
+  // The same card with virgl: its commands for drawing are carried out by QEMU, with OpenGL.
+  ['virtio-gpu-gl', { modules: ['virtio-gpu'], devices: ['-device', 'virtio-gpu-gl-pci'], rendering: true }],
   ['bochs', { modules: ['bochs'], devices: ['-device', 'bochs-display'] }],
   [
     'snd-hda-intel',
@@ -40,6 +44,6 @@ export function hardwareOf(drivers: readonly string[]): Hardware[] {
     const known = HARDWARE.get(name);
     if (known === undefined) return { modules: [driver], devices: [] };
     const [last = '', ...before] = [...known.modules].reverse();
-    return { modules: [...before.reverse(), [last, ...parameters].join(' ')], devices: known.devices };
+    return { ...known, modules: [...before.reverse(), [last, ...parameters].join(' ')] };
   });
 }

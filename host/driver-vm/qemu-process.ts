@@ -22,6 +22,8 @@ export interface QemuLaunch {
   screen: number;
   state?: number;
   recording?: number;
+  /** For rendering: the key to the X server, and where that is. */
+  display?: { authority: number; environment: NodeJS.ProcessEnv };
   /** QEMU's working folder. */
   folder: string;
 }
@@ -137,8 +139,10 @@ function spawnQemu(launch: QemuLaunch): ChildProcess {
     // No entry may be missing: Node would number those after it anew.
     stdio[fd.state] = launch.state ?? 'ignore';
     stdio[fd.recording] = launch.recording ?? 'ignore';
+    stdio[fd.authority] = launch.display?.authority ?? 'ignore';
+    const env = launch.display?.environment ?? process.env;
     // A session of its own: a terminal's Ctrl-C is for the guest, not for the driver VM.
-    return spawn(command, commandArguments, { stdio, detached: true, cwd: launch.folder });
+    return spawn(command, commandArguments, { stdio, detached: true, cwd: launch.folder, env });
   } finally {
     closeSync(kernel);
     closeSync(initramfs);

@@ -21,6 +21,8 @@ export const QEMU_DESCRIPTORS = {
   screen: 11,
   /** Recording: where the sound goes. */
   recording: 12,
+  /** Rendering: the key to the X server. */
+  authority: 13,
 } as const;
 
 export interface QemuOptions {
@@ -31,6 +33,8 @@ export interface QemuOptions {
   devices: readonly string[];
   /** Whether what the sound cards play goes, as a WAV file, to an inherited descriptor. */
   recording?: boolean;
+  /** Whether a graphics card renders, for which QEMU needs OpenGL from an X server (display-server.ts). */
+  rendering?: boolean;
 }
 
 /**
@@ -53,7 +57,8 @@ export function qemuArguments(options: QemuOptions): string[] {
     `socket,id=${id},fd=${descriptor}`,
   ];
   return [
-    ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none', '-name', 'postern-driver-vm'],
+    ...['-nodefaults', '-no-user-config', '-no-reboot', '-name', 'postern-driver-vm'],
+    ...['-display', options.rendering ? 'sdl,gl=on' : 'none'],
     ...['-machine', 'q35,memory-backend=ram,usb=off', '-accel', accelerator],
     // maxcpus=2: with a single possible CPU, QEMU would drop the atomicity of the VM's memory accesses towards the host.
     ...['-cpu', accelerator === 'kvm' ? 'host' : 'max', '-smp', '1,maxcpus=2', '-m', `${memoryMiB}M`],
@@ -88,20 +93,28 @@ function audioArguments({ devices, recording }: QemuOptions): string[] {
   return ['-audiodev', recording ? file : `none,id=${AUDIO_BACKEND}`];
 }
 
-/**
- * The command that starts QEMU: without privileges, as nobody where this process may choose, and killed by the kernel when this
- * process's thread ends.
- */
-export function qemuCommand(qemuArgumentList: readonly string[]): {
+/** The command that starts QEMU: killed by the kernel when this process's thread ends. */
+export function qemuCommand(qemuArgumentList: readonly string[]): UnprivilegedCommand {
+  return unprivileged([QEMU, ...qemuArgumentList], 'KILL');
+}
+
+/** A program with its arguments, as spawn takes them. */
+export interface UnprivilegedCommand {
   command: string;
   commandArguments: string[];
-} {
+}
+
+/**
+ * The command that starts a program without privileges, as nobody where this process may choose; it gets `signal` when this process's
+ * thread ends.
+ */
+export function unprivileged(argv: readonly string[], signal: 'KILL' | 'TERM'): UnprivilegedCommand {
   const isRoot = process.getuid?.() === 0;
   const asNobody = ['--reuid', NOBODY, '--regid', NOBODY, '--clear-groups', '--bounding-set', '-all'];
   const privileges = [...(isRoot ? asNobody : []), '--inh-caps', '-all', '--no-new-privs'];
   return {
     command: 'setpriv',
-    commandArguments: [...privileges, '--pdeathsig', 'KILL', '--', QEMU, ...qemuArgumentList],
+    commandArguments: [...privileges, '--pdeathsig', signal, '--', ...argv],
   };
 }
 

@@ -76,6 +76,9 @@ const REQUIREMENT_BYTES = 24;
 const LESSON_BYTES = 16;
 const MASK_BYTES = 24;
 
+/** Views of heads up to this long are kept: fixed structures are shorter, and longer ones vary. */
+const KEPT_HEAD_BYTES = 1024;
+
 /** What the native side notes beside its events. */
 export interface NativeNote {
   kind: number;
@@ -91,6 +94,8 @@ export class Exchange {
   readonly buffer = new ArrayBuffer(AT.bytes);
   private readonly view = new DataView(this.buffer);
   private readonly bytes = new Uint8Array(this.buffer);
+  /** Views of the head by its length, so that a steady stream of operations makes none. */
+  private readonly heads: (Uint8Array | undefined)[] = [];
 
   get classIndex(): number {
     return this.u32(AT.classIndex);
@@ -113,7 +118,12 @@ export class Exchange {
 
   /** The argument's snapshot, or the reply: a view that the next event overwrites. */
   head(): Uint8Array {
-    return this.bytes.subarray(AT.head, AT.head + this.u32(AT.headBytes));
+    const length = this.u32(AT.headBytes);
+    const known = this.heads[length];
+    if (known !== undefined) return known;
+    const view = this.bytes.subarray(AT.head, AT.head + length);
+    if (length <= KEPT_HEAD_BYTES) this.heads[length] = view;
+    return view;
   }
 
   call(): Call {

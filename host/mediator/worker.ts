@@ -1,13 +1,13 @@
 /** A mediator worker: one guest's loop between the native plumbing and the policies. Started by guest.ts. */
-import { parentPort, workerData } from 'node:worker_threads';
+import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { type NativeEnvelope, type NativeMediator, native } from '../native.js';
-import { accessBits, type ClassInfo, type Denial } from '../policy/abi.js';
+import { accessBits, type Call, type ClassInfo, type Denial, type Verdict } from '../policy/abi.js';
 import { PolicyFault } from '../policy/fault.js';
 import type { Manifest } from '../policy/manifest.js';
 import { DecisionClock } from './decision-times.js';
 import { EVENT, Exchange } from './exchange.js';
 import { Judge } from './judge.js';
-import type { WorkerInput, WorkerMessage } from './messages.js';
+import type { WorkerCommand, WorkerInput, WorkerMessage } from './messages.js';
 import { commandName, describeNote, errnoName, NOTE_PLAN_REFUSED } from './notes.js';
 
 /** asm-generic/errno-base.h: what a policy gets that reads while no operation is being judged. */
@@ -102,9 +102,7 @@ function judgeOf(classIndex: number): Judge {
 function admit(): void {
   const judge = judgeOf(exchange.classIndex);
   const call = exchange.call();
-  const began = performance.now();
-  const verdict = judge.admit(call, exchange.head());
-  clock.record(performance.now() - began);
+  const verdict = clock.counts() ? timed(judge, call) : judge.admit(call, exchange.head());
   if (verdict === undefined) {
     exchange.writeFault();
     return;
@@ -117,6 +115,13 @@ function admit(): void {
       { class: judge.info.class, ...named(judge, call.operation, call.command), process: exchange.process },
       'allowed',
     );
+}
+
+function timed(judge: Judge, call: Call): Verdict | undefined {
+  const began = performance.now();
+  const verdict = judge.admit(call, exchange.head());
+  clock.record(performance.now() - began);
+  return verdict;
 }
 
 function named(judge: Judge, operation: string, command: number): Record<string, unknown> {
@@ -159,6 +164,15 @@ function tellNote(): void {
     judge?.blame(new PolicyFault('plan', "The policy's answer was refused."));
 }
 
+/** What the main thread wants, between two operations. */
+function takeCommands(serving: NativeMediator): void {
+  for (;;) {
+    const received = receiveMessageOnPort(input.commands) as { message: WorkerCommand } | undefined;
+    if (received === undefined) return;
+    tell({ kind: 'counted', counters: serving.counters() });
+  }
+}
+
 function serve(serving: NativeMediator): void {
   for (;;) {
     switch (serving.step()) {
@@ -167,6 +181,9 @@ function serve(serving: NativeMediator): void {
         break;
       case EVENT.complete:
         complete();
+        break;
+      case EVENT.control:
+        takeCommands(serving);
         break;
       case EVENT.note:
         tellNote();

@@ -9,7 +9,7 @@ import { GUEST_MEMORY } from './check-core.js';
 import { PolicyFault } from './fault.js';
 import { Lifter } from './lift.js';
 import type { Manifest } from './manifest.js';
-import { FUEL_EXPORT } from './meter.js';
+import { FUEL_EXPORT, REFUEL_EXPORT } from './meter.js';
 
 export type * from './__generated__/postern-device-types.js';
 export { PolicyFault, type PolicyFaultCode } from './fault.js';
@@ -54,7 +54,11 @@ interface CoreExports {
   complete: Complete;
   _initialize?: () => void;
   [FUEL_EXPORT]: WebAssembly.Global;
+  [REFUEL_EXPORT]: (fuel: number) => void;
 }
+
+/** Heads up to this many bytes are copied byte by byte: `set` with a view made for it costs more than most heads are long. */
+const SHORT_HEAD_BYTES = 64;
 
 /**
  * One instance of a policy: the mediator's thin glue for the world `device-class`. It lowers the calls and lifts the
@@ -65,7 +69,8 @@ interface CoreExports {
 export class PolicyInstance {
   private readonly core: CoreExports;
   private readonly lifter: Lifter;
-  private bytes: Uint8Array;
+  private readonly refuel: (fuel: number) => void;
+  private readonly fuelMax: number;
   private broken = false;
 
   /**
@@ -81,7 +86,8 @@ export class PolicyInstance {
     const imports = { [GUEST_MEMORY]: { read: this.readGuest.bind(this) } };
     this.core = new WebAssembly.Instance(module, imports).exports as unknown as CoreExports;
     this.lifter = new Lifter(this.core.memory, manifest.envelope);
-    this.bytes = new Uint8Array(this.core.memory.buffer);
+    this.refuel = this.core[REFUEL_EXPORT];
+    this.fuelMax = manifest.envelope.decisionFuelMax;
     this.run(() => this.core._initialize?.());
   }
 
@@ -140,19 +146,21 @@ export class PolicyInstance {
   /** Gives the policy its fuel for one call, and turns whatever ends the call early into a PolicyFault. */
   private run<T>(call: () => T): T {
     if (this.broken) throw new PolicyFault('trap', 'This instance of the policy has faulted before.');
-    const fuel = this.core[FUEL_EXPORT];
-    fuel.value = this.manifest.envelope.decisionFuelMax;
+    this.refuel(this.fuelMax);
     try {
       return call();
     } catch (error) {
       this.broken = true;
-      throw asFault(error, (fuel.value as number) < 0);
+      throw asFault(error, (this.core[FUEL_EXPORT].value as number) < 0);
     }
   }
 
   private lowerHead(head: Uint8Array): number {
     const at = this.allocate(head.length);
-    this.bytes.set(head, at);
+    const memory = this.lifter.refresh();
+    if (head.length <= SHORT_HEAD_BYTES)
+      for (let i = 0; i < head.length; i++) memory[at + i] = head[i] as number;
+    else memory.set(head, at);
     return at;
   }
 
@@ -161,9 +169,7 @@ export class PolicyInstance {
     const at = this.core.cabi_realloc(0, 0, BYTES.align, length);
     if (typeof at !== 'number')
       throw new PolicyFault('abi', "The policy's cabi_realloc returned no address.");
-    const checked = this.lifter.range(at >>> 0, length, BYTES);
-    if (this.bytes.length === 0) this.bytes = new Uint8Array(this.core.memory.buffer);
-    return checked;
+    return this.lifter.range(at >>> 0, length, BYTES);
   }
 
   /** The world's import guest-memory.read, called by the policy in the middle of its decision. */
@@ -172,11 +178,10 @@ export class PolicyInstance {
     const place = this.lifter.place(result, READ_RESULT);
     const tooLong = length > this.manifest.envelope.grantBytesMax;
     const at = tooLong ? 0 : this.allocate(length);
-    const errno = tooLong ? E2BIG : this.read(BigInt.asUintN(64, address), length, this.bytes, at);
-    const view = this.lifter.refresh();
-    view.setUint8(place, errno === 0 ? 0 : 1);
-    view.setUint32(place + 4, errno === 0 ? at : errno, true);
-    if (errno === 0) view.setUint32(place + 8, length, true);
+    const errno = tooLong ? E2BIG : this.read(BigInt.asUintN(64, address), length, this.lifter.refresh(), at);
+    this.lifter.refresh()[place] = errno === 0 ? 0 : 1;
+    this.lifter.putWord(place + 4, errno === 0 ? at : errno);
+    if (errno === 0) this.lifter.putWord(place + 8, length);
   }
 }
 

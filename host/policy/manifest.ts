@@ -34,6 +34,7 @@ export interface Manifest {
   contract: '0.1.0';
   uapi: string;
   nodes: { pattern: string; onRequest?: boolean }[];
+  refuses?: { pattern: string; reason: string }[];
   sharing: 'concurrent' | 'exclusive';
   envelope: Envelope;
 }

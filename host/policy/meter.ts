@@ -4,17 +4,20 @@ import { join } from 'node:path';
 import { ROOT } from '../root.js';
 import { withoutCustomSections } from './wasm-sections.js';
 
-/** The global that holds what is left of the fuel; the host fills it before each call. Its name is no valid WIT name. */
+/** The global that holds what is left of the fuel. Its name, and the next one's, are no valid WIT names. */
 export const FUEL_EXPORT = 'postern:fuel';
+/** The function by which the host fills it before each call: a tenth of what setting the global from JavaScript costs. */
+export const REFUEL_EXPORT = 'postern:refuel';
 
 /** Grows with every change of what metering puts into a module, so that old results are not used. */
-const METER_VERSION = 1;
+const METER_VERSION = 2;
 const CACHE_FOLDER = join(ROOT, '.cache', 'metered');
 /** The binaryen pass that calls a function at each function entry, loop turn and return, and the name of that function. */
 const PROBE_PASS = 'log-execution';
 const PROBE = 'log_execution';
 /** binaryen's own name for the global. */
 const FUEL = 'fuel';
+const REFUEL = 'refuel';
 
 /**
  * The core module, made to spend fuel at each function entry, loop turn and return, and to trap when there is none; compiled.
@@ -70,6 +73,8 @@ function replaceProbe(
   module.removeFunction(PROBE);
   module.addGlobal(FUEL, i32, true, module.i32.const(0));
   module.addGlobalExport(FUEL, FUEL_EXPORT);
+  module.addFunction(REFUEL, i32, none, [], module.global.set(FUEL, module.local.get(0, i32)));
+  module.addFunctionExport(REFUEL, REFUEL_EXPORT);
   module.addFunction(
     PROBE,
     i32,

@@ -26,6 +26,13 @@ export const DEBIAN_PACKAGES: readonly DebianPackage[] = [
   { name: 'socat', purpose: 'demonstration without a driver VM' },
   { name: 'libdrm-dev', purpose: 'policy layouts (DRM headers)' },
   { name: 'libdrm-tests', purpose: 'DRM compliance (modetest)' },
+  { name: 'qemu-system-gui', purpose: 'driver VM with a graphics card that renders (virtio-gpu-gl)' },
+  { name: 'xvfb', purpose: 'driver VM with a graphics card that renders (virtio-gpu-gl)' },
+  { name: 'libgl1-mesa-dri', purpose: 'driver VM with a graphics card that renders (virtio-gpu-gl)' },
+  { name: 'libegl-dev', purpose: 'rendering compliance' },
+  { name: 'libgles-dev', purpose: 'rendering compliance' },
+  { name: 'libgbm-dev', purpose: 'rendering compliance' },
+  { name: 'libegl-mesa0', purpose: 'rendering compliance' },
   { name: 'clang', purpose: 'sanitizer tests' },
   { name: 'libclang-rt-14-dev', purpose: 'sanitizer tests' },
 ];

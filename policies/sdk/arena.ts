@@ -18,7 +18,8 @@ export function endCall(): void {
 /** Clears what the last call left, once: the host's first allocation for a call may come before the call itself. */
 export function beginCall(): void {
   if (!finished) return;
-  memory.fill(ARENA, 0, top - ARENA);
+  // V8 fills nothing a hundred nanoseconds slower than a few bytes.
+  if (top != ARENA) memory.fill(ARENA, 0, top - ARENA);
   top = ARENA;
   finished = false;
 }
@@ -35,6 +36,6 @@ export function allocate(bytes: usize, align: usize): usize {
 export function cabi_realloc(old: usize, oldBytes: usize, align: usize, bytes: usize): usize {
   beginCall();
   const address = allocate(bytes, align);
-  memory.copy(address, old, min(oldBytes, bytes));
+  if (oldBytes != 0) memory.copy(address, old, min(oldBytes, bytes));
   return address;
 }

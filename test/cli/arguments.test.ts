@@ -5,7 +5,8 @@ describe('postern’s arguments', () => {
   it.each([
     [['--help'], 'Let programs use device files'],
     [['run', '--help'], '-- PROGRAM [ARGUMENTS...]'],
-    [['devices', '--help'], 'A device without a policy is not given to guests.'],
+    [['run', '--help'], 'WARNING: the guest may then'],
+    [['devices', '--help'], 'A device without a policy is not given to guests;'],
     [['doctor', '--help'], 'The exit status is 1 when guests cannot run here'],
     [['--version'], '0.1.0'],
   ])('%j is answered on standard output', (parameters, text) => {

@@ -34,6 +34,16 @@ describe('postern doctor', () => {
   });
 });
 
+describe.skipIf(!allOk(examineMachine(), 'driver-vm'))('postern devices of a driver VM', () => {
+  it('tells those that guests get on request only, and those that none gets', () => {
+    const { status, out } = postern(['devices', '--driver', 'uinput', '--json']);
+    expect(status).toBe(0);
+    const given = new Map((JSON.parse(out) as Record<string, string>[]).map((row) => [row.name, row.given]));
+    expect(given.get('uinput')).toBe('on request');
+    expect(given.get('rtc0')).toBe('never');
+  });
+});
+
 describe.skipIf(!allOk(examineMachine(), 'required'))('postern devices', () => {
   it('lists the local driver domain’s devices with the policy that judges each', () => {
     const { status, out } = postern(['devices', '--driver-vm', 'local', '--json']);
@@ -43,10 +53,13 @@ describe.skipIf(!allOk(examineMachine(), 'required'))('postern devices', () => {
       version: expect.any(String),
       digest: expect.stringMatching(/^[0-9a-f]{64}$/),
     };
-    expect(JSON.parse(out)).toContainEqual({ name: 'ptmx', major: 5, minor: 2, subsystem: 'tty', policy });
+    expect(JSON.parse(out)).toContainEqual({
+      ...{ name: 'ptmx', major: 5, minor: 2, subsystem: 'tty', policy },
+      ...{ given: 'by default', refusal: null },
+    });
   });
 
   it('lists them for people', () => {
-    expect(postern(['devices', '--driver-vm', 'local']).out).toMatch(/^ptmx +5:2 +tty +pty /m);
+    expect(postern(['devices', '--driver-vm', 'local']).out).toMatch(/^ptmx +5:2 +tty +pty .* by default$/m);
   });
 });

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { allOk, examineMachine } from '../../host/cli/doctor-checks.js';
+import { isOnPath } from '../../host/setup/debian-packages.js';
 import { descendantsOf, isAlive, postern, RunningPostern, until } from './postern.js';
 
 /** Guests of the local driver domain start in a fraction of a second and need no virtual machine. */
@@ -51,7 +52,7 @@ describe.skipIf(!allOk(examineMachine(), 'required'))('postern run', () => {
   it('refuses a device that no policy serves', () => {
     const { status, err } = postern(['run', '--driver-vm', 'local', '--device', 'pts', '--', 'true']);
     expect(status).toBe(125);
-    expect(err).toBe("postern: No policy module serves the device 'pts', so no guest gets it.\n");
+    expect(err).toBe("postern: No guest gets the device 'pts': no policy module serves it.\n");
   });
 
   it('gives the guest the device where it was asked to', () => {
@@ -104,5 +105,16 @@ describe.skipIf(!allOk(examineMachine(), 'required'))('postern run', () => {
   it('tells people the same with --verbose', () => {
     const { err } = postern([...LOCAL, '--verbose', '--', 'true']);
     expect(err).toMatch(/^postern: info the guest has ended exitCode=0/m);
+  });
+
+  const canSetUp = process.getuid?.() === 0 && isOnPath('socat');
+  it.skipIf(!canSetUp)('lets socat set up its tunnel with --net-admin, and not without', () => {
+    // An address of a network for documentation (RFC 5737): nobody else has it.
+    const socat = ['socat', '-u', 'TUN:192.0.2.77/30,up,tun-name=postern77', 'FILE:/dev/null'];
+    const script = `${socat.join(' ')} & sleep 1; cat /proc/net/fib_trie | grep -c 192.0.2.77; kill $!`;
+    const tunnel = (...options: string[]): string =>
+      postern(['run', '--driver-vm', 'local', ...options, '--', 'sh', '-c', script]).out;
+    expect(Number(tunnel('--net-admin'))).toBeGreaterThan(0);
+    expect(Number(tunnel())).toBe(0);
   });
 });
