@@ -127,7 +127,6 @@ commands([v.VIDIOC_STREAMON]);
 settles((): void => queue(u32At(HEAD, 0), STREAMS_CAPTURE, true));
 commands([v.VIDIOC_STREAMOFF]);
 settles((): void => queue(u32At(HEAD, 0), STREAMS_CAPTURE, false));
-refuse([v.VIDIOC_EXPBUF], ENOTTY, DMABUF);
 
 hooks.read = admitted;
 hooks.write = admitted;
