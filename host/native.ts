@@ -22,6 +22,7 @@ export interface NativeEnvelope {
   grantsMax: number;
   relocationsMax: number;
   requirementsMax: number;
+  descriptorsMax?: number;
   sessionsMax: number;
   operationsInFlightMax: number;
   mappedPagesMax: number;
@@ -94,6 +95,17 @@ export interface NativeAddon {
   /** An event counter (eventfd), non-blocking, close-on-exec. */
   eventFd(): number;
   closeDescriptor(descriptor: number): void;
+  /** Listens at a path that only this user can connect to. Its errors, as those of the functions below, have a `code` (EADDRINUSE, …). */
+  listenAt(path: string): number;
+  /** Connects to a socket of this user's or root's. */
+  connectTo(path: string): number;
+  /** Sends the byte that every connection begins with, and a descriptor with it unless it is -1. */
+  greet(connection: number, descriptor: number): void;
+  /** The next connection of this user's; its descriptor is -1 where it brought none. Blocks. Null once stopAccepting has been called. */
+  acceptConnection(listener: number): { connection: number; pid: number; descriptor: number } | null;
+  stopAccepting(listener: number): void;
+  /** Locks a file, which is made where it is missing, until the descriptor is closed or this process ends. Throws EWOULDBLOCK. */
+  lockFile(path: string): number;
   /** Makes a driver domain known to this process's mediators, under the number it returns. */
   addDomain(domain: NativeDomain): number;
   removeDomain(id: number): void;

@@ -6,6 +6,7 @@
         'addon/addon.cc',
         'addon/arena.cc',
         'addon/channel.cc',
+        'addon/connections.cc',
         'addon/descriptor_cache.cc',
         'addon/descriptors.cc',
         'addon/domain.cc',

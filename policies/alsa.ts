@@ -1,17 +1,12 @@
 /**
- * Sound cards: PCM streams, controls, timers and hardware-dependent devices (sound/asound.h; what is a pointer, and which of the
- * _IOR commands read their argument too, is in sound/core/{pcm_native,control,control_compat,timer,hwdep}.c).
- *
- * Maps: status and control are ordinary pages, which a guest shares with the driver. So are the data pages of snd-aloop (vmalloc);
- * those of snd_hda_intel are VM_PFNMAP and can't be shared. A stream's identity is all that tells beforehand, so streams other than
- * MAPPABLE_ID are offered without mmap. alsa-lib then reads and writes, and emulates mmap for programs that want it through plughw,
- * as for a card that never had it.
+ * Sound cards: PCM streams, raw MIDI, controls, timers and hardware-dependent devices (sound/asound.h; what is a pointer, and which of the
+ * _IOR commands read their argument too, is in sound/core/{pcm_native,rawmidi,control,control_compat,timer,hwdep}.c).
  */
 import * as a from './__generated__/asound';
-import { EACCES, EBADF, EBADFD, EINVAL, ENODEV, ENOMEM, EPERM, POLLERR } from './__generated__/kernel';
+import { EACCES, EBADF, EBADFD, EINVAL, ENOMEM, EPERM, POLLERR } from './__generated__/kernel';
 import { POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM, PROT_WRITE } from './__generated__/kernel';
 import { after, ALL_ACCESS, BLOCKING, BOTH_WAYS, call, deny, device, grant, nestedBytes, HEAD } from './sdk';
-import { hooks, mask, nested, NESTED, nestedRead, NO_ACCESS, Operation, plain, reason } from './sdk';
+import { hooks, nested, NESTED, nestedRead, NO_ACCESS, Operation, plain, reason } from './sdk';
 import { refuse, row, TO_DRIVER, u32At, u64At } from './sdk';
 
 export { admit, cabi_realloc, complete, describe } from './sdk';
@@ -26,7 +21,6 @@ const SLAVE = reason('a slave timer could follow the timer of another guest');
 const UNCONFIGURED = reason('the stream has no hardware parameters, so that a frame has no size');
 const TOO_LONG = reason('more bytes than one operation may carry');
 const NOWHERE = reason('nothing is mapped at that offset');
-const UNSHARED = reason('the pages of this stream are not known to be shareable: read and write instead');
 const READ_ONLY = reason('only the driver writes the status page');
 const HWDEP_DATA = reason('hardware-dependent devices are asked, but not read, written or mapped');
 
@@ -34,6 +28,7 @@ const HWDEP_DATA = reason('hardware-dependent devices are asked, but not read, w
 const CONTROL: u32 = 0;
 const PCM: u32 = 1;
 const HWDEP: u32 = 3;
+const MIDI: u32 = 4;
 /** speaker-test writes 512 KiB at once; a backend process's arena has room for 768 KiB. */
 const TRANSFER_BYTES_MAX: u32 = 640 * 1024;
 /** As SDK's and envelope's limit: the data, and a pointer a channel. */
@@ -46,14 +41,9 @@ const TLV_BYTES_MAX: u32 = 8192;
 const CHANNELS_MAX: u32 = 63;
 const TRANSFER: u32 = BLOCKING | NESTED;
 
-/** The start of snd_pcm_info's id, "Loopback" in little endian. */
-const MAPPABLE_ID: u64 = 0x6b636162706f6f4c;
-
-/** Session state of a stream: the bits of a frame, the channels, and whether its data may be mapped. */
+/** Session state of a stream: the bits of a frame, and the channels. */
 const BITS_MASK: u64 = 0xffffffff;
 const CHANNELS_SHIFT: u64 = 32;
-const CHANNELS_MASK: u64 = 0xffff;
-const MAPPABLE: u64 = 1 << 63;
 /** Session state of a control: it has subscribed to events. */
 const SUBSCRIBED: u64 = 1;
 
@@ -68,8 +58,8 @@ row('SNDRV_PCM_IOCTL_INFO', a.SNDRV_PCM_IOCTL_INFO);
 row('SNDRV_PCM_IOCTL_TSTAMP', a.SNDRV_PCM_IOCTL_TSTAMP);
 row('SNDRV_PCM_IOCTL_TTSTAMP', a.SNDRV_PCM_IOCTL_TTSTAMP);
 row('SNDRV_PCM_IOCTL_USER_PVERSION', a.SNDRV_PCM_IOCTL_USER_PVERSION);
-row('SNDRV_PCM_IOCTL_HW_REFINE', a.SNDRV_PCM_IOCTL_HW_REFINE, 0, parameters);
-row('SNDRV_PCM_IOCTL_HW_PARAMS', a.SNDRV_PCM_IOCTL_HW_PARAMS, 0, parameters);
+row('SNDRV_PCM_IOCTL_HW_REFINE', a.SNDRV_PCM_IOCTL_HW_REFINE);
+row('SNDRV_PCM_IOCTL_HW_PARAMS', a.SNDRV_PCM_IOCTL_HW_PARAMS);
 row('SNDRV_PCM_IOCTL_HW_FREE', a.SNDRV_PCM_IOCTL_HW_FREE);
 row('SNDRV_PCM_IOCTL_SW_PARAMS', a.SNDRV_PCM_IOCTL_SW_PARAMS);
 row('SNDRV_PCM_IOCTL_STATUS', a.SNDRV_PCM_IOCTL_STATUS);
@@ -94,6 +84,13 @@ always('SNDRV_PCM_IOCTL_WRITEN_FRAMES', a.SNDRV_PCM_IOCTL_WRITEN_FRAMES, TRANSFE
 always('SNDRV_PCM_IOCTL_READN_FRAMES', a.SNDRV_PCM_IOCTL_READN_FRAMES, TRANSFER, channels);
 refuse('SNDRV_PCM_IOCTL_LINK', a.SNDRV_PCM_IOCTL_LINK, EBADF, DESCRIPTOR);
 row('SNDRV_PCM_IOCTL_UNLINK', a.SNDRV_PCM_IOCTL_UNLINK);
+row('SNDRV_RAWMIDI_IOCTL_PVERSION', a.SNDRV_RAWMIDI_IOCTL_PVERSION);
+both('SNDRV_RAWMIDI_IOCTL_INFO', a.SNDRV_RAWMIDI_IOCTL_INFO);
+row('SNDRV_RAWMIDI_IOCTL_USER_PVERSION', a.SNDRV_RAWMIDI_IOCTL_USER_PVERSION);
+row('SNDRV_RAWMIDI_IOCTL_PARAMS', a.SNDRV_RAWMIDI_IOCTL_PARAMS);
+row('SNDRV_RAWMIDI_IOCTL_STATUS', a.SNDRV_RAWMIDI_IOCTL_STATUS);
+row('SNDRV_RAWMIDI_IOCTL_DROP', a.SNDRV_RAWMIDI_IOCTL_DROP);
+row('SNDRV_RAWMIDI_IOCTL_DRAIN', a.SNDRV_RAWMIDI_IOCTL_DRAIN, BLOCKING);
 row('SNDRV_TIMER_IOCTL_PVERSION', a.SNDRV_TIMER_IOCTL_PVERSION);
 row('SNDRV_TIMER_IOCTL_NEXT_DEVICE', a.SNDRV_TIMER_IOCTL_NEXT_DEVICE);
 row('SNDRV_TIMER_IOCTL_TREAD_OLD', a.SNDRV_TIMER_IOCTL_TREAD_OLD);
@@ -163,20 +160,11 @@ function map(): void {
       if (call.command & PROT_WRITE) deny(EACCES, READ_ONLY);
       return;
     case a.SNDRV_PCM_MMAP_OFFSET_DATA:
-      if ((call.state & MAPPABLE) == 0) deny(ENODEV, UNSHARED);
-      return;
     case a.SNDRV_PCM_MMAP_OFFSET_CONTROL_OLD:
     case a.SNDRV_PCM_MMAP_OFFSET_CONTROL_NEW:
       return;
   }
   deny(EINVAL, NOWHERE);
-}
-
-/** Nothing is left of what was asked for when all of it is mmap. */
-function parameters(): void {
-  const accesses = u32At(HEAD, a.snd_pcm_hw_params.masks);
-  if ((call.state & MAPPABLE) == 0 && accesses != 0 && (accesses & ~a.MMAP_ACCESSES) == 0)
-    deny(EINVAL, UNSHARED, a.snd_pcm_hw_params.masks);
 }
 
 /** The bytes of `count` frames of `bits` bits, or a denial. */
@@ -197,7 +185,7 @@ function frames(): void {
 
 /** A buffer a channel; a channel without one is silent. */
 function channels(): void {
-  const count = <u32>((call.state >> CHANNELS_SHIFT) & CHANNELS_MASK);
+  const count = <u32>(call.state >> CHANNELS_SHIFT);
   if (count > CHANNELS_MAX) return deny(ENOMEM, TOO_LONG);
   const bits = count == 0 ? 0 : (call.state & BITS_MASK) / count;
   const bytes = bytesFor(u64At(HEAD, a.snd_xfern.frames), bits);
@@ -230,7 +218,7 @@ function settle(): void {
   if (call.operation == Operation.Ioctl && call.outcome >= 0) settleCommand();
   // A control that has not subscribed has no queue to wait in: it would be asked once, and never again.
   if (call.node != CONTROL || after.state & SUBSCRIBED) after.watch = POLLIN | POLLRDNORM;
-  if (call.node == PCM) after.watch |= POLLOUT | POLLWRNORM | POLLERR;
+  if (call.node == PCM || call.node == MIDI) after.watch |= POLLOUT | POLLWRNORM | POLLERR;
 }
 
 function settleCommand(): void {
@@ -238,24 +226,10 @@ function settleCommand(): void {
     case a.SNDRV_CTL_IOCTL_SUBSCRIBE_EVENTS:
       after.state = u32At(HEAD, 0) != 0 ? SUBSCRIBED : 0;
       return;
-    case a.SNDRV_PCM_IOCTL_INFO:
-      if (u64At(HEAD, a.snd_pcm_info.id) == MAPPABLE_ID) after.state |= MAPPABLE;
-      return;
     case a.SNDRV_PCM_IOCTL_HW_FREE:
-      after.state &= MAPPABLE;
+      after.state = 0;
       return;
     case a.SNDRV_PCM_IOCTL_HW_PARAMS:
-      after.state &= MAPPABLE;
-      after.state |=
-        ((u32At(HEAD, a.CHANNELS) & CHANNELS_MASK) << CHANNELS_SHIFT) | u32At(HEAD, a.FRAME_BITS);
-      return withoutMmap();
-    case a.SNDRV_PCM_IOCTL_HW_REFINE:
-      return withoutMmap();
+      after.state = ((<u64>u32At(HEAD, a.CHANNELS)) << CHANNELS_SHIFT) | u32At(HEAD, a.FRAME_BITS);
   }
-}
-
-function withoutMmap(): void {
-  if (after.state & MAPPABLE) return;
-  mask(HEAD, a.snd_pcm_hw_params.masks, 4, ~(<u64>a.MMAP_ACCESSES));
-  mask(HEAD, a.snd_pcm_hw_params.info, 4, ~(<u64>a.MMAP_INFOS));
 }

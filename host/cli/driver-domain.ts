@@ -3,8 +3,8 @@ import type { Device } from '../driver-vm/devices.js';
 import type { DriverDomain } from '../driver-vm/domain.js';
 import { startDriverVm } from '../driver-vm/driver-vm.js';
 import { startLocalDomain } from '../driver-vm/local-domain.js';
-import { forgetDomain } from '../mediator/guest.js';
-import { loadPolicies, type PolicyMatch, policyForDevice } from '../policy/store.js';
+import { forgetDomain } from '../mediator/mediation.js';
+import { loadPolicies, type PolicyMatch, policyForDevice, refusalOf } from '../policy/store.js';
 import type { DeviceChoice } from './device-option.js';
 import type { DomainChoice } from './domain-choice.js';
 
@@ -12,6 +12,8 @@ import type { DomainChoice } from './domain-choice.js';
 export interface OfferedDevice {
   device: Device;
   policy: PolicyMatch | undefined;
+  /** Why no guest gets it, where its class refuses it on purpose. */
+  refusal: string | undefined;
 }
 
 /**
@@ -36,7 +38,11 @@ export async function offeredDevices(domain: DriverDomain): Promise<OfferedDevic
   const policies = loadPolicies();
   const devices = await domain.devices();
   return devices
-    .map((device) => ({ device, policy: policyForDevice(policies, device.name) }))
+    .map((device) => ({
+      device,
+      policy: policyForDevice(policies, device.name),
+      refusal: refusalOf(policies, device.name),
+    }))
     .sort((a, b) => a.device.name.localeCompare(b.device.name, 'en', { numeric: true }));
 }
 

@@ -15,6 +15,8 @@ interface Row {
   subsystem: string;
   policy: { name: string; version: string; digest: string } | null;
   given: Given;
+  /** Why its class refuses it, where it does. */
+  refusal: string | null;
 }
 
 /** Starts the driver domain, prints what it offers, and ends it. */
@@ -31,9 +33,10 @@ export async function listDevices(options: DevicesOptions): Promise<void> {
   }
 }
 
-function rowOf({ device, policy }: OfferedDevice): Row {
+function rowOf({ device, policy, refusal: reason }: OfferedDevice): Row {
+  const refusal = reason ?? null;
   const { name, major, minor, subsystem } = device;
-  if (policy === undefined) return { name, major, minor, subsystem, policy: null, given: 'never' };
+  if (policy === undefined) return { name, major, minor, subsystem, policy: null, given: 'never', refusal };
   const { manifest, digest } = policy.package;
   return {
     name,
@@ -42,13 +45,14 @@ function rowOf({ device, policy }: OfferedDevice): Row {
     subsystem,
     policy: { name: manifest.name, version: manifest.version, digest },
     given: manifest.nodes[policy.node]?.onRequest ? 'on request' : 'by default',
+    refusal,
   };
 }
 
 function renderText(rows: readonly Row[]): string {
-  const lines = rows.map(({ name, major, minor, subsystem, policy, given }) => {
+  const lines = rows.map(({ name, major, minor, subsystem, policy, given, refusal }) => {
     const judge = policy === null ? '-' : `${policy.name} ${policy.version}`;
-    return [name, `${major}:${minor}`, subsystem, judge, given];
+    return [name, `${major}:${minor}`, subsystem, judge, refusal === null ? given : `${given}: ${refusal}`];
   });
   return renderTable(['device', 'number', 'subsystem', 'policy', 'given'], lines);
 }

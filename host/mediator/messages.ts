@@ -1,6 +1,16 @@
+import type { MessagePort } from 'node:worker_threads';
 import type { MediatorCounters, NativeNode } from '../native.js';
 import type { Manifest } from '../policy/manifest.js';
 import type { DecisionTimes } from './decision-times.js';
+
+/** A policy module as a mediator runs it. */
+export interface ModuleInput {
+  manifest: Manifest;
+  /** Metered and compiled. */
+  module: WebAssembly.Module;
+  /** SHA-256 of the component, hexadecimal. */
+  digest: string;
+}
 
 /** What the main thread gives a mediator worker. */
 export interface WorkerInput {
@@ -8,12 +18,14 @@ export interface WorkerInput {
   socket: number;
   /** An event counter that wakes the worker for the main thread's messages. */
   control: number;
+  /** Where the main thread's commands come (WorkerCommand). */
+  commands: MessagePort;
   plan: string;
   domain: number;
   guest: number;
   spinUs: number;
   nodes: NativeNode[];
-  classes: { manifest: Manifest; module: WebAssembly.Module }[];
+  classes: ModuleInput[];
   /** Whether allowed operations are told too. */
   tellsAllowed: boolean;
 }
@@ -21,5 +33,9 @@ export interface WorkerInput {
 /** What a mediator worker tells the main thread. */
 export type WorkerMessage =
   | { kind: 'log'; level: 'trace' | 'info' | 'warn' | 'error'; fields: Record<string, unknown>; text: string }
+  | { kind: 'counted'; counters: MediatorCounters }
   | { kind: 'failed'; message: string }
   | { kind: 'ended'; counters: MediatorCounters; decisions: DecisionTimes };
+
+/** What the main thread asks of a worker, between two operations. */
+export type WorkerCommand = { kind: 'count' };

@@ -1,5 +1,5 @@
 /** A mediator worker: one guest's loop between the native plumbing and the policies. Started by guest.ts. */
-import { parentPort, workerData } from 'node:worker_threads';
+import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { type NativeEnvelope, type NativeMediator, native } from '../native.js';
 import { accessBits, type Call, type ClassInfo, type Denial, type Verdict } from '../policy/abi.js';
 import { PolicyFault } from '../policy/fault.js';
@@ -7,12 +7,12 @@ import type { Manifest } from '../policy/manifest.js';
 import { DecisionClock } from './decision-times.js';
 import { EVENT, Exchange } from './exchange.js';
 import { Judge } from './judge.js';
-import type { WorkerInput, WorkerMessage } from './messages.js';
+import type { WorkerCommand, WorkerInput, WorkerMessage } from './messages.js';
 import { commandName, describeNote, errnoName, NOTE_PLAN_REFUSED } from './notes.js';
 
 /** asm-generic/errno-base.h: what a policy gets that reads while no operation is being judged. */
 const EFAULT = 14;
-const OPERATION_BITS = { open: 1, ioctl: 2, read: 4, write: 8, mmap: 16 } as const;
+const OPERATION_BITS = { open: 1, ioctl: 2, read: 4, write: 8, mmap: 16, seek: 32 } as const;
 
 const input = workerData as WorkerInput;
 const exchange = new Exchange();
@@ -164,6 +164,15 @@ function tellNote(): void {
     judge?.blame(new PolicyFault('plan', "The policy's answer was refused."));
 }
 
+/** What the main thread wants, between two operations. */
+function takeCommands(serving: NativeMediator): void {
+  for (;;) {
+    const received = receiveMessageOnPort(input.commands) as { message: WorkerCommand } | undefined;
+    if (received === undefined) return;
+    tell({ kind: 'counted', counters: serving.counters() });
+  }
+}
+
 function serve(serving: NativeMediator): void {
   for (;;) {
     switch (serving.step()) {
@@ -172,6 +181,9 @@ function serve(serving: NativeMediator): void {
         break;
       case EVENT.complete:
         complete();
+        break;
+      case EVENT.control:
+        takeCommands(serving);
         break;
       case EVENT.note:
         tellNote();

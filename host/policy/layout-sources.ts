@@ -154,7 +154,7 @@ export const LAYOUT_SOURCES: readonly LayoutSource[] = [
     name: 'asound',
     class: 'alsa',
     headers: ['sound/asound.h', 'linux/ioctl.h'],
-    macros: /^SNDRV_(?:HWDEP|PCM|TIMER|CTL)_IOCTL_\w+$/,
+    macros: /^SNDRV_(?:HWDEP|PCM|RAWMIDI|TIMER|CTL)_IOCTL_\w+$/,
     constants: [
       'SNDRV_PCM_MMAP_OFFSET_DATA',
       'SNDRV_PCM_MMAP_OFFSET_STATUS_OLD',
@@ -166,18 +166,13 @@ export const LAYOUT_SOURCES: readonly LayoutSource[] = [
     expressions: {
       FRAME_BITS: intervalOffset('FRAME_BITS'),
       CHANNELS: intervalOffset('CHANNELS'),
-      MMAP_ACCESSES: ['INTERLEAVED', 'NONINTERLEAVED', 'COMPLEX']
-        .map((kind) => `1u << SNDRV_PCM_ACCESS_MMAP_${kind}`)
-        .join(' | '),
-      MMAP_INFOS: 'SNDRV_PCM_INFO_MMAP | SNDRV_PCM_INFO_MMAP_VALID',
     },
     structs: {
       snd_xferi: ['buf', 'frames'],
       snd_xfern: ['bufs', 'frames'],
       snd_ctl_elem_list: ['space', 'pids'],
       snd_ctl_elem_id: [],
-      snd_pcm_info: ['id'],
-      snd_pcm_hw_params: ['masks', 'info'],
+      snd_pcm_hw_params: [],
       snd_ctl_tlv: ['length'],
       snd_timer_select: ['id.dev_class'],
     },

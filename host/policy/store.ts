@@ -49,6 +49,12 @@ export function policyForDevice(
   return undefined;
 }
 
+/** Why no guest gets the device named `deviceName`, where its class refuses it on purpose. */
+export function refusalOf(packages: readonly PolicyPackage[], deviceName: string): string | undefined {
+  const refused = packages.flatMap(({ manifest }) => manifest.refuses ?? []);
+  return refused.find((entry) => matchesNode(entry, deviceName))?.reason;
+}
+
 function componentNames(folder: string): string[] {
   try {
     const files = readdirSync(folder).filter((file) => file.endsWith(COMPONENT_ENDING));

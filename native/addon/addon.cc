@@ -2,6 +2,7 @@
 #include "bindings.h"
 
 static Napi::Object init(Napi::Env env, Napi::Object exports) {
+  postern::bindConnections(env, exports);
   postern::bindDescriptors(env, exports);
   postern::bindMediator(env, exports);
   return exports;

@@ -5,6 +5,7 @@
 
 namespace postern {
 
+void bindConnections(Napi::Env env, Napi::Object exports);
 void bindDescriptors(Napi::Env env, Napi::Object exports);
 void bindMediator(Napi::Env env, Napi::Object exports);
 

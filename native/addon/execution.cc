@@ -67,7 +67,8 @@ void Mediator::admit(Op& op) {
 int Mediator::extendHead(Op& op) {
   Plan& plan = op.plan;
   const size_t headBytes = op.head.size();
-  if (op.operation != Operation::kIoctl || headBytes == 0 || plan.grants.size() != 1 || !plan.relocations.empty()) return 0;
+  if (op.operation != Operation::kIoctl || headBytes == 0 || plan.grants.size() != 1 || !plan.relocations.empty() || !plan.descriptors.empty())
+    return 0;
   const Grant tail = plan.grants[0];
   if (tail.address != op.call.argument + headBytes || tail.access != plan.headAccess) return 0;
   if (tail.length > kHeadBytesMax - headBytes) return ENOMEM;
@@ -115,6 +116,8 @@ void Mediator::planRegions(Op& op) {
       break;
     case Operation::kMmap:
       first.bytes = static_cast<uint32_t>(((op.call.length - 1) / POSTERN_PAGE_BYTES + 1) * sizeof(uint64_t));
+      break;
+    case Operation::kSeek:
       break;
   }
   op.regions.push_back(first);
@@ -265,6 +268,9 @@ postern_op Mediator::submissionOf(const Op& op) const {
       submission.kind = POSTERN_OP_MMAP;
       submission.argument = op.mapping;
       submission.length = (op.call.length + POSTERN_PAGE_BYTES - 1) / POSTERN_PAGE_BYTES * POSTERN_PAGE_BYTES;
+      break;
+    case Operation::kSeek:
+      submission.kind = POSTERN_OP_SEEK;
       break;
   }
   return submission;

@@ -127,6 +127,8 @@ class Mediator {
   bool readOpenHow(const seccomp_notif& notification, open_how& how);
   std::optional<Event> handleIoctl(Op& op, const seccomp_data& data);
   std::optional<Event> handleTransfer(Op& op, const seccomp_data& data);
+  bool isSought(const Session& session) const;
+  std::optional<Event> handleSeek(Op& op, const seccomp_data& data);
   std::optional<Event> handleMmap(Op& op, const seccomp_data& data);
   void handleMunmap(const seccomp_notif& notification);
   void handleStat(const seccomp_notif& notification, Session& session);

@@ -253,6 +253,11 @@ std::optional<Event> Mediator::handle(const seccomp_notif& notification) {
     listener_.proceed(notification.id);
     return std::nullopt;
   }
+  // What can't be sought, can't as a socket either (ESPIPE).
+  if (data.nr == SYS_lseek && !isSought(*session)) {
+    listener_.proceed(notification.id);
+    return std::nullopt;
+  }
   if (session->backend->lost) {
     listener_.answer(notification.id, 0, ENODEV);
     return std::nullopt;
@@ -271,6 +276,7 @@ std::optional<Event> Mediator::handle(const seccomp_notif& notification) {
   op.borrowed = std::move(holding.copy);
   if (data.nr == SYS_ioctl) return handleIoctl(op, data);
   if (data.nr == SYS_mmap) return handleMmap(op, data);
+  if (data.nr == SYS_lseek) return handleSeek(op, data);
   return handleTransfer(op, data);
 }
 
@@ -301,6 +307,18 @@ std::optional<Event> Mediator::handleIoctl(Op& op, const seccomp_data& data) {
     if (int error = op.snapshot.fetch(op.call.argument, op.head.data(), bytes)) return finishNow(op, 0, error);
     if (!stillWaits(op)) return finishNow(op, 0, EFAULT);
   }
+  return judge(op);
+}
+
+bool Mediator::isSought(const Session& session) const {
+  return (options_.classes[session.node->classIndex].envelope.operations & (1u << static_cast<uint32_t>(Operation::kSeek))) != 0;
+}
+
+std::optional<Event> Mediator::handleSeek(Op& op, const seccomp_data& data) {
+  op.operation = Operation::kSeek;
+  op.call.operation = static_cast<uint32_t>(op.operation);
+  op.call.offset = data.args[1];
+  op.call.command = static_cast<uint32_t>(data.args[2]);
   return judge(op);
 }
 

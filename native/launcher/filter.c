@@ -172,6 +172,7 @@ static void emit_rows(int answers_stat) {
   row_window(__NR_pwritev, 0, notify);
   row_window(__NR_preadv2, 0, notify);
   row_window(__NR_pwritev2, 0, notify);
+  row_window(__NR_lseek, 0, notify);
   row_window(__NR_dup, 0, notify);
   row_fcntl();
   /* What frees or replaces a number of the window: the host remembers whose it is. */

@@ -35,6 +35,13 @@ export const SNDRV_PCM_IOCTL_WRITEN_FRAMES: u32 = 0x40184152;
 export const SNDRV_PCM_IOCTL_READN_FRAMES: u32 = 0x80184153;
 export const SNDRV_PCM_IOCTL_LINK: u32 = 0x40044160;
 export const SNDRV_PCM_IOCTL_UNLINK: u32 = 0x4161;
+export const SNDRV_RAWMIDI_IOCTL_PVERSION: u32 = 0x80045700;
+export const SNDRV_RAWMIDI_IOCTL_INFO: u32 = 0x810c5701;
+export const SNDRV_RAWMIDI_IOCTL_USER_PVERSION: u32 = 0x40045702;
+export const SNDRV_RAWMIDI_IOCTL_PARAMS: u32 = 0xc0305710;
+export const SNDRV_RAWMIDI_IOCTL_STATUS: u32 = 0xc0385720;
+export const SNDRV_RAWMIDI_IOCTL_DROP: u32 = 0x40045730;
+export const SNDRV_RAWMIDI_IOCTL_DRAIN: u32 = 0x40045731;
 export const SNDRV_TIMER_IOCTL_PVERSION: u32 = 0x80045400;
 export const SNDRV_TIMER_IOCTL_NEXT_DEVICE: u32 = 0xc0145401;
 export const SNDRV_TIMER_IOCTL_TREAD_OLD: u32 = 0x40045402;
@@ -84,8 +91,6 @@ export const SNDRV_PCM_MMAP_OFFSET_CONTROL_NEW: u32 = 0x83000000;
 export const SNDRV_TIMER_CLASS_SLAVE: u32 = 0;
 export const FRAME_BITS: u32 = 272;
 export const CHANNELS: u32 = 284;
-export const MMAP_ACCESSES: u32 = 7;
-export const MMAP_INFOS: u32 = 3;
 export namespace snd_xferi {
   export const SIZE: u32 = 24;
   export const buf: u32 = 8;
@@ -104,14 +109,8 @@ export namespace snd_ctl_elem_list {
 export namespace snd_ctl_elem_id {
   export const SIZE: u32 = 64;
 }
-export namespace snd_pcm_info {
-  export const SIZE: u32 = 288;
-  export const id: u32 = 16;
-}
 export namespace snd_pcm_hw_params {
   export const SIZE: u32 = 608;
-  export const masks: u32 = 4;
-  export const info: u32 = 520;
 }
 export namespace snd_ctl_tlv {
   export const SIZE: u32 = 8;

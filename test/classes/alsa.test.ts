@@ -99,28 +99,53 @@ describe('snd-aloop', () => {
 });
 
 describe('snd-hda-intel', () => {
-  it('plays into the recording, bit by bit, what a guest plays', { timeout: TIMEOUT_MS }, async () => {
-    const recording = native.memfd('postern-recording', 0);
-    try {
-      const guest = await start('snd-hda-intel', recording);
-      const played = join(folder, 'played');
-      writeFileSync(played, noise());
-      expect(await guest('amixer', 'sset', 'Master', '100%', 'unmute')).toContain('[100%] [0.00dB] [on]');
-      await guest('aplay', ...FORMAT, '-D', 'hw:0,0', played);
-      await closeDomain(domain as DriverDomain);
-      domain = undefined;
-      const sent = readFileSync(played);
-      const heard = readFileSync(`/proc/self/fd/${recording}`).subarray(WAV_HEADER_BYTES);
-      expect(alignedWith(sent, heard).equals(sent)).toBe(true);
-    } finally {
-      native.closeDescriptor(recording);
-    }
-  });
+  it.each([
+    ['by write', []],
+    // Its buffer is no ordinary memory of the kernel's (VM_PFNMAP): the guest shares its pages all the same.
+    ['by mmap', ['-M']],
+  ])(
+    'plays into the recording, bit by bit, what a guest plays %s',
+    { timeout: TIMEOUT_MS },
+    async (_, options) => {
+      const recording = native.memfd('postern-recording', 0);
+      try {
+        const guest = await start('snd-hda-intel', recording);
+        const played = join(folder, 'played');
+        writeFileSync(played, noise());
+        expect(await guest('amixer', 'sset', 'Master', '100%', 'unmute')).toContain('[100%] [0.00dB] [on]');
+        await guest('aplay', ...FORMAT, ...options, '-D', 'hw:0,0', played);
+        await closeDomain(domain as DriverDomain);
+        domain = undefined;
+        const sent = readFileSync(played);
+        const heard = readFileSync(`/proc/self/fd/${recording}`).subarray(WAV_HEADER_BYTES);
+        expect(alignedWith(sent, heard).equals(sent)).toBe(true);
+      } finally {
+        native.closeDescriptor(recording);
+      }
+    },
+  );
+});
 
-  it('is offered without mmap', { timeout: TIMEOUT_MS }, async () => {
-    const guest = await start('snd-hda-intel');
-    const said = await guest('sh', '-c', 'aplay -M -q -D hw:0,0 -f cd -d 1 /dev/zero 2>&1 || true');
-    expect(said).toContain('Access type not available');
-    expect(said).not.toContain('mmap failed');
+describe('snd-virmidi', () => {
+  it('carries MIDI from one guest to another, and has no sequencer for guests', {
+    timeout: TIMEOUT_MS,
+  }, async () => {
+    const vm = await startDriverVm({ drivers: ['snd-virmidi'], shareRoot: true, log: () => {} });
+    domain = vm;
+    const devices = await everyServedDevice(vm);
+    expect(devices.map(({ name }) => name)).toContain('snd/midiC0D1');
+    expect(devices.map(({ name }) => name)).not.toContain('snd/seq');
+    const sequencer = [{ name: 'snd/seq', path: '/dev/snd/seq' }];
+    await expect(asGuest(vm, sequencer, ['true'])).rejects.toThrow(
+      "No guest gets the device 'snd/seq': the sequencer is one bus of all its clients",
+    );
+    // What is played on the first device is heard on the second.
+    const connect = ['aconnect', 'Virtual Raw MIDI 0-0:0', 'Virtual Raw MIDI 0-1:0'];
+    expect(await vm.run(connect, () => {})).toEqual({ code: 0, signal: null });
+    const [heard] = await Promise.all([
+      asGuest(vm, devices, ['sh', '-c', 'timeout 4 amidi -p hw:0,1 -d; true']),
+      asGuest(vm, devices, ['sh', '-c', 'sleep 1; amidi -p hw:0,0 -S "90 3c 40 f0 7d 01 02 f7"']),
+    ]);
+    expect(heard.replace(/\s/g, '')).toBe('903C40F07D0102F7');
   });
 });

@@ -55,7 +55,7 @@ describe.skipIf(!allOk(examineMachine(), 'required'))('postern devices', () => {
     };
     expect(JSON.parse(out)).toContainEqual({
       ...{ name: 'ptmx', major: 5, minor: 2, subsystem: 'tty', policy },
-      given: 'by default',
+      ...{ given: 'by default', refusal: null },
     });
   });
 

@@ -52,7 +52,7 @@ describe.skipIf(!allOk(examineMachine(), 'required'))('postern run', () => {
   it('refuses a device that no policy serves', () => {
     const { status, err } = postern(['run', '--driver-vm', 'local', '--device', 'pts', '--', 'true']);
     expect(status).toBe(125);
-    expect(err).toBe("postern: No policy module serves the device 'pts', so no guest gets it.\n");
+    expect(err).toBe("postern: No guest gets the device 'pts': no policy module serves it.\n");
   });
 
   it('gives the guest the device where it was asked to', () => {

@@ -7,7 +7,8 @@ import { compileGuestProgram } from '../../host/cli/guest-program.js';
 import type { DriverDomain } from '../../host/driver-vm/domain.js';
 import { type DriverVm, startDriverVm } from '../../host/driver-vm/driver-vm.js';
 import { startLocalDomain } from '../../host/driver-vm/local-domain.js';
-import { forgetDomain, type GuestOptions, type GuestReport, runGuest } from '../../host/mediator/guest.js';
+import { type GuestOptions, type GuestReport, runGuest } from '../../host/mediator/guest.js';
+import { forgetDomain } from '../../host/mediator/mediation.js';
 import { ROOT } from '../../host/root.js';
 import { until } from '../cli/postern.js';
 

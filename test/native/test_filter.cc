@@ -120,7 +120,7 @@ uint32_t wanted(const seccomp_data& call, bool answersStat) {
   const auto& a = call.args;
   const auto ifOurs = [](bool isIt, uint32_t action) { return isIt ? action : kNative; };
   switch (call.nr) {
-    case __NR_ioctl: case __NR_read: case __NR_write: case __NR_fstat: case __NR_pread64: case __NR_pwrite64: case __NR_readv:
+    case __NR_ioctl: case __NR_read: case __NR_write: case __NR_fstat: case __NR_lseek: case __NR_pread64: case __NR_pwrite64: case __NR_readv:
     case __NR_writev: case __NR_preadv: case __NR_pwritev: case __NR_preadv2: case __NR_pwritev2: case __NR_dup: case __NR_close:
       return ifOurs(isOurs(a[0]), kNotified);
     case __NR_dup2: case __NR_dup3:
@@ -303,7 +303,7 @@ sigjmp_buf afterFault;
 TEST("in the kernel: operations on the window's descriptors go to the host, on others to the kernel") {
   check::inChild([] {
     Filtered filtered;
-    for (long number : {__NR_ioctl, __NR_read, __NR_write, __NR_fstat, __NR_pread64, __NR_pwrite64, __NR_readv, __NR_writev, __NR_preadv,
+    for (long number : {__NR_ioctl, __NR_read, __NR_write, __NR_fstat, __NR_lseek, __NR_pread64, __NR_pwrite64, __NR_readv, __NR_writev, __NR_preadv,
                         __NR_pwritev, __NR_preadv2, __NR_pwritev2, __NR_dup, __NR_dup2, __NR_close}) {
       CHECK_EQ(errnoOf(number, kInside), kAnswered);
       CHECK_EQ(errnoOf(number, kInside | 0x500000000ull), kAnswered);

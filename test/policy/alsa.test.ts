@@ -11,7 +11,6 @@ const BUFFER = 0x5000_0000n;
 const ARGUMENT = 0x7000n;
 /** 16 bits, 2 channels: 4 bytes a frame. */
 const STEREO = (2n << 32n) | 32n;
-const MAPPABLE = 1n << 63n;
 
 let policy: PolicyInstance;
 
@@ -56,8 +55,8 @@ describe('interleaved frames', () => {
     const unconfigured = (state: bigint): number =>
       denialOf(admit(a.SNDRV_PCM_IOCTL_WRITEI_FRAMES, transfer(1n), state)).errno;
     expect(unconfigured(0n)).toBe(kernel.EBADFD);
-    const freed = complete(a.SNDRV_PCM_IOCTL_HW_FREE, new Uint8Array(), STEREO | MAPPABLE).state;
-    expect(freed).toBe(MAPPABLE);
+    const freed = complete(a.SNDRV_PCM_IOCTL_HW_FREE, new Uint8Array(), STEREO).state;
+    expect(freed).toBe(0n);
     expect(unconfigured(freed)).toBe(kernel.EBADFD);
     const asked = bytesWith(a.snd_pcm_hw_params.SIZE, [[a.FRAME_BITS, 64]]);
     expect(complete(a.SNDRV_PCM_IOCTL_HW_PARAMS, asked, 0n, PCM, -22n).state).toBe(0n);
@@ -136,11 +135,6 @@ describe('mapping', () => {
       callOf({ node, operation: 'mmap', command: protection, offset: BigInt(offset), length: 4096n, state }),
       new Uint8Array(),
     );
-  const info = (id: string): Uint8Array => {
-    const head = new Uint8Array(a.snd_pcm_info.SIZE);
-    head.set(Buffer.from(id), a.snd_pcm_info.id);
-    return head;
-  };
   const both = kernel.PROT_READ | kernel.PROT_WRITE;
 
   it('has status to read and control to write, by the old offsets and the new', () => {
@@ -152,26 +146,11 @@ describe('mapping', () => {
     for (const offset of [4096, 0x84000000, 0x80001000])
       expect(denialOf(map(offset, kernel.PROT_READ)).errno).toBe(kernel.EINVAL);
     for (const node of [CONTROL, 2, HWDEP])
-      expect(denialOf(map(0, kernel.PROT_READ, MAPPABLE, node)).errno).toBe(kernel.EINVAL);
+      expect(denialOf(map(0, kernel.PROT_READ, 0n, node)).errno).toBe(kernel.EINVAL);
   });
 
-  it('has data where the stream is known to be of shareable pages', () => {
-    const { state } = complete(a.SNDRV_PCM_IOCTL_INFO, info('Loopback PCM'));
-    expect(state).toBe(MAPPABLE);
-    planOf(map(0, both, state));
-    expect(complete(a.SNDRV_PCM_IOCTL_INFO, info('Generic Analog')).state).toBe(0n);
-    expect(denialOf(map(0, both)).errno).toBe(kernel.ENODEV);
-  });
-
-  it('is not offered by other streams', () => {
-    const accesses = (bits: number): Uint8Array =>
-      bytesWith(a.snd_pcm_hw_params.SIZE, [[a.snd_pcm_hw_params.masks, bits]]);
-    const refine = complete(a.SNDRV_PCM_IOCTL_HW_REFINE, accesses(0xffffffff));
-    expect(refine.masks.map(({ keep }) => keep & 0xffff_ffffn)).toEqual([0xffff_fff8n, 0xffff_fffcn]);
-    expect(complete(a.SNDRV_PCM_IOCTL_HW_REFINE, accesses(0xffffffff), MAPPABLE).masks).toEqual([]);
-    expect(denialOf(admit(a.SNDRV_PCM_IOCTL_HW_PARAMS, accesses(1))).errno).toBe(kernel.EINVAL);
-    planOf(admit(a.SNDRV_PCM_IOCTL_HW_PARAMS, accesses(8)));
-    planOf(admit(a.SNDRV_PCM_IOCTL_HW_PARAMS, accesses(1), MAPPABLE));
+  it('has data from its start', () => {
+    planOf(map(a.SNDRV_PCM_MMAP_OFFSET_DATA, both));
   });
 });
 

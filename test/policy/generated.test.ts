@@ -33,7 +33,7 @@ const CLASSES: [
   ['v4l2', 'linux/videodev2.h', /^VIDIOC_\w+$/, valuesOf(videodev2), 82],
   ['pty', 'asm-generic/ioctls.h', /^(?:TC[GSXF]\w+|TIO(?!CPKT_|CSER_TEMT)\w+)$/, valuesOf(tty), 60],
   ['media', 'linux/media.h', /^MEDIA_(?:IOC|REQUEST_IOC)_\w+$/, valuesOf(media), 8],
-  ['alsa', 'sound/asound.h', /^SNDRV_(?:HWDEP|PCM|TIMER|CTL)_IOCTL_\w+$/, valuesOf(asound), 73],
+  ['alsa', 'sound/asound.h', /^SNDRV_(?:HWDEP|PCM|RAWMIDI|TIMER|CTL)_IOCTL_\w+$/, valuesOf(asound), 80],
   ['tun', 'linux/if_tun.h', /^TUN(?:SET|GET|ATTACH|DETACH)\w+$/, valuesOf(tun), 21],
   ['evdev', 'linux/input.h', /^EVIOC\w+$/, valuesOf(input), 16],
   ['uinput', 'linux/uinput.h', /^UI_(?!FF_)\w+$/, valuesOf(uinput), 20],

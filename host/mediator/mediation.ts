@@ -1,0 +1,139 @@
+import { writeSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import type pino from 'pino';
+import type { DriverDomain } from '../driver-vm/domain.js';
+import { type MediatorCounters, native } from '../native.js';
+import { ROOT } from '../root.js';
+import type { Assignment } from './assignment.js';
+import type { DecisionTimes } from './decision-times.js';
+import type { ModuleInput, WorkerCommand, WorkerInput, WorkerMessage } from './messages.js';
+import { worldPlan } from './world.js';
+
+/** Workers run compiled code, also when this module runs from its source. */
+const WORKER = join(ROOT, 'dist', 'host', 'mediator', 'worker.js');
+/**
+ * How long a mediator looks for an answer before it sleeps: a backend that is awake answers within a few microseconds, while sleeping and
+ * being woken costs 30, or more than 100 through a VM's serial port. With one processor the backend needs it to answer at all.
+ */
+const SPIN_US = availableParallelism() > 1 ? 50 : 0;
+/** What is written to an event counter to wake who waits for it (eventfd(2)). */
+const ONE = new BigUint64Array([1n]);
+
+let nextGuest = 1;
+const domainNumbers = new WeakMap<DriverDomain, number>();
+
+/** What a mediator is made for. */
+export interface MediationOptions {
+  /** The launcher's control socket; the mediation closes it. */
+  socket: number;
+  domain: DriverDomain;
+  assignment: Assignment;
+  /** The assignment's packages, compiled. */
+  modules: ModuleInput[];
+  networkAdministration: boolean;
+  log: pino.Logger;
+  /** Told what the worker has to say beside log lines and its end. */
+  onMessage?: (message: WorkerMessage) => void;
+}
+
+/** What a mediator counted, at its guest's end. */
+export interface MediationEnd {
+  counters: MediatorCounters;
+  decisions: DecisionTimes;
+}
+
+/** One guest's mediator: a worker from the launcher's start until the guest has ended and everything of it has been released. */
+export class Mediation {
+  /** The guest's number, unique in this process. */
+  readonly guest = nextGuest++;
+  /** Rejects when the mediator fails: nothing runs unjudged, so whoever has started the guest then ends it. */
+  readonly ended: Promise<MediationEnd>;
+  readonly #control = native.eventFd();
+  readonly #commands: MessagePort;
+  #hasEnded = false;
+
+  constructor({
+    socket,
+    domain,
+    assignment,
+    modules,
+    networkAdministration,
+    log,
+    onMessage,
+  }: MediationOptions) {
+    const { port1, port2 } = new MessageChannel();
+    this.#commands = port1;
+    const input: WorkerInput = {
+      socket,
+      control: this.#control,
+      commands: port2,
+      plan: worldPlan(assignment.guarded, networkAdministration),
+      domain: domainNumber(domain),
+      guest: this.guest,
+      spinUs: SPIN_US,
+      nodes: assignment.nodes,
+      classes: modules,
+      tellsAllowed: log.isLevelEnabled('trace'),
+    };
+    const worker = new Worker(WORKER, { workerData: input, transferList: [port2] });
+    this.ended = endOf(worker, (message) => {
+      if (message.kind === 'log') log[message.level](message.fields, message.text);
+      else onMessage?.(message);
+    }).finally(() => {
+      this.#hasEnded = true;
+      this.#commands.close();
+      native.closeDescriptor(socket);
+      native.closeDescriptor(this.#control);
+    });
+  }
+
+  /** Gives the worker a command, which it takes between two operations. False: the guest has ended. */
+  send(command: WorkerCommand): boolean {
+    if (this.#hasEnded) return false;
+    this.#commands.postMessage(command);
+    writeSync(this.#control, ONE);
+    return true;
+  }
+}
+
+/** Forgets a domain that is about to be closed. */
+export function forgetDomain(domain: DriverDomain): void {
+  const id = domainNumbers.get(domain);
+  if (id === undefined) return;
+  native.removeDomain(id);
+  domainNumbers.delete(domain);
+}
+
+function domainNumber(domain: DriverDomain): number {
+  const known = domainNumbers.get(domain);
+  if (known !== undefined) return known;
+  const { memory, channels, channelsAddress, pages, doorbell, channelEvents } = domain;
+  const made = native.addDomain({
+    memory: memory.descriptor,
+    memoryBytes: memory.bytes,
+    channels,
+    channelsAddress,
+    pages,
+    doorbell,
+    channelEvents,
+  });
+  domainNumbers.set(domain, made);
+  return made;
+}
+
+/** What the worker says at its end, when it has released everything. */
+function endOf(worker: Worker, onMessage: (message: WorkerMessage) => void): Promise<MediationEnd> {
+  return new Promise((resolve, reject) => {
+    worker.on('message', (message: WorkerMessage) => {
+      if (message.kind === 'failed') reject(new Error(message.message));
+      else if (message.kind === 'ended') resolve(message);
+      else onMessage(message);
+    });
+    worker.once('error', reject);
+    worker.once('exit', () =>
+      reject(new Error("The guest's mediator ended unexpectedly; the guest has been stopped.")),
+    );
+  });
+}
