@@ -6,7 +6,7 @@ import { EINVAL } from '../__generated__/kernel';
 import { bytesOf, call, HEAD, u16At, u32At, u64At } from './call';
 import { learn, mask } from './settlement';
 import { BOTH_WAYS, FROM_DRIVER, FROM_DRIVER_ON_ERROR, NESTED, NO_ACCESS, reason, Row } from './table';
-import { ruleForGroup, TO_DRIVER } from './table';
+import { ruleForGroup, TEACHES, TO_DRIVER } from './table';
 import { ARGUMENT, deny, grant, headIs, nested, nestedRead, NO_FIELD, requireHandle } from './verdict';
 
 const TOO_MANY = reason('the array is longer than any that a driver takes');
@@ -26,6 +26,7 @@ const enum Kind {
   Exception,
   Choice,
   Requirement,
+  // What a success teaches comes last.
   Lesson,
   Secret,
   Mark,
@@ -176,7 +177,7 @@ function add(
   options: u32 = 0,
 ): Rule {
   if (ruleCount >= RULES_MAX) unreachable();
-  ruleForGroup(ruleCount, options);
+  ruleForGroup(ruleCount, kind >= Kind.Lesson ? TEACHES : options);
   const rule = ruleAt(ruleCount++);
   rule.kind = kind;
   rule.offset = offset;
@@ -196,7 +197,8 @@ function last(): Rule {
 
 /** What the row's rules grant, require and forbid. */
 export function admitByRules(row: Row): void {
-  for (let index = row.firstRule; index < row.firstRule + row.ruleCount; index++) {
+  const end = row.firstRule + row.ruleCount;
+  for (let index = row.firstRule; index < end; index++) {
     const rule = ruleAt(index);
     if (rule.only == 0 || isIn(rule.only, valueAt(rule.onlyAt, rule.onlyBytes))) admitByRule(rule, row);
   }
@@ -224,8 +226,10 @@ function admitByRule(rule: Rule, row: Row): void {
 
 /** What the row's rules say of a success. Returns the bits that the session's state gets. */
 export function settleByRules(row: Row): u64 {
+  if ((row.options & TEACHES) == 0) return 0;
   let bits: u64 = 0;
-  for (let index = row.firstRule; index < row.firstRule + row.ruleCount; index++) {
+  const end = row.firstRule + row.ruleCount;
+  for (let index = row.firstRule; index < end; index++) {
     const rule = ruleAt(index);
     switch (rule.kind) {
       case Kind.Lesson:

@@ -16,6 +16,8 @@ export const ALWAYS_COPY: u32 = 1;
 export const BLOCKING: u32 = 2;
 /** The row's function may ask for further regions. */
 export const NESTED: u32 = 4;
+/** Of the row's rules, some are about a success. The rules say so themselves. */
+export const TEACHES: u32 = 8;
 
 export type Handler = () => void;
 /** Gives a command its kernel identifier; the layouts generated from a header have one. */
