@@ -22,6 +22,7 @@ export interface NativeEnvelope {
   grantsMax: number;
   relocationsMax: number;
   requirementsMax: number;
+  descriptorsMax?: number;
   sessionsMax: number;
   operationsInFlightMax: number;
   mappedPagesMax: number;

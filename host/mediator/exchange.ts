@@ -7,11 +7,12 @@ import {
   type Settlement,
   type Verdict,
 } from '../policy/abi.js';
+import { DESCRIPTOR_FLOWS, DESCRIPTOR_KINDS } from '../policy/lift.js';
 
 /** The events of native/addon/exchange.h. */
 export const EVENT = { admit: 1, complete: 2, control: 3, exit: 4, note: 5 } as const;
 
-const OPERATIONS: readonly Operation[] = ['open', 'ioctl', 'read', 'write', 'mmap'];
+const OPERATIONS: readonly Operation[] = ['open', 'ioctl', 'read', 'write', 'mmap', 'seek'];
 const VERDICT = { allow: 0, deny: 1, fault: 2 } as const;
 
 const FIELDS = [
@@ -33,6 +34,7 @@ const FIELDS = [
   'grants',
   'relocations',
   'requirements',
+  'descriptors',
   'state',
   'watch',
   'idle',
@@ -42,6 +44,7 @@ const FIELDS = [
   'settlementFault',
   'forget',
   'requirement',
+  'descriptor',
   'lesson',
   'mask',
   'grant',
@@ -51,6 +54,7 @@ const FIELDS = [
   'grantsMax',
   'relocationsMax',
   'requirementsMax',
+  'descriptorsMax',
   'lessonsMax',
   'forgetsMax',
   'masksMax',
@@ -73,6 +77,7 @@ function offset(name: string): number {
 const GRANT_BYTES = 16;
 const RELOCATION_BYTES = 16;
 const REQUIREMENT_BYTES = 24;
+const DESCRIPTOR_BYTES = 24;
 const LESSON_BYTES = 16;
 const MASK_BYTES = 24;
 
@@ -207,6 +212,7 @@ export class Exchange {
     this.set(AT.grants, plan.grants.length);
     this.set(AT.relocations, plan.relocations.length);
     this.set(AT.requirements, plan.requirements.length);
+    this.writeDescriptors(plan.descriptors);
     for (let i = 0; i < Math.min(plan.grants.length, AT.grantsMax); i++) {
       const at = AT.grant + i * GRANT_BYTES;
       const grant = plan.grants[i] as Plan['grants'][number];
@@ -230,6 +236,20 @@ export class Exchange {
       this.set(at + 12, requirement.width);
       this.set(at + 16, requirement.errno);
       this.set(at + 20, requirement.reason);
+    }
+  }
+
+  private writeDescriptors(descriptors: Plan['descriptors']): void {
+    this.set(AT.descriptors, descriptors.length);
+    for (let i = 0; i < Math.min(descriptors.length, AT.descriptorsMax); i++) {
+      const at = AT.descriptor + i * DESCRIPTOR_BYTES;
+      const descriptor = descriptors[i] as Plan['descriptors'][number];
+      this.set(at, descriptor.region);
+      this.set(at + 4, descriptor.offset);
+      this.set(at + 8, descriptor.width);
+      this.set(at + 12, DESCRIPTOR_KINDS.indexOf(descriptor.kind));
+      this.set(at + 16, DESCRIPTOR_FLOWS.indexOf(descriptor.flow));
+      this.set(at + 20, descriptor.closeOnExec ? 1 : 0);
     }
   }
 

@@ -36,6 +36,8 @@ const PLAN_ERRORS: Readonly<Record<number, string>> = {
   11: 'a requirement or lesson outside its region',
   12: 'an errno that is none',
   13: 'an operation that is not in the envelope',
+  14: 'too many descriptors',
+  15: 'a descriptor of no kind, outside its region, against its access, or across a pointer or another',
 };
 
 /** `VIDIOC_S_FMT (0xc0d05605)`, or the number alone where the class does not know it. */

@@ -12,7 +12,7 @@ import { commandName, describeNote, errnoName, NOTE_PLAN_REFUSED } from './notes
 
 /** asm-generic/errno-base.h: what a policy gets that reads while no operation is being judged. */
 const EFAULT = 14;
-const OPERATION_BITS = { open: 1, ioctl: 2, read: 4, write: 8, mmap: 16 } as const;
+const OPERATION_BITS = { open: 1, ioctl: 2, read: 4, write: 8, mmap: 16, seek: 32 } as const;
 
 const input = workerData as WorkerInput;
 const exchange = new Exchange();

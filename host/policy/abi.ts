@@ -28,7 +28,14 @@ const READ_RESULT = { bytes: 12, align: 4 };
 const E2BIG = 7;
 
 /** The contract's enum `operation`, by its discriminants. */
-const OPERATION: Readonly<Record<Operation, number>> = { open: 0, ioctl: 1, read: 2, write: 3, mmap: 4 };
+const OPERATION: Readonly<Record<Operation, number>> = {
+  open: 0,
+  ioctl: 1,
+  read: 2,
+  write: 3,
+  mmap: 4,
+  seek: 5,
+};
 
 type Realloc = (old: number, oldBytes: number, align: number, bytes: number) => number;
 type Admit = (

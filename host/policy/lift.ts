@@ -3,6 +3,9 @@ import type {
   ClassInfo,
   Command,
   Denial,
+  Descriptor,
+  DescriptorFlow,
+  DescriptorKind,
   Grant,
   Lesson,
   Mask,
@@ -16,12 +19,13 @@ import { PolicyFault } from './fault.js';
 import type { Envelope } from './manifest.js';
 
 /** Sizes and alignments, in bytes, of the contract's types by the canonical ABI. */
-const VERDICT = { bytes: 36, align: 4 };
+const VERDICT = { bytes: 44, align: 4 };
 const SETTLEMENT = { bytes: 40, align: 8 };
 const CLASS_INFO = { bytes: 32, align: 4 };
 const GRANT = { bytes: 16, align: 8 };
 const RELOCATION = { bytes: 12, align: 4 };
 const REQUIREMENT = { bytes: 24, align: 4 };
+const DESCRIPTOR = { bytes: 16, align: 4 };
 const LESSON = { bytes: 16, align: 4 };
 const MASK = { bytes: 24, align: 8 };
 const COMMAND = { bytes: 28, align: 4 };
@@ -42,6 +46,10 @@ const ACCESS: readonly Access[] = Array.from({ length: 8 }, (_, bits) =>
     fromDriverOnError: (bits & 4) !== 0,
   }),
 );
+
+/** The contract's enums `descriptor-kind` and `descriptor-flow`, by their discriminants. */
+export const DESCRIPTOR_KINDS: readonly DescriptorKind[] = ['dma-buf', 'sync-file', 'syncobj'];
+export const DESCRIPTOR_FLOWS: readonly DescriptorFlow[] = ['to-driver', 'from-driver', 'repeated'];
 
 /** Most answers forget nothing, and a typed array is dear to make. */
 const NO_WORDS = new Uint32Array(0);
@@ -161,7 +169,8 @@ export class Lifter {
       grants: this.list(at + 4, GRANT, envelope.grantsMax, this.grant),
       relocations: this.list(at + 12, RELOCATION, envelope.relocationsMax, this.relocation),
       requirements: this.list(at + 20, REQUIREMENT, envelope.requirementsMax, this.requirement),
-      blocking: this.bool(at + 28),
+      descriptors: this.list(at + 28, DESCRIPTOR, envelope.descriptorsMax ?? 0, this.descriptor),
+      blocking: this.bool(at + 36),
     };
   }
 
@@ -189,6 +198,17 @@ export class Lifter {
       width: this.word(at + 12),
       errno: this.word(at + 16),
       reason: this.word(at + 20),
+    };
+  }
+
+  private descriptor(at: number): Descriptor {
+    return {
+      region: this.word(at),
+      offset: this.word(at + 4),
+      width: this.word(at + 8),
+      kind: this.oneOf(DESCRIPTOR_KINDS, at + 12),
+      flow: this.oneOf(DESCRIPTOR_FLOWS, at + 13),
+      closeOnExec: this.bool(at + 14),
     };
   }
 
@@ -239,6 +259,13 @@ export class Lifter {
     if (access === undefined)
       throw new PolicyFault('abi', 'The policy returned access flags that do not exist.');
     return access;
+  }
+
+  private oneOf<T>(values: readonly T[], at: number): T {
+    const value = values[this.byte(at)];
+    if (value === undefined)
+      throw new PolicyFault('abi', 'The policy returned a value of an enumeration that it does not have.');
+    return value;
   }
 
   private bool(at: number): boolean {

@@ -3,7 +3,17 @@ import { join } from 'node:path';
 import { Ajv2020, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js';
 import { ROOT } from '../root.js';
 
-export type OperationName = 'open' | 'ioctl' | 'read' | 'write' | 'mmap';
+export type OperationName = 'open' | 'ioctl' | 'read' | 'write' | 'mmap' | 'seek';
+
+/** The contract's kinds of descriptors. */
+export type DescriptorName = 'dma-buf' | 'sync-file' | 'syncobj';
+
+/** What a module judges: device nodes, or the descriptors of a kind that drivers make. */
+export interface ManifestNode {
+  pattern?: string;
+  onRequest?: boolean;
+  descriptor?: DescriptorName;
+}
 
 /** The limits of a policy module; units and meanings are in schemas/manifest.schema.json. */
 export interface Envelope {
@@ -16,6 +26,7 @@ export interface Envelope {
   grantBytesMax: number;
   relocationsMax: number;
   requirementsMax: number;
+  descriptorsMax?: number;
   sessionsMax: number;
   operationsInFlightMax: number;
   mappedPagesMax: number;
@@ -33,7 +44,7 @@ export interface Manifest {
   sequence: number;
   contract: '0.1.0';
   uapi: string;
-  nodes: { pattern: string; onRequest?: boolean }[];
+  nodes: ManifestNode[];
   refuses?: { pattern: string; reason: string }[];
   sharing: 'concurrent' | 'exclusive';
   envelope: Envelope;
@@ -56,8 +67,8 @@ export function parseManifest(text: string, source: string): Manifest {
 }
 
 /** Whether a device name below /dev is one of a node's. */
-export function matchesNode(node: { pattern: string }, deviceName: string): boolean {
-  return new RegExp(`^(?:${node.pattern})$`, 'u').test(deviceName);
+export function matchesNode(node: ManifestNode, deviceName: string): boolean {
+  return node.pattern !== undefined && new RegExp(`^(?:${node.pattern})$`, 'u').test(deviceName);
 }
 
 function parseJson(text: string, source: string): unknown {

@@ -29,7 +29,11 @@ enum class Note : uint32_t {
   kDeviceBusy = 11,         // an exclusive device that another guest has open
 };
 
-enum class Operation : uint32_t { kOpen = 0, kIoctl = 1, kRead = 2, kWrite = 3, kMmap = 4 };
+enum class Operation : uint32_t { kOpen = 0, kIoctl = 1, kRead = 2, kWrite = 3, kMmap = 4, kSeek = 5 };
+
+// The contract's `descriptor-kind` and `descriptor-flow`.
+constexpr uint32_t kDescriptorKinds = 3;
+enum class DescriptorFlow : uint32_t { kToDriver = 0, kFromDriver = 1, kRepeated = 2 };
 
 // Bits of the contract's `access` flags.
 constexpr uint32_t kToDriver = 1, kFromDriver = 2, kFromDriverOnError = 4;
@@ -49,6 +53,9 @@ struct ExchangeRelocation {
 struct ExchangeRequirement {
   uint32_t table, source, offset, width, errnum, reason;
 };
+struct ExchangeDescriptor {
+  uint32_t region, offset, width, kind, flow, closeOnExec;
+};
 struct ExchangeLesson {
   uint32_t table, region, offset, width;
 };
@@ -61,6 +68,8 @@ struct ExchangeMask {
 constexpr uint32_t kGrantsMax = 1280;
 constexpr uint32_t kRelocationsMax = 1280;
 constexpr uint32_t kRequirementsMax = 64;
+// An atomic commit with a fence for each plane; V4L2's planes are 8.
+constexpr uint32_t kDescriptorsMax = 64;
 constexpr uint32_t kLessonsMax = 64;
 constexpr uint32_t kForgetsMax = 16;
 constexpr uint32_t kMasksMax = 16;
@@ -79,12 +88,13 @@ struct Exchange {
   // Down: the verdict.
   uint32_t verdict, errnum, reason, field;
   uint32_t headAccess, blocking, grants, relocations;
-  uint32_t requirements, verdictReserved[3];
+  uint32_t requirements, descriptors, verdictReserved[2];
   // Down: the settlement.
   uint64_t state;
   uint32_t watch, idle, lessons, forgets, masks, settlementFault;
   uint32_t forget[kForgetsMax];
   ExchangeRequirement requirement[kRequirementsMax];
+  ExchangeDescriptor descriptor[kDescriptorsMax];
   ExchangeLesson lesson[kLessonsMax];
   ExchangeMask mask[kMasksMax];
   ExchangeGrant grant[kGrantsMax];

@@ -67,7 +67,8 @@ void Mediator::admit(Op& op) {
 int Mediator::extendHead(Op& op) {
   Plan& plan = op.plan;
   const size_t headBytes = op.head.size();
-  if (op.operation != Operation::kIoctl || headBytes == 0 || plan.grants.size() != 1 || !plan.relocations.empty()) return 0;
+  if (op.operation != Operation::kIoctl || headBytes == 0 || plan.grants.size() != 1 || !plan.relocations.empty() || !plan.descriptors.empty())
+    return 0;
   const Grant tail = plan.grants[0];
   if (tail.address != op.call.argument + headBytes || tail.access != plan.headAccess) return 0;
   if (tail.length > kHeadBytesMax - headBytes) return ENOMEM;
@@ -115,6 +116,8 @@ void Mediator::planRegions(Op& op) {
       break;
     case Operation::kMmap:
       first.bytes = static_cast<uint32_t>(((op.call.length - 1) / POSTERN_PAGE_BYTES + 1) * sizeof(uint64_t));
+      break;
+    case Operation::kSeek:
       break;
   }
   op.regions.push_back(first);
@@ -170,7 +173,7 @@ int Mediator::placeRegions(Op& op) {
       return error;
     }
   }
-  if (!listener_.isValid(op.notification)) {
+  if (!stillWaits(op)) {
     releaseRegions(op);
     return EINTR;
   }
@@ -192,7 +195,10 @@ int Mediator::fillRegion(Op& op, Region& region, uint32_t index) {
   }
   counters_.bytesIn += region.bytes;
   // A write that the policy has not seen comes straight from the guest.
-  if (op.operation == Operation::kWrite && op.head.empty()) return readVectored(op.tid, op.vectors, to);
+  if (op.operation == Operation::kWrite && op.head.empty()) {
+    op.snapshot.markRead();
+    return readVectored(op.tid, op.vectors, to);
+  }
   if (index == 0) {
     std::memcpy(to, op.head.data(), region.bytes);
     return 0;
@@ -263,6 +269,9 @@ postern_op Mediator::submissionOf(const Op& op) const {
       submission.argument = op.mapping;
       submission.length = (op.call.length + POSTERN_PAGE_BYTES - 1) / POSTERN_PAGE_BYTES * POSTERN_PAGE_BYTES;
       break;
+    case Operation::kSeek:
+      submission.kind = POSTERN_OP_SEEK;
+      break;
   }
   return submission;
 }
@@ -332,7 +341,7 @@ void Mediator::conclude(Op& op) {
       return release(op);
     }
     if (error == EOPNOTSUPP) error = ENODEV;
-  } else if (!op.abandoned && listener_.isValid(op.notification)) {
+  } else if (!op.abandoned && hasCopyOut(op) && listener_.isValid(op.notification)) {
     // The reply goes out even when the driver failed, where the class says so; a bad address then is the answer.
     if (int copyError = copyOut(op)) error = copyError;
   }
@@ -382,6 +391,12 @@ void Mediator::applyMasks(Op& op) {
     value &= mask.keep;
     std::memcpy(at, &value, mask.width);
   }
+}
+
+bool Mediator::hasCopyOut(const Op& op) const {
+  if (op.operation == Operation::kRead) return op.outcome > 0;
+  if (op.operation != Operation::kIoctl) return false;
+  return std::any_of(op.regions.begin(), op.regions.end(), [&](const Region& region) { return hasReply(op, region); });
 }
 
 int Mediator::copyOut(Op& op) {
@@ -444,6 +459,7 @@ void Mediator::release(Op& op) {
   running_.erase(op.id);
   freeOperations_.push_back(&op);
   if (isUnplacedOpen) discardSession(session);
+  if (session != nullptr && op.operation != Operation::kOpen) endOperation(*session);
 }
 
 }  // namespace postern

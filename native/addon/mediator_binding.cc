@@ -114,6 +114,7 @@ Envelope envelopeOf(const Napi::Object& from) {
   envelope.grantsMax = number(from, "grantsMax");
   envelope.relocationsMax = number(from, "relocationsMax");
   envelope.requirementsMax = number(from, "requirementsMax");
+  if (Napi::Value most = from.Get("descriptorsMax"); most.IsNumber()) envelope.descriptorsMax = most.As<Napi::Number>().Uint32Value();
   envelope.sessionsMax = number(from, "sessionsMax");
   envelope.operationsInFlightMax = number(from, "operationsInFlightMax");
   envelope.mappedPagesMax = number(from, "mappedPagesMax");
@@ -234,6 +235,7 @@ Napi::Object exchangeLayout(Napi::Env env) {
   POSTERN_FIELD(call), POSTERN_FIELD(outcome), POSTERN_FIELD(verdict), POSTERN_FIELD(errnum);
   POSTERN_FIELD(reason), POSTERN_FIELD(field), POSTERN_FIELD(headAccess), POSTERN_FIELD(blocking);
   POSTERN_FIELD(grants), POSTERN_FIELD(relocations), POSTERN_FIELD(requirements), POSTERN_FIELD(state);
+  POSTERN_FIELD(descriptors), POSTERN_FIELD(descriptor);
   POSTERN_FIELD(watch), POSTERN_FIELD(idle), POSTERN_FIELD(lessons), POSTERN_FIELD(forgets);
   POSTERN_FIELD(masks), POSTERN_FIELD(settlementFault), POSTERN_FIELD(forget), POSTERN_FIELD(requirement);
   POSTERN_FIELD(lesson), POSTERN_FIELD(mask), POSTERN_FIELD(grant), POSTERN_FIELD(relocation), POSTERN_FIELD(head);
@@ -242,6 +244,7 @@ Napi::Object exchangeLayout(Napi::Env env) {
   layout.Set("grantsMax", kGrantsMax);
   layout.Set("relocationsMax", kRelocationsMax);
   layout.Set("requirementsMax", kRequirementsMax);
+  layout.Set("descriptorsMax", kDescriptorsMax);
   layout.Set("lessonsMax", kLessonsMax);
   layout.Set("forgetsMax", kForgetsMax);
   layout.Set("masksMax", kMasksMax);
@@ -257,7 +260,7 @@ int Mediator::readForPolicy(uint64_t address, uint8_t* to, uint32_t bytes) {
   if (bytes > options_.classes[current_->session->node->classIndex].envelope.grantBytesMax) return E2BIG;
   const int error = current_->snapshot.fetch(address, to, bytes);
   // A recycled thread number would have shown another process's memory.
-  return error == 0 && !listener_.isValid(current_->notification) ? EFAULT : error;
+  return error == 0 && !stillWaits(*current_) ? EFAULT : error;
 }
 
 void bindMediator(Napi::Env env, Napi::Object exports) {

@@ -6,6 +6,7 @@ namespace postern {
 namespace {
 
 constexpr uint32_t kPointerBytes = 8;
+constexpr uint32_t kIntBytes = 4;
 
 bool isAccess(uint32_t access) {
   if ((access & ~(kToDriver | kFromDriver | kFromDriverOnError)) != 0) return false;
@@ -32,6 +33,8 @@ uint32_t regionBytes(const Plan& plan, const PlanContext& context, uint32_t regi
   return region == 0 ? context.headBytes : plan.grants[region - 1].length;
 }
 
+uint32_t regionAccess(const Plan& plan, uint32_t region) { return region == 0 ? plan.headAccess : plan.grants[region - 1].access; }
+
 PlanError checkRelocations(const Plan& plan, const PlanContext& context) {
   std::vector<std::pair<uint32_t, uint32_t>> places;
   for (const ExchangeRelocation& relocation : plan.relocations) {
@@ -45,8 +48,7 @@ PlanError checkRelocations(const Plan& plan, const PlanContext& context) {
     if (relocation.region > plan.grants.size()) return PlanError::kRelocationRegion;
     if (relocation.target == 0 || relocation.target > plan.grants.size()) return PlanError::kRelocationTarget;
     // Only a region whose bytes go to the driver has pointers that it follows.
-    uint32_t access = relocation.region == 0 ? plan.headAccess : plan.grants[relocation.region - 1].access;
-    if ((access & kToDriver) == 0) return PlanError::kRelocationRegion;
+    if ((regionAccess(plan, relocation.region) & kToDriver) == 0) return PlanError::kRelocationRegion;
     if (!isInside(relocation.offset, kPointerBytes, regionBytes(plan, context, relocation.region)))
       return PlanError::kRelocationOffset;
     places.emplace_back(relocation.region, relocation.offset);
@@ -70,6 +72,41 @@ PlanError checkRequirements(const Plan& plan, const PlanContext& context) {
   return PlanError::kNone;
 }
 
+// Whether two places of one region have bytes in common.
+bool isAcross(uint32_t offset, uint32_t width, uint32_t other, uint32_t otherWidth) {
+  return uint64_t(offset) < uint64_t(other) + otherWidth && uint64_t(other) < uint64_t(offset) + width;
+}
+
+PlanError checkDescriptor(const Plan& plan, const PlanContext& context, const ExchangeDescriptor& descriptor) {
+  const auto flow = static_cast<DescriptorFlow>(descriptor.flow);
+  if (context.operation != Operation::kIoctl || descriptor.kind >= kDescriptorKinds) return PlanError::kDescriptor;
+  if (flow > DescriptorFlow::kRepeated || descriptor.region > plan.grants.size()) return PlanError::kDescriptor;
+  // Only what goes to the driver may be as wide as a property's value.
+  if (descriptor.width != kIntBytes && (descriptor.width != 8 || flow != DescriptorFlow::kToDriver)) return PlanError::kDescriptor;
+  if (!isInside(descriptor.offset, descriptor.width, regionBytes(plan, context, descriptor.region))) return PlanError::kDescriptor;
+  const uint32_t needed = flow == DescriptorFlow::kToDriver ? kToDriver : kFromDriver;
+  if ((regionAccess(plan, descriptor.region) & needed) == 0) return PlanError::kDescriptor;
+  for (const ExchangeRelocation& relocation : plan.relocations)
+    if (relocation.region == descriptor.region && isAcross(descriptor.offset, descriptor.width, relocation.offset, kPointerBytes))
+      return PlanError::kDescriptor;
+  return PlanError::kNone;
+}
+
+// One int may be a descriptor both ways, as EXECBUFFER's fence is: then it is the same int.
+bool isConflict(const ExchangeDescriptor& one, const ExchangeDescriptor& other) {
+  if (one.region != other.region || !isAcross(one.offset, one.width, other.offset, other.width)) return false;
+  return one.offset != other.offset || one.width != other.width || one.flow == other.flow;
+}
+
+PlanError checkDescriptors(const Plan& plan, const PlanContext& context) {
+  for (size_t i = 0; i < plan.descriptors.size(); i++) {
+    if (checkDescriptor(plan, context, plan.descriptors[i]) != PlanError::kNone) return PlanError::kDescriptor;
+    for (size_t k = 0; k < i; k++)
+      if (isConflict(plan.descriptors[i], plan.descriptors[k])) return PlanError::kDescriptor;
+  }
+  return PlanError::kNone;
+}
+
 }  // namespace
 
 bool isGuestRange(uint64_t address, uint64_t length) {
@@ -81,10 +118,12 @@ PlanError readPlan(const Exchange& exchange, const Envelope& envelope, const Pla
   uint32_t operationBit = 1u << static_cast<uint32_t>(context.operation);
   if ((envelope.operations & operationBit) == 0) return PlanError::kNotAllowed;
   // Each count is read once: the checks and the copies must see the same number.
-  const uint32_t grants = exchange.grants, relocations = exchange.relocations, requirements = exchange.requirements;
+  const uint32_t grants = exchange.grants, relocations = exchange.relocations, requirements = exchange.requirements,
+                 descriptors = exchange.descriptors;
   if (grants > std::min(envelope.grantsMax, kGrantsMax)) return PlanError::kGrantCount;
   if (relocations > std::min(envelope.relocationsMax, kRelocationsMax)) return PlanError::kRelocationCount;
   if (requirements > std::min(envelope.requirementsMax, kRequirementsMax)) return PlanError::kRequirementCount;
+  if (descriptors > std::min(envelope.descriptorsMax, kDescriptorsMax)) return PlanError::kDescriptorCount;
   plan.headAccess = exchange.headAccess;
   plan.blocking = exchange.blocking != 0;
   plan.grants.resize(grants);
@@ -92,12 +131,14 @@ PlanError readPlan(const Exchange& exchange, const Envelope& envelope, const Pla
     plan.grants[i] = {exchange.grant[i].address, exchange.grant[i].length, exchange.grant[i].access};
   plan.relocations.assign(exchange.relocation, exchange.relocation + relocations);
   plan.requirements.assign(exchange.requirement, exchange.requirement + requirements);
+  plan.descriptors.assign(exchange.descriptor, exchange.descriptor + descriptors);
   // Whether a failed driver's bytes count depends on the arguments in some commands: a reply is allowed either way or not at all.
   const uint32_t widest = context.rowAccess | ((context.rowAccess & kFromDriver) != 0 ? kFromDriverOnError : 0);
   if (!isAccess(plan.headAccess) || (plan.headAccess & ~widest) != 0) return PlanError::kAccess;
   if (PlanError error = checkGrants(plan, envelope, context); error != PlanError::kNone) return error;
   if (PlanError error = checkRelocations(plan, context); error != PlanError::kNone) return error;
-  return checkRequirements(plan, context);
+  if (PlanError error = checkRequirements(plan, context); error != PlanError::kNone) return error;
+  return checkDescriptors(plan, context);
 }
 
 }  // namespace postern

@@ -17,6 +17,7 @@ struct Envelope {
   uint32_t grantsMax = 0;
   uint32_t relocationsMax = 0;
   uint32_t requirementsMax = 0;
+  uint32_t descriptorsMax = 0;
   uint32_t sessionsMax = 0;
   uint32_t operationsInFlightMax = 0;
   uint32_t mappedPagesMax = 0;
@@ -41,6 +42,8 @@ enum class PlanError : uint32_t {
   kRequirement = 11,  // source, offset or width out of range
   kErrno = 12,        // a denial's errno is not an errno
   kNotAllowed = 13,   // the operation is not in the envelope
+  kDescriptorCount = 14,
+  kDescriptor = 15,  // kind, flow, place or width out of range, against the region's access, or across a pointer or another descriptor
 };
 
 struct Grant {
@@ -55,6 +58,7 @@ struct Plan {
   std::vector<Grant> grants;
   std::vector<ExchangeRelocation> relocations;
   std::vector<ExchangeRequirement> requirements;
+  std::vector<ExchangeDescriptor> descriptors;
 };
 
 // What the checker must know of the operation beside the plan.

@@ -45,6 +45,8 @@ struct Session {
   uint32_t watch = 0, idle = 0, ready = 0;
   Placeholder placeholder;
   bool placed = false;
+  uint32_t operations = 0;  // under way: as in the kernel, the file stays open while one runs
+  bool hungUp = false;      // the guest's last copy has gone
   // Who was last seen to hold it, as a place to borrow from; checked by its cookie then.
   pid_t holder = 0;
   int holderNumber = -1;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -58,6 +59,7 @@ static struct backend *set_up(const struct domain *domain, uint32_t number) {
   backend->channel = domain_channel(domain, number);
   backend->arena = (uint8_t *)backend->channel + POSTERN_CHANNEL_HEAD_BYTES;
   backend->pagemap = domain->kind == DOMAIN_VM ? pagemap_open() : -1;
+  backend->stranger = domain->kind == DOMAIN_VM ? eventfd(0, EFD_CLOEXEC) : -1;
   backend->epoll = -1;
   pthread_mutex_init(&backend->completion_lock, NULL);
   files_initialise(backend);

@@ -43,6 +43,7 @@ struct backend {
   uint8_t *arena;
   struct file files[POSTERN_FILES_MAX];
   struct mapping mappings[POSTERN_MAPPINGS_MAX];
+  int stranger; /* a file that is no device's and of no kind; local: -1 */
   int pagemap; /* VM; local: -1 */
   int epoll;   /* -1 until the first WATCH */
   pthread_mutex_t completion_lock;

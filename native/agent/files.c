@@ -56,6 +56,16 @@ static int reserve(struct file *file) {
   return result;
 }
 
+/* The end of a reservation: the file is open, or (-1) its number free. */
+static void settle(struct file *file, int descriptor) {
+  pthread_mutex_lock(&file->lock);
+  file->state = descriptor >= 0 ? FILE_OPEN : FILE_FREE;
+  file->descriptor = descriptor;
+  file->status_flags = descriptor >= 0 ? fcntl(descriptor, F_GETFL) : 0;
+  file->watched = file->posted = 0;
+  pthread_mutex_unlock(&file->lock);
+}
+
 int64_t files_open(struct backend *backend, const struct postern_op *op) {
   char path[PATH_BYTES_MAX];
   if (op->file >= POSTERN_FILES_MAX) return -EINVAL;
@@ -65,12 +75,7 @@ int64_t files_open(struct backend *backend, const struct postern_op *op) {
   result = reserve(file);
   if (result != 0) return result;
   int descriptor = open_below_dev(backend, path, op->command);
-  pthread_mutex_lock(&file->lock);
-  file->state = descriptor >= 0 ? FILE_OPEN : FILE_FREE;
-  file->descriptor = descriptor;
-  file->status_flags = descriptor >= 0 ? fcntl(descriptor, F_GETFL) : 0;
-  file->watched = file->posted = 0;
-  pthread_mutex_unlock(&file->lock);
+  settle(file, descriptor);
   return descriptor >= 0 ? 0 : descriptor;
 }
 
@@ -93,6 +98,29 @@ int64_t files_release(struct backend *backend, uint32_t number) {
   file->state = FILE_FREE;
   pthread_mutex_unlock(&file->lock);
   return result;
+}
+
+int files_reserve(struct backend *backend, uint32_t number) {
+  return number < POSTERN_FILES_MAX ? reserve(&backend->files[number]) : -EINVAL;
+}
+
+void files_forget(struct backend *backend, uint32_t number) { settle(&backend->files[number], -1); }
+
+int files_adopt(struct backend *backend, uint32_t number, int descriptor) {
+  int placed = dup3(descriptor, (int)(POSTERN_TAKEN_FIRST + number), O_CLOEXEC);
+  int result = placed >= 0 ? 0 : -errno;
+  close(descriptor);
+  settle(&backend->files[number], placed);
+  return result;
+}
+
+int files_descriptor(struct backend *backend, uint32_t number) {
+  if (number >= POSTERN_FILES_MAX) return -1;
+  struct file *file = &backend->files[number];
+  pthread_mutex_lock(&file->lock);
+  int descriptor = file->state == FILE_OPEN ? file->descriptor : -1;
+  pthread_mutex_unlock(&file->lock);
+  return descriptor;
 }
 
 static void match_nonblock(struct file *file, bool nonblock) {

@@ -14,10 +14,17 @@ static bool in_arena(uint64_t offset, uint64_t length) {
   return offset <= POSTERN_ARENA_BYTES && length <= POSTERN_ARENA_BYTES - offset;
 }
 
-static int64_t run_ioctl(struct operation *operation) {
+static int64_t run_ioctl(struct backend *backend, struct operation *operation) {
   /* The argument goes to the driver as it is: the host has relocated every pointer into the arena. */
   int result = ioctl(operation->file->descriptor, operation->op.command, operation->op.argument);
-  return result >= 0 ? result : -errno;
+  if (result < 0) result = -errno;
+  if (operation->descriptors) descriptors_take(backend, operation->descriptors, result >= 0);
+  return result;
+}
+
+static int64_t run_seek(struct operation *operation) {
+  off_t position = lseek(operation->file->descriptor, (off_t)operation->op.offset, (int)operation->op.command);
+  return position >= 0 ? position : -errno;
 }
 
 static int64_t run_transfer(struct backend *backend, struct operation *operation) {
@@ -38,9 +45,10 @@ static int64_t run_transfer(struct backend *backend, struct operation *operation
 
 static int64_t run_on_file(struct backend *backend, struct operation *operation) {
   switch (operation->op.kind) {
-    case POSTERN_OP_IOCTL: return run_ioctl(operation);
+    case POSTERN_OP_IOCTL: return run_ioctl(backend, operation);
     case POSTERN_OP_READ:
     case POSTERN_OP_WRITE: return run_transfer(backend, operation);
+    case POSTERN_OP_SEEK: return run_seek(operation);
     case POSTERN_OP_MMAP: return mappings_map(backend, operation->file, &operation->op);
     default: operation->ask_ready = true; return watch_set(backend, operation->file, operation->op.command);
   }
@@ -54,6 +62,7 @@ void operation_run(struct backend *backend, struct operation *operation) {
     case POSTERN_OP_IOCTL:
     case POSTERN_OP_READ:
     case POSTERN_OP_WRITE:
+    case POSTERN_OP_SEEK:
     case POSTERN_OP_MMAP:
     case POSTERN_OP_WATCH: operation->result = run_on_file(backend, operation); return;
     case POSTERN_OP_MUNMAP: operation->result = mappings_unmap(backend, op->argument); return;
@@ -63,6 +72,8 @@ void operation_run(struct backend *backend, struct operation *operation) {
 }
 
 void operation_complete(struct backend *backend, struct operation *operation) {
+  descriptors_end(backend, operation->descriptors);
+  operation->descriptors = NULL;
   struct postern_completion completion = {
       .id = operation->op.id,
       .result = operation->result,
@@ -93,13 +104,16 @@ static bool needs_thread(const struct postern_op *op) {
 
 static bool uses_file(const struct postern_op *op) {
   return op->kind == POSTERN_OP_IOCTL || op->kind == POSTERN_OP_READ || op->kind == POSTERN_OP_WRITE ||
-         op->kind == POSTERN_OP_MMAP || op->kind == POSTERN_OP_WATCH;
+         op->kind == POSTERN_OP_SEEK || op->kind == POSTERN_OP_MMAP || op->kind == POSTERN_OP_WATCH;
 }
 
 void operations_dispatch(struct backend *backend, const struct postern_op *op) {
   struct operation operation = {.op = *op};
   /* Held in the order of submission: a release that comes later waits, however late the operation's thread begins. */
   if (uses_file(op)) operation.result = files_hold(backend, op, &operation.file);
+  /* Before any thread: one operation after the other finds what it shall lend. */
+  bool has_descriptors = op->kind == POSTERN_OP_IOCTL && op->descriptors != 0;
+  if (operation.result == 0 && has_descriptors) operation.result = descriptors_lend(backend, op, &operation.descriptors);
   if (operation.result != 0) {
     operation_complete(backend, &operation);
     return;

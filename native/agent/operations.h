@@ -3,10 +3,12 @@
 #define POSTERN_AGENT_OPERATIONS_H
 
 #include "backend.h"
+#include "descriptors.h"
 
 struct operation {
   struct postern_op op; /* the agent's own copy: the ring is never read twice */
   struct file *file;    /* held from run to complete; NULL: none */
+  struct descriptors *descriptors; /* in the argument of a command; NULL: none */
   bool ask_ready;       /* the completion must carry the readiness (WATCH) */
   int64_t result;
 };

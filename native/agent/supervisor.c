@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -20,7 +21,12 @@
 /* A doorbell whose other end is away (a VM between two hosts) is looked at again after this time. */
 #define DOORBELL_RETRY_MS 10
 
-static pid_t processes[POSTERN_CHANNELS_MAX]; /* 0: none */
+/* The backend process of each channel, 0: none. Shared with them, who find each other by it. */
+static pid_t *processes;
+
+pid_t supervisor_process(uint32_t number) {
+  return number < POSTERN_CHANNELS_MAX ? __atomic_load_n(&processes[number], __ATOMIC_SEQ_CST) : 0;
+}
 
 static uint32_t state_of(const struct domain *domain, uint32_t number) {
   return __atomic_load_n(&domain_channel(domain, number)->state, __ATOMIC_SEQ_CST);
@@ -43,7 +49,7 @@ static void start(const struct domain *domain, uint32_t number) {
     move_state(domain, number, POSTERN_CHANNEL_START, POSTERN_CHANNEL_DEAD);
     return;
   }
-  processes[number] = process;
+  __atomic_store_n(&processes[number], process, __ATOMIC_SEQ_CST);
   domain_channel(domain, number)->pid = (uint32_t)process;
   move_state(domain, number, POSTERN_CHANNEL_START, POSTERN_CHANNEL_RUNNING);
 }
@@ -76,7 +82,7 @@ static const char *exit_reason(int status) {
 }
 
 static void backend_ended(const struct domain *domain, uint32_t number, int status) {
-  processes[number] = 0;
+  __atomic_store_n(&processes[number], 0, __ATOMIC_SEQ_CST);
   if (state_of(domain, number) != POSTERN_CHANNEL_STOP) {
     log_line("channel %u: the backend process died: %s", number, exit_reason(status));
     if (move_state(domain, number, POSTERN_CHANNEL_RUNNING, POSTERN_CHANNEL_DEAD)) return;
@@ -139,6 +145,8 @@ static int open_child_signal(void) {
 
 const char *supervisor_run(const struct domain *domain) {
   prctl(PR_SET_NAME, "postern-agent");
+  processes = mmap(NULL, POSTERN_CHANNELS_MAX * sizeof *processes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (processes == MAP_FAILED) return "no shared memory";
   int child_signal = open_child_signal();
   if (child_signal < 0) return "no signalfd";
   pid_t control_server = fork();

@@ -19,7 +19,7 @@
 
 static const int allowed[] = {
     /* operations */
-    SYS_ioctl, SYS_read, SYS_write, SYS_pread64, SYS_pwrite64, SYS_openat2, SYS_close, SYS_fstat, SYS_newfstatat, SYS_fcntl,
+    SYS_ioctl, SYS_read, SYS_write, SYS_pread64, SYS_pwrite64, SYS_lseek, SYS_openat2, SYS_close, SYS_fstat, SYS_newfstatat, SYS_fcntl,
     SYS_poll, SYS_epoll_create1, SYS_epoll_ctl, SYS_epoll_wait, SYS_epoll_pwait,
     /* memory */
     SYS_munmap, SYS_madvise, SYS_brk,

@@ -22,7 +22,7 @@ extern "C" {
 #define POSTERN_ASSERT_LAYOUT(condition, text) _Static_assert(condition, text)
 #endif
 
-#define POSTERN_PROTOCOL_VERSION 1u
+#define POSTERN_PROTOCOL_VERSION 2u
 #define POSTERN_PAGE_BYTES 4096u
 
 /* One channel a guest process; 32 of them keep the agent's locked memory near 33 MiB. */
@@ -36,6 +36,11 @@ extern "C" {
 #define POSTERN_CHANNEL_BYTES (POSTERN_CHANNEL_HEAD_BYTES + POSTERN_ARENA_BYTES)
 /* Open files of one backend process. */
 #define POSTERN_FILES_MAX 256u
+/* A descriptor that a driver made, or that another backend process had, is number POSTERN_TAKEN_FIRST + its file in the backend
+ * process: for as long as it is there, the number says which one it is. Above what a process has else, below its limit of 1024. */
+#define POSTERN_TAKEN_FIRST 512u
+/* Descriptors in the argument of one operation. */
+#define POSTERN_DESCRIPTORS_MAX 64u
 /* Mappings of one backend process. */
 #define POSTERN_MAPPINGS_MAX 1024u
 
@@ -74,6 +79,8 @@ enum postern_op_kind {
   /* Interrupt the operation whose id is `argument` (a signal to its thread, repeated until it ends). The operation completes
    * by itself, with -EINTR or its result. Result 0, or -ENOENT when no such operation is running. */
   POSTERN_OP_CANCEL = 9,
+  /* lseek(file, offset, command). Result: the position or -errno. */
+  POSTERN_OP_SEEK = 10,
 };
 
 enum postern_op_flag {
@@ -95,9 +102,51 @@ struct postern_op {
   uint64_t offset;
   uint64_t length;
   uint32_t head_offset; /* into the arena */
-  uint32_t reserved[3];
+  /* IOCTL: so many struct postern_descriptor at this arena offset say which of its argument's numbers are descriptors. */
+  uint32_t descriptors_offset;
+  uint32_t descriptors;
+  uint32_t reserved;
 };
 POSTERN_ASSERT_LAYOUT(sizeof(struct postern_op) == 64, "postern_op");
+
+/* What a descriptor is: the contract's descriptor-kind. */
+enum postern_descriptor_kind {
+  POSTERN_KIND_DMA_BUF = 0,
+  POSTERN_KIND_SYNC_FILE = 1,
+  POSTERN_KIND_SYNCOBJ = 2,
+};
+
+enum postern_descriptor_flow {
+  /* The driver sees at `place` the number of `file`. Where that isn't open in this backend process, it becomes what `source` is
+   * in the process of `channel`. POSTERN_FILE_NONE: a number that is no file; POSTERN_FILE_STRANGE: a file that is of no kind. */
+  POSTERN_LEND = 0,
+  /* What the driver has made at `place` becomes `file`; -1 is left there. */
+  POSTERN_TAKE = 1,
+};
+#define POSTERN_FILE_NONE 0xfffffffeu
+#define POSTERN_FILE_STRANGE 0xffffffffu
+
+/* A descriptor in an argument, written by the host; the agent writes what follows `source`. 72 bytes. */
+struct postern_descriptor {
+  uint32_t place; /* arena offset of the number */
+  uint32_t width; /* 4 or, for LEND, 8 bytes */
+  uint32_t kind;
+  uint32_t flow;
+  uint32_t file;
+  uint32_t channel;
+  uint32_t source;
+  /* LEND: the number that the driver saw. TAKE: 0 when taken, 1 when the driver made none, -EBADF when what it made is of another
+   * kind (it is left alone then), or another -errno. */
+  int32_t result;
+  /* Taken: its open flags and what fstat says of it. */
+  uint32_t open_flags;
+  uint32_t mode;
+  uint64_t device;
+  uint64_t inode;
+  uint64_t bytes;
+  uint64_t reserved;
+};
+POSTERN_ASSERT_LAYOUT(sizeof(struct postern_descriptor) == 72, "postern_descriptor");
 
 enum postern_completion_kind {
   POSTERN_COMPLETION_DONE = 1,  /* the operation `id` has ended with `result` */

@@ -7,6 +7,7 @@ export const enum Operation {
   Read,
   Write,
   Mmap,
+  Seek,
 }
 
 /** The contract's `call`, and the driver's outcome once there is one. */

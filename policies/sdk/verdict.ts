@@ -14,6 +14,8 @@ export const ARGUMENT: u32 = 0xfffffffe;
 const GRANTS_MAX: u32 = 64;
 /** As many as a large atomic commit of a display has properties. */
 const REQUIREMENTS_MAX: u32 = 64;
+/** The same commit with a fence for each plane, or V4L2's planes. */
+const DESCRIPTORS_MAX: u32 = 16;
 /** Bytes of all nested regions of one operation: V4L2's longest, 2048 clips, takes 48 KiB. */
 let grantBytesMax: u32 = 128 * 1024;
 /** Memory is there or not by the page. */
@@ -24,16 +26,19 @@ const READ_BYTES_MAX: u32 = 64 * 1024;
 const GRANT_BYTES: usize = 16;
 const RELOCATION_BYTES: usize = 12;
 const REQUIREMENT_BYTES: usize = 24;
+const DESCRIPTOR_BYTES: usize = 16;
 const grants: usize = memory.data(64 * 16, 8);
 const relocations: usize = memory.data(64 * 12, 8);
 const requirements: usize = memory.data(64 * 24, 8);
+const descriptors: usize = memory.data(16 * 16, 8);
 const readResult: usize = memory.data(12, 8);
-/** The largest variant is the plan: a discriminant and 32 bytes. */
-const answer: usize = memory.data(40, 8);
+/** The largest variant is the plan: a discriminant and 40 bytes. */
+const answer: usize = memory.data(48, 8);
 
 let grantCount: u32 = 0;
 let relocationCount: u32 = 0;
 let requirementCount: u32 = 0;
+let descriptorCount: u32 = 0;
 let grantBytes: u32 = 0;
 let readBytes: u32 = 0;
 let headAccess: u8 = NO_ACCESS;
@@ -50,7 +55,7 @@ export function nestedBytes(max: u32): void {
 
 /** Starts a plan that allows the operation and gives the driver `access` to the head. */
 export function beginVerdict(access: u8, blocking: bool): void {
-  grantCount = relocationCount = requirementCount = grantBytes = readBytes = 0;
+  grantCount = relocationCount = requirementCount = descriptorCount = grantBytes = readBytes = 0;
   headAccess = access;
   blocks = blocking;
   denied = false;
@@ -167,6 +172,41 @@ export function requireHandle(
   store<u32>(at, why, 20);
 }
 
+/** The contract's `descriptor-kind`. */
+export const DMA_BUF: u8 = 0;
+export const SYNC_FILE: u8 = 1;
+export const SYNCOBJ: u8 = 2;
+/** The contract's `descriptor-flow`. */
+const INTO_DRIVER: u8 = 0;
+const OUT_OF_DRIVER: u8 = 1;
+const REPEATED: u8 = 2;
+
+/** The int at `offset` of `region` is a descriptor that the guest passes to the driver. */
+export function takesDescriptor(kind: u8, region: u32, offset: u32, width: u32 = 4): void {
+  descriptor(kind, INTO_DRIVER, region, offset, width, false);
+}
+
+/** The driver writes a descriptor at `offset` of `region`, for the guest. */
+export function makesDescriptor(kind: u8, region: u32, offset: u32, closeOnExec: bool = true): void {
+  descriptor(kind, OUT_OF_DRIVER, region, offset, 4, closeOnExec);
+}
+
+/** The driver may write a number at `offset` of `region` that the guest gave it as a descriptor. */
+export function repeatsDescriptor(kind: u8, region: u32, offset: u32): void {
+  descriptor(kind, REPEATED, region, offset, 4, false);
+}
+
+function descriptor(kind: u8, flow: u8, region: u32, offset: u32, width: u32, closeOnExec: bool): void {
+  if (descriptorCount >= DESCRIPTORS_MAX) return deny(ENOMEM, TOO_MUCH);
+  const at = descriptors + DESCRIPTOR_BYTES * descriptorCount++;
+  store<u32>(at, region, 0);
+  store<u32>(at, offset, 4);
+  store<u32>(at, width, 8);
+  store<u8>(at, kind, 12);
+  store<u8>(at, flow, 13);
+  store<u8>(at, closeOnExec ? 1 : 0, 14);
+}
+
 /** The contract's `verdict`. */
 export function verdict(): usize {
   if (short) deny(EFAULT, SHORT);
@@ -190,6 +230,8 @@ function plan(): usize {
   store<u32>(answer, relocationCount, 20);
   store<u32>(answer, requirements, 24);
   store<u32>(answer, requirementCount, 28);
-  store<u8>(answer, blocks ? 1 : 0, 32);
+  store<u32>(answer, descriptors, 32);
+  store<u32>(answer, descriptorCount, 36);
+  store<u8>(answer, blocks ? 1 : 0, 40);
   return answer;
 }

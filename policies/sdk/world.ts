@@ -25,6 +25,7 @@ export namespace hooks {
   export let read: Handler | null = null;
   export let write: Handler | null = null;
   export let mmap: Handler | null = null;
+  export let seek: Handler | null = null;
   /** After every operation: sets `after`, and may learn, forget and mask. */
   export let settle: Handler | null = null;
 }
@@ -73,8 +74,11 @@ export function admit(
     case Operation.Write:
       admitBy(hooks.write, TO_DRIVER, true);
       break;
-    default:
+    case Operation.Mmap:
       admitBy(hooks.mmap, NO_ACCESS, false);
+      break;
+    default:
+      admitBy(hooks.seek, NO_ACCESS, false);
   }
   const answer = verdict();
   endCall();

@@ -1,6 +1,7 @@
 #include "plan_oracle.h"
 
 #include <cstring>
+#include <set>
 
 namespace postern {
 namespace {
@@ -23,6 +24,7 @@ std::string brokenCount(const Exchange& exchange, const Envelope& envelope) {
   if (Wide(exchange.grants) > envelope.grantsMax || exchange.grants > kGrantsMax) return "too many grants";
   if (Wide(exchange.relocations) > envelope.relocationsMax || exchange.relocations > kRelocationsMax) return "too many relocations";
   if (Wide(exchange.requirements) > envelope.requirementsMax || exchange.requirements > kRequirementsMax) return "too many requirements";
+  if (Wide(exchange.descriptors) > envelope.descriptorsMax || exchange.descriptors > kDescriptorsMax) return "too many descriptors";
   return "";
 }
 
@@ -89,6 +91,40 @@ std::string brokenRequirement(const Exchange& exchange, const PlanContext& conte
   return "";
 }
 
+// Every byte of a place, for comparing places without arithmetic on their ends.
+std::set<std::pair<uint32_t, uint64_t>> bytesOf(uint32_t region, uint32_t offset, uint32_t width) {
+  std::set<std::pair<uint32_t, uint64_t>> bytes;
+  for (uint64_t i = 0; i < width; i++) bytes.insert({region, offset + i});
+  return bytes;
+}
+
+bool isTouching(const std::set<std::pair<uint32_t, uint64_t>>& bytes, uint32_t region, uint32_t offset, uint32_t width) {
+  for (const auto& byte : bytesOf(region, offset, width))
+    if (bytes.count(byte) != 0) return true;
+  return false;
+}
+
+std::string brokenDescriptor(const Exchange& exchange, const PlanContext& context) {
+  for (uint32_t i = 0; i < exchange.descriptors; i++) {
+    const ExchangeDescriptor& one = exchange.descriptor[i];
+    if (context.operation != Operation::kIoctl) return "a descriptor in what is no command";
+    if (one.kind > 2 || one.flow > 2) return "a descriptor of no kind or flow";
+    if (!(one.width == 4 || (one.width == 8 && one.flow == 0))) return "a descriptor of a strange width";
+    if (!isPlace(exchange, context, one.region, one.offset, one.width)) return "a descriptor outside its region";
+    const uint32_t access = one.region == 0 ? exchange.headAccess : exchange.grant[one.region - 1].access;
+    if ((access & (one.flow == 0 ? kReads : kWrites)) == 0) return "a descriptor that goes where no bytes go";
+    const auto bytes = bytesOf(one.region, one.offset, one.width);
+    for (uint32_t k = 0; k < exchange.relocations; k++)
+      if (isTouching(bytes, exchange.relocation[k].region, exchange.relocation[k].offset, 8)) return "a descriptor across a pointer";
+    for (uint32_t k = 0; k < i; k++) {
+      const ExchangeDescriptor& other = exchange.descriptor[k];
+      const bool isSamePlace = one.region == other.region && one.offset == other.offset && one.width == other.width;
+      if (isTouching(bytes, other.region, other.offset, other.width) && (!isSamePlace || one.flow == other.flow)) return "descriptors across each other";
+    }
+  }
+  return "";
+}
+
 }  // namespace
 
 std::string brokenRule(const PlanInput& input) {
@@ -98,7 +134,7 @@ std::string brokenRule(const PlanInput& input) {
   if (std::string broken = brokenCount(exchange, input.envelope); !broken.empty()) return broken;
   for (const std::string& broken :
        {brokenHead(exchange, input.context), brokenGrant(exchange, input.envelope, input.context),
-        brokenRelocation(exchange, input.context), brokenRequirement(exchange, input.context)})
+        brokenRelocation(exchange, input.context), brokenRequirement(exchange, input.context), brokenDescriptor(exchange, input.context)})
     if (!broken.empty()) return broken;
   return "";
 }
@@ -109,6 +145,7 @@ std::string differenceFrom(const Plan& plan, const Exchange& exchange) {
   if (plan.grants.size() != exchange.grants) return "number of grants";
   if (plan.relocations.size() != exchange.relocations) return "number of relocations";
   if (plan.requirements.size() != exchange.requirements) return "number of requirements";
+  if (plan.descriptors.size() != exchange.descriptors) return "number of descriptors";
   for (size_t i = 0; i < plan.grants.size(); i++) {
     const Grant& grant = plan.grants[i];
     const ExchangeGrant& said = exchange.grant[i];
@@ -118,6 +155,8 @@ std::string differenceFrom(const Plan& plan, const Exchange& exchange) {
     if (std::memcmp(&plan.relocations[i], &exchange.relocation[i], sizeof(ExchangeRelocation)) != 0) return "a relocation";
   for (size_t i = 0; i < plan.requirements.size(); i++)
     if (std::memcmp(&plan.requirements[i], &exchange.requirement[i], sizeof(ExchangeRequirement)) != 0) return "a requirement";
+  for (size_t i = 0; i < plan.descriptors.size(); i++)
+    if (std::memcmp(&plan.descriptors[i], &exchange.descriptor[i], sizeof(ExchangeDescriptor)) != 0) return "a descriptor";
   return "";
 }
 
@@ -184,10 +223,11 @@ uint32_t countFrom(Bytes& bytes) {
 
 void fillEnvelope(Bytes& bytes, Envelope& envelope) {
   const uint8_t shape = bytes.byte();
-  envelope.operations = (shape & 1) != 0 ? bytes.byte() : 0x1f;
+  envelope.operations = (shape & 1) != 0 ? bytes.byte() : 0x3f;
   envelope.grantsMax = (shape & 2) != 0 ? bytes.word() : 8;
   envelope.relocationsMax = (shape & 4) != 0 ? bytes.word() : 8;
   envelope.requirementsMax = (shape & 8) != 0 ? bytes.word() : 8;
+  envelope.descriptorsMax = (shape & 64) != 0 ? bytes.word() : 8;
   envelope.grantBytesMax = (shape & 16) != 0 ? bytes.raw(8) : (shape & 32) != 0 ? bytes.word() : uint64_t(1) << 36;
 }
 
@@ -198,7 +238,7 @@ PlanInput planFromBytes(const uint8_t* data, size_t count) {
   PlanInput input;
   fillEnvelope(bytes, input.envelope);
   const uint8_t shape = bytes.byte();
-  input.context.operation = static_cast<Operation>(shape % 5);
+  input.context.operation = static_cast<Operation>(shape % 6);
   input.context.nested = shape < 240;
   input.context.headBytes = bytes.word();
   input.context.rowAccess = bytes.access();
@@ -208,6 +248,7 @@ PlanInput planFromBytes(const uint8_t* data, size_t count) {
   exchange.grants = countFrom(bytes);
   exchange.relocations = countFrom(bytes);
   exchange.requirements = countFrom(bytes);
+  exchange.descriptors = countFrom(bytes);
   for (uint32_t i = 0; i < exchange.grants && i < kGrantsMax; i++) exchange.grant[i] = {bytes.address(), bytes.word(), bytes.access()};
   for (uint32_t i = 0; i < exchange.relocations && i < kRelocationsMax; i++) {
     const uint8_t selector = bytes.byte();
@@ -219,6 +260,12 @@ PlanInput planFromBytes(const uint8_t* data, size_t count) {
     const uint8_t selector = bytes.byte();
     exchange.requirement[i] = {bytes.byte(), selector < 128 ? selector % (exchange.grants % 16 + 1) : bytes.word(), bytes.word(),
                                selector % 16 != 0 ? (selector & 1) * 4u + 4u : bytes.word(), bytes.word(), bytes.byte()};
+  }
+  for (uint32_t i = 0; i < exchange.descriptors && i < kDescriptorsMax; i++) {
+    const uint8_t selector = bytes.byte();
+    exchange.descriptor[i] = {selector < 224 ? selector % (exchange.grants % 16 + 1) : bytes.word(), bytes.word(),
+                              selector % 8 != 0 ? 4u : selector % 16 != 0 ? 8u : bytes.word(), selector % 32 != 31 ? selector % 3u : bytes.word(),
+                              selector % 32 != 30 ? selector / 3 % 3u : bytes.word(), bytes.byte()};
   }
   return input;
 }

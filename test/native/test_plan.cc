@@ -11,14 +11,15 @@ namespace {
 constexpr uint32_t kInOut = kToDriver | kFromDriver;
 constexpr uint64_t kPlace = 0x10000;  // somewhere good
 constexpr uint32_t kHeadBytes = 88;
-constexpr uint32_t kEveryOperation = 0x1f;
+constexpr uint32_t kEveryOperation = 0x3f;
+constexpr uint32_t kInto = 0, kOut = 1, kRepeated = 2;  // flows of descriptors
 constexpr uint32_t kMost = 0xffffffffu;
 
 // An empty plan that is good, to be spoilt.
 PlanInput good() {
   PlanInput input;
   input.envelope.operations = kEveryOperation;
-  input.envelope.grantsMax = input.envelope.relocationsMax = input.envelope.requirementsMax = 16;
+  input.envelope.grantsMax = input.envelope.relocationsMax = input.envelope.requirementsMax = input.envelope.descriptorsMax = 16;
   input.envelope.grantBytesMax = 1 << 20;
   input.context.headBytes = kHeadBytes;
   input.context.rowAccess = kInOut;
@@ -35,6 +36,10 @@ void relocate(PlanInput& input, uint32_t region, uint32_t offset, uint32_t targe
 }
 void require(PlanInput& input, uint32_t source, uint32_t offset, uint32_t width, uint32_t errnum = 22) {
   input.exchange->requirement[input.exchange->requirements++] = {0, source, offset, width, errnum, 0};
+}
+
+void pass(PlanInput& input, uint32_t flow, uint32_t region, uint32_t offset, uint32_t width = 4, uint32_t kind = 0) {
+  input.exchange->descriptor[input.exchange->descriptors++] = {region, offset, width, kind, flow, 0};
 }
 
 PlanError decide(const PlanInput& input) {
@@ -76,7 +81,119 @@ PlanError decideRequirement(uint32_t source, uint32_t offset, uint32_t width, ui
   return decide(input);
 }
 
+PlanError decideDescriptor(uint32_t flow, uint32_t region, uint32_t offset, uint32_t width = 4, uint32_t kind = 0) {
+  PlanInput input = good();
+  grant(input, kPlace, 64);
+  pass(input, flow, region, offset, width, kind);
+  return decide(input);
+}
+
+// Two descriptors, the first of them at 16 of the head.
+PlanError decideTwo(uint32_t flow, uint32_t otherFlow, uint32_t offset, uint32_t width = 4, uint32_t region = 0) {
+  PlanInput input = good();
+  grant(input, kPlace, 64);
+  pass(input, flow, 0, 16);
+  pass(input, otherFlow, region, offset, width);
+  return decide(input);
+}
+
 }  // namespace
+
+TEST("a descriptor has a kind, a flow and a region") {
+  for (uint32_t flow : {kInto, kOut, kRepeated})
+    for (uint32_t kind : {0u, 1u, 2u})
+      for (uint32_t region : {0u, 1u}) CHECK_EQ(decideDescriptor(flow, region, 8, 4, kind), PlanError::kNone);
+  for (uint32_t kind : {3u, 1u << 31, kMost}) CHECK_EQ(decideDescriptor(kInto, 0, 8, 4, kind), PlanError::kDescriptor);
+  for (uint32_t flow : {3u, 1u << 31, kMost}) CHECK_EQ(decideDescriptor(flow, 0, 8), PlanError::kDescriptor);
+  for (uint32_t region : {2u, kSourceArgument, kSourceOffset}) CHECK_EQ(decideDescriptor(kInto, region, 8), PlanError::kDescriptor);
+}
+
+TEST("a descriptor is an int; one for the driver may be a property's value") {
+  for (uint32_t flow : {kInto, kOut, kRepeated}) {
+    CHECK_EQ(decideDescriptor(flow, 0, 8, 4), PlanError::kNone);
+    CHECK_EQ(decideDescriptor(flow, 0, 8, 8), flow == kInto ? PlanError::kNone : PlanError::kDescriptor);
+    for (uint32_t width : {0u, 1u, 3u, 5u, 7u, 9u, kMost}) CHECK_EQ(decideDescriptor(flow, 0, 8, width), PlanError::kDescriptor);
+  }
+}
+
+TEST("a descriptor lies inside its region") {
+  for (uint32_t width : {4u, 8u}) {
+    CHECK_EQ(decideDescriptor(kInto, 0, kHeadBytes - width, width), PlanError::kNone);
+    CHECK_EQ(decideDescriptor(kInto, 1, 64 - width, width), PlanError::kNone);
+    for (uint32_t offset : {kHeadBytes - width + 1, kHeadBytes, kMost - width + 1, kMost})
+      CHECK_EQ(decideDescriptor(kInto, 0, offset, width), PlanError::kDescriptor);
+    CHECK_EQ(decideDescriptor(kInto, 1, 64 - width + 1, width), PlanError::kDescriptor);
+  }
+}
+
+TEST("a descriptor goes the way that its region's bytes go") {
+  for (uint32_t flow : {kInto, kOut, kRepeated}) {
+    for (uint32_t access : {uint32_t(kToDriver), uint32_t(kFromDriver), kInOut}) {
+      const bool fits = (access & (flow == kInto ? kToDriver : kFromDriver)) != 0;
+      PlanInput nested = good(), head = good();
+      grant(nested, kPlace, 64, access);
+      pass(nested, flow, 1, 8);
+      CHECK_EQ(decide(nested), fits ? PlanError::kNone : PlanError::kDescriptor);
+      head.exchange->headAccess = access;
+      pass(head, flow, 0, 8);
+      CHECK_EQ(decide(head), fits ? PlanError::kNone : PlanError::kDescriptor);
+    }
+  }
+}
+
+TEST("only commands have descriptors") {
+  for (Operation operation : {Operation::kOpen, Operation::kRead, Operation::kWrite, Operation::kMmap, Operation::kSeek}) {
+    PlanInput input = good();
+    input.context.operation = operation;
+    pass(input, kInto, 0, 8);
+    CHECK_EQ(decide(input), PlanError::kDescriptor);
+  }
+}
+
+TEST("a descriptor is no part of a pointer") {
+  for (uint32_t region : {0u, 1u}) {
+    for (uint32_t offset : {8u, 12u, 13u, 16u, 20u, 23u, 24u, 28u}) {
+      PlanInput input = good();
+      grant(input, kPlace, 64);
+      relocate(input, 0, 16, 1);
+      pass(input, kInto, region, offset);
+      CHECK_EQ(decide(input), region == 0 && offset > 12 && offset < 24 ? PlanError::kDescriptor : PlanError::kNone);
+    }
+  }
+}
+
+TEST("descriptors are apart, but for one that goes both ways") {
+  for (uint32_t offset : {8u, 12u, 20u, 40u})
+    for (uint32_t flow : {kInto, kOut, kRepeated}) CHECK_EQ(decideTwo(flow, kOut, offset), PlanError::kNone);
+  for (uint32_t offset : {13u, 15u, 17u, 19u})
+    for (uint32_t flow : {kInto, kOut, kRepeated}) CHECK_EQ(decideTwo(flow, kOut, offset), PlanError::kDescriptor);
+  CHECK_EQ(decideTwo(kInto, kOut, 16), PlanError::kNone);
+  CHECK_EQ(decideTwo(kInto, kRepeated, 16), PlanError::kNone);
+  CHECK_EQ(decideTwo(kOut, kInto, 16, 8), PlanError::kDescriptor);
+  CHECK_EQ(decideTwo(kInto, kInto, 12, 8), PlanError::kDescriptor);
+  CHECK_EQ(decideTwo(kInto, kInto, 8, 8), PlanError::kNone);
+  for (uint32_t flow : {kInto, kOut, kRepeated}) CHECK_EQ(decideTwo(flow, flow, 16), PlanError::kDescriptor);
+  CHECK_EQ(decideTwo(kOut, kOut, 16, 4, 1), PlanError::kNone);
+  // Every one before counts, not only the last.
+  PlanInput input = good();
+  pass(input, kInto, 0, 16);
+  pass(input, kInto, 0, 32);
+  pass(input, kInto, 0, 18);
+  CHECK_EQ(decide(input), PlanError::kDescriptor);
+}
+
+TEST("as many descriptors as the envelope has, and as the exchange has room for") {
+  for (uint32_t most : {0u, 3u, 16u, kMost}) {
+    for (uint32_t count : {0u, 3u, 4u, 16u, 17u, kDescriptorsMax, kDescriptorsMax + 1, kMost}) {
+      PlanInput input = good();
+      input.envelope.descriptorsMax = most;
+      input.context.headBytes = 4096;
+      for (uint32_t i = 0; i < std::min(count, kDescriptorsMax); i++) pass(input, kOut, 0, 4 * i);
+      input.exchange->descriptors = count;
+      CHECK_EQ(decide(input), count <= most && count <= kDescriptorsMax ? PlanError::kNone : PlanError::kDescriptorCount);
+    }
+  }
+}
 
 TEST("a plan that asks for nothing is good") { CHECK_EQ(decide(good()), PlanError::kNone); }
 
@@ -432,14 +549,14 @@ TEST("a handle lies inside its region") {
 
 TEST("every rule is reached by random plans, and the oracle agrees on a hundred thousand of them") {
   std::mt19937_64 random(20140301);
-  uint32_t decisions[14] = {};
+  uint32_t decisions[16] = {};
   for (int round = 0; round < 100000; round++) {
-    uint8_t bytes[96];
+    uint8_t bytes[112];
     for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random());
     PlanInput input = planFromBytes(bytes, random() % (sizeof bytes + 1));
     decisions[static_cast<uint32_t>(decide(input))]++;
   }
-  for (uint32_t error = 0; error <= static_cast<uint32_t>(PlanError::kNotAllowed); error++)
+  for (uint32_t error = 0; error <= static_cast<uint32_t>(PlanError::kDescriptor); error++)
     if (decisions[error] == 0) throw check::Failure("no random plan came to PlanError " + std::to_string(error));
   CHECK(decisions[0] > 1000);
 }

@@ -53,7 +53,7 @@ function callArbitrary(commands: Command[]): fc.Arbitrary<[Call, Uint8Array]> {
   const fields = fc.record({
     session: u32,
     node: fc.integer({ min: 0, max: 5 }),
-    operation: fc.constantFrom('ioctl', 'ioctl', 'ioctl', 'ioctl', 'open', 'read', 'write', 'mmap'),
+    operation: fc.constantFrom('ioctl', 'ioctl', 'ioctl', 'ioctl', 'open', 'read', 'write', 'mmap', 'seek'),
     fileFlags: u32,
     argument: u64,
     length: u64,
@@ -94,12 +94,14 @@ function expectWithin(verdict: Verdict, info: ClassInfo, { manifest: { envelope 
     expect(verdict.val.reason).toBeLessThan(info.reasons.length);
     return;
   }
-  const { grants, relocations, requirements } = verdict.val;
+  const { grants, relocations, requirements, descriptors } = verdict.val;
   const granted = grants.reduce((sum, { length }) => sum + length, 0);
   expect(grants.length).toBeLessThanOrEqual(envelope.grantsMax);
   expect(granted).toBeLessThanOrEqual(envelope.grantBytesMax);
   for (const { region, target } of relocations) if (region !== ARGUMENT) expect(region).toBeLessThan(target);
   for (const { target } of relocations) expect(target).toBeLessThanOrEqual(grants.length);
+  expect(descriptors.length).toBeLessThanOrEqual(envelope.descriptorsMax ?? 0);
+  for (const { region } of descriptors) expect(region).toBeLessThanOrEqual(grants.length);
   for (const { table } of requirements) expect(table).toBeLessThan(info.tables.length);
 }
 

@@ -6,6 +6,7 @@ import { PolicyFault, type PolicyFaultCode } from '../../host/policy/abi.js';
 import { coreFaults } from '../../host/policy/check-core.js';
 import type { Manifest } from '../../host/policy/manifest.js';
 import {
+  ANSWER,
   answerData,
   assemble,
   type HostileParts,
@@ -63,12 +64,19 @@ async function jcoThrows(core: Uint8Array, method: 'admit' | 'complete' | 'descr
   }
 }
 
-/** A plan: discriminant 0, the head's access, three lists, blocking. */
+/** A plan: discriminant 0, the head's access, four lists, blocking. */
 const plan = (head: number, grants: number[], blocking: number): number[] => [
   ...[0, head, ...grants],
   ...NO_LIST,
   ...NO_LIST,
+  ...NO_LIST,
   blocking,
+];
+
+/** A plan with one descriptor, whose words follow the plan. */
+const withDescriptor = (kind: number, flow: number, closeOnExec: number): number[] => [
+  ...[0, 1, ...NO_LIST, ...NO_LIST, ...NO_LIST, ANSWER + 48, 1, 0, 0],
+  ...[0, 0, 4, kind | (flow << 8) | (closeOnExec << 16)],
 ];
 
 const BAD_VERDICTS: [what: string, words: number[]][] = [
@@ -82,6 +90,11 @@ const BAD_VERDICTS: [what: string, words: number[]][] = [
   ['a grant list whose end wraps around', plan(1, [0xfffffff8, 2], 0)],
   ['a relocation list beyond the memory', [0, 1, 0, 0, OUTSIDE, 2, 0, 0, 0]],
   ['a requirement list that is misaligned', [0, 1, 0, 0, 0, 0, 2, 1, 0]],
+  ['a descriptor list beyond the memory', [0, 1, ...NO_LIST, ...NO_LIST, ...NO_LIST, OUTSIDE, 1, 0]],
+  ['a descriptor list that is misaligned', [0, 1, ...NO_LIST, ...NO_LIST, ...NO_LIST, 2, 1, 0]],
+  ['a descriptor of no kind', withDescriptor(3, 0, 0)],
+  ['a descriptor that flows nowhere', withDescriptor(0, 3, 0)],
+  ['a descriptor whose truth value is none', withDescriptor(0, 0, 2)],
 ];
 
 describe('a verdict that the canonical ABI forbids', () => {
@@ -99,6 +112,12 @@ describe('a verdict that the canonical ABI forbids', () => {
 
   it('at a misaligned address is refused', async () => {
     expect(await faultOf(hostileCore({ admit: '(i32.const 1025)' }), 'admit')).toBe('abi');
+  });
+
+  it('is not refused when its descriptor is well made', async () => {
+    const core = hostileCore({ fields: answerData(withDescriptor(2, 2, 1)) });
+    expect(await faultOf(core, 'admit')).toBe('none');
+    expect(await jcoThrows(core, 'admit')).toBe(false);
   });
 
   it('is not refused when it is well made', async () => {
@@ -138,6 +157,14 @@ describe('a class description that the canonical ABI forbids', () => {
 describe('a plan larger than the envelope', () => {
   it('has more grants than the manifest allows', async () => {
     const core = hostileCore({ fields: answerData(plan(1, [0, manifest.envelope.grantsMax + 1], 0)) });
+    expect(await faultOf(core, 'admit')).toBe('limit');
+  });
+
+  it('has more descriptors than the manifest allows', async () => {
+    const most = manifest.envelope.descriptorsMax ?? 0;
+    const core = hostileCore({
+      fields: answerData([0, 1, ...NO_LIST, ...NO_LIST, ...NO_LIST, 0, most + 1, 0]),
+    });
     expect(await faultOf(core, 'admit')).toBe('limit');
   });
 });

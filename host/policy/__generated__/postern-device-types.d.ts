@@ -12,8 +12,10 @@
  * ## `"write"`
  * 
  * ## `"mmap"`
+ * 
+ * ## `"seek"`
  */
-export type Operation = 'open' | 'ioctl' | 'read' | 'write' | 'mmap';
+export type Operation = 'open' | 'ioctl' | 'read' | 'write' | 'mmap' | 'seek';
 export interface Call {
   session: number,
   node: number,
@@ -48,11 +50,40 @@ export interface Requirement {
   errno: number,
   reason: number,
 }
+/**
+ * # Variants
+ * 
+ * ## `"dma-buf"`
+ * 
+ * ## `"sync-file"`
+ * 
+ * ## `"syncobj"`
+ */
+export type DescriptorKind = 'dma-buf' | 'sync-file' | 'syncobj';
+/**
+ * # Variants
+ * 
+ * ## `"to-driver"`
+ * 
+ * ## `"from-driver"`
+ * 
+ * ## `"repeated"`
+ */
+export type DescriptorFlow = 'to-driver' | 'from-driver' | 'repeated';
+export interface Descriptor {
+  region: number,
+  offset: number,
+  width: number,
+  kind: DescriptorKind,
+  flow: DescriptorFlow,
+  closeOnExec: boolean,
+}
 export interface Plan {
   head: Access,
   grants: Array<Grant>,
   relocations: Array<Relocation>,
   requirements: Array<Requirement>,
+  descriptors: Array<Descriptor>,
   blocking: boolean,
 }
 export interface Denial {
