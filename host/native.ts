@@ -113,7 +113,7 @@ export interface NativeAddon {
   /** The next connection of this user's; its descriptor is -1 where it brought none. Blocks. Null once stopAccepting has been called. */
   acceptConnection(listener: number): { connection: number; pid: number; descriptor: number } | null;
   stopAccepting(listener: number): void;
-  /** Locks a file, which is made where it is missing, until the descriptor is closed or this process ends. Throws EWOULDBLOCK. */
+  /** Locks a file, which is made where it is missing, until the descriptor is closed or this process ends. Throws EAGAIN while another holds it. */
   lockFile(path: string): number;
   /** Makes a driver domain known to this process's mediators, under the number it returns. */
   addDomain(domain: NativeDomain): number;

@@ -7,6 +7,7 @@
         'addon/arena.cc',
         'addon/channel.cc',
         'addon/connections.cc',
+        'addon/descriptor_cache.cc',
         'addon/descriptors.cc',
         'addon/domain.cc',
         'addon/execution.cc',

@@ -52,9 +52,10 @@ const filesOf = (part: Part): string[] => files.filter((path) => partOf(path) ==
 const parts = ['classSpecific', 'sdk', 'host', 'native'] as const;
 const totals = parts.map((part) => ({ part, lines: linesOf(filesOf(part)) }));
 
-/** A class's files start with its name: netmap.ts and netmap-abi.ts are both netmap's. */
+/** A class's files start with its name, whatever follows a hyphen. */
+/** A class's facts that no header has are in a file beside it, such as netmap-abi.ts. */
 function classOf(path: string): string {
-  return basename(path, '.ts').replace(/-.*/, '');
+  return basename(path, '.ts').replace(/-abi$/, '');
 }
 
 function boundText(lines: number): string {

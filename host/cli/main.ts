@@ -5,8 +5,10 @@ import { Command, CommanderError } from 'commander';
 import { ROOT } from '../root.js';
 import { devicesCommand } from './devices.js';
 import { doctorCommand } from './doctor.js';
+import { guestsCommand } from './guests.js';
 import { policyCommand } from './policy.js';
 import { runCommand } from './run.js';
+import { serveCommand } from './serve.js';
 
 /** The exit status of Postern's own failures, as `env` and `docker run` have it: a guest's own status is its own. */
 const OWN_FAILURE_STATUS = 125;
@@ -19,6 +21,8 @@ const program = new Command('postern')
   .enablePositionalOptions()
   .showHelpAfterError('(postern --help tells what is possible)')
   .addCommand(runCommand())
+  .addCommand(serveCommand())
+  .addCommand(guestsCommand())
   .addCommand(devicesCommand())
   .addCommand(policyCommand())
   .addCommand(doctorCommand());

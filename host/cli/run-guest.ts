@@ -1,7 +1,9 @@
 import type { ChildProcess } from 'node:child_process';
+import { basename } from 'node:path';
 import type pino from 'pino';
-import type { DriverDomain } from '../driver-vm/domain.js';
 import { type GuestReport, runGuest } from '../mediator/guest.js';
+import { connectToHost, runServedGuest } from '../serve/client.js';
+import { defaultSocketPath } from '../serve/door.js';
 import { DRIVERS_DEFAULT } from './domain-choice.js';
 import { closeDomain, everyServedDevice, openDomain } from './driver-domain.js';
 import { exitLike } from './exit.js';
@@ -9,40 +11,80 @@ import { openLog } from './log.js';
 import type { RunOptions } from './run.js';
 import { forwardSignals } from './signals.js';
 
-/** Runs `program` as a guest of the driver domain that `options` choose, and ends this process as the guest ended. */
+/** schemas/serve.schema.json. */
+const NAME_CHARACTERS_MAX = 60;
+
+/** Runs `program` as a guest, of the running host or of a driver domain of its own, and ends this process as the guest ended. */
 export async function runAsGuest(program: string, args: string[], options: RunOptions): Promise<void> {
   const log = openLog(options);
-  const domain = await openDomain(
-    { mode: options.driverVm, drivers: options.driver ?? DRIVERS_DEFAULT, modules: options.modules },
-    log,
-  );
-  const report = await runIn(domain, program, args, options, log).finally(() => closeDomain(domain));
+  const command: GuestCommand = { program, args, options, log };
+  const connection = options.alone ? undefined : connectionFor(options.socket);
+  const report = connection === undefined ? await runAlone(command) : await runServed(connection, command);
   log.info({ ...report }, 'the guest has ended');
   exitLike(report);
 }
 
-async function runIn(
-  domain: DriverDomain,
-  program: string,
-  args: string[],
-  options: RunOptions,
-  log: pino.Logger,
+interface GuestCommand {
+  program: string;
+  args: string[];
+  options: RunOptions;
+  log: pino.Logger;
+}
+
+/** The running host, if there is one; one that was asked for by its socket must be there. */
+function connectionFor(socket: string | undefined): number | undefined {
+  const path = socket ?? usualSocketPath();
+  const connection = path === undefined ? undefined : connectToHost(path);
+  if (connection === undefined && socket !== undefined)
+    throw new Error(`No host listens at ${socket}. Start one: postern serve --socket ${socket}`);
+  return connection;
+}
+
+function usualSocketPath(): string | undefined {
+  try {
+    return defaultSocketPath();
+  } catch {
+    return undefined; // Without a usual place there is no usual host.
+  }
+}
+
+async function runServed(
+  connection: number,
+  { program, args, options, log }: GuestCommand,
 ): Promise<GuestReport> {
-  const devices = options.device ?? (await everyServedDevice(domain));
-  let stopForwarding = (): void => undefined;
-  const onStart = (launcher: ChildProcess): void => {
-    stopForwarding = forwardSignals(launcher);
-  };
+  const devices = options.device ?? null;
   const networkAdministration = options.netAdmin ?? false;
-  const guest = runGuest({
-    program,
-    args,
-    devices,
-    domain,
+  return await withSignals((onStart) =>
+    runServedGuest(connection, {
+      ...{ program, args, devices, networkAdministration, log, onStart },
+      name: basename(program).slice(0, NAME_CHARACTERS_MAX),
+    }),
+  );
+}
+
+async function runAlone({ program, args, options, log }: GuestCommand): Promise<GuestReport> {
+  const domain = await openDomain(
+    { mode: options.driverVm, drivers: options.driver ?? DRIVERS_DEFAULT, modules: options.modules },
     log,
-    name: program,
-    networkAdministration,
-    onStart,
+  );
+  try {
+    const devices = options.device ?? (await everyServedDevice(domain));
+    const networkAdministration = options.netAdmin ?? false;
+    return await withSignals((onStart) =>
+      runGuest({ program, args, devices, domain, log, name: program, networkAdministration, onStart }),
+    );
+  } finally {
+    await closeDomain(domain);
+  }
+}
+
+/** Passes signals on from the guest's start to its end. */
+async function withSignals(
+  run: (onStart: (launcher: ChildProcess) => void) => Promise<GuestReport>,
+): Promise<GuestReport> {
+  let stopForwarding = (): void => undefined;
+  const guest = run((launcher) => {
+    stopForwarding = forwardSignals(launcher);
   });
   return await guest.finally(() => stopForwarding());
 }

@@ -9,9 +9,16 @@ export interface RunOptions {
   driver?: string[];
   modules?: string;
   netAdmin?: boolean;
+  /** A running host that must be used. */
+  socket?: string;
+  /** A driver domain of this command's own, also where a host is running. */
+  alone?: boolean;
   verbose?: boolean;
   log?: string;
 }
+
+/** Options that say which driver domain is wanted. */
+const DOMAIN_OPTIONS = ['driverVm', 'driver', 'modules'] as const;
 
 /** `postern run`: a program as a guest. */
 export function runCommand(): Command {
@@ -28,6 +35,8 @@ export function runCommand(): Command {
     .addOption(driverVmOption())
     .addOption(driverOption())
     .addOption(modulesOption())
+    .addOption(socketOption())
+    .option('--alone', 'start a driver domain for this guest, also where a host is running')
     .option(
       '--net-admin',
       'keep the right to set up this machine’s network (CAP_NET_ADMIN), for programs that give their tunnel an address; ' +
@@ -42,16 +51,21 @@ export function runCommand(): Command {
         '  postern run -- v4l2-ctl --all\n' +
         '  postern run --driver-vm local --net-admin -- socat TUN:192.0.2.1/24,up STDIO\n' +
         '  postern run --device video0=/dev/video7 -- ffmpeg -i /dev/video7 -frames 1 photo.png\n' +
+        '\nWhere a host is running (postern serve), the guest becomes one of its guests, unless this command says which driver domain ' +
+        'it wants (--driver-vm, --driver, --modules, --alone).\n' +
         '\nExit status: the program’s; 125 when Postern itself fails; a guest that a signal ended ends postern by that signal.',
     )
-    .action(async (program: string, programArguments: string[], options: RunOptions) => {
+    .action(async (program: string, programArguments: string[], options: RunOptions, command: Command) => {
+      const isChosen = DOMAIN_OPTIONS.some((name) => command.getOptionValueSource(name) === 'cli');
+      if (isChosen && options.socket === undefined) options.alone = true;
       // Loaded only now, so that --help and doctor work where nothing is built yet.
       const { runAsGuest } = await import('./run-guest.js');
       await runAsGuest(program, programArguments, options);
     });
 }
 
-function deviceOption(): Option {
+/** `--device`, shared by the commands that give devices to guests. */
+export function deviceOption(): Option {
   return new Option(
     '-d, --device <name[=path]>',
     'a device of the driver domain, and where the guest sees it (repeatable; default: every device that a policy serves)',
@@ -85,5 +99,13 @@ export function modulesOption(): Option {
   return new Option(
     '--modules <folder>',
     'kernel modules (NAME.ko) that the driver VM uses in place of its kernel’s own, and perhaps a vmlinux of the same release',
+  );
+}
+
+/** `--socket`, shared by the commands that speak to a running host. */
+export function socketOption(): Option {
+  return new Option(
+    '--socket <path>',
+    'the running host’s socket (default: postern/host.sock in XDG_RUNTIME_DIR; root’s is /run/postern/host.sock)',
   );
 }

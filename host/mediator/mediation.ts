@@ -8,7 +8,14 @@ import { type MediatorCounters, native } from '../native.js';
 import { ROOT } from '../root.js';
 import type { Assignment } from './assignment.js';
 import type { DecisionTimes } from './decision-times.js';
-import type { ModuleInput, WorkerCommand, WorkerInput, WorkerMessage } from './messages.js';
+import type {
+  ModuleInput,
+  NumberedCommand,
+  WorkerAnswer,
+  WorkerCommand,
+  WorkerInput,
+  WorkerMessage,
+} from './messages.js';
 import { worldPlan } from './world.js';
 
 /** Workers run compiled code, also when this module runs from its source. */
@@ -34,8 +41,8 @@ export interface MediationOptions {
   modules: ModuleInput[];
   networkAdministration: boolean;
   log: pino.Logger;
-  /** Told what the worker has to say beside log lines and its end. */
-  onMessage?: (message: WorkerMessage) => void;
+  /** Told the number of the guest's first process when the program is about to run. */
+  onStart?: (process: number) => void;
 }
 
 /** What a mediator counted, at its guest's end. */
@@ -52,6 +59,8 @@ export class Mediation {
   readonly ended: Promise<MediationEnd>;
   readonly #control = native.eventFd();
   readonly #commands: MessagePort;
+  readonly #asked = new Map<number, (answer: WorkerAnswer | undefined) => void>();
+  #nextCommand = 0;
   #hasEnded = false;
 
   constructor({
@@ -61,7 +70,7 @@ export class Mediation {
     modules,
     networkAdministration,
     log,
-    onMessage,
+    onStart,
   }: MediationOptions) {
     const { port1, port2 } = new MessageChannel();
     this.#commands = port1;
@@ -81,21 +90,35 @@ export class Mediation {
     const worker = new Worker(WORKER, { workerData: input, transferList: [port2] });
     this.ended = endOf(worker, (message) => {
       if (message.kind === 'log') log[message.level](message.fields, message.text);
-      else onMessage?.(message);
+      else if (message.kind === 'started') onStart?.(message.process);
+      else if (message.kind === 'answer') this.#take(message.id, message.answer);
     }).finally(() => {
       this.#hasEnded = true;
+      for (const answered of this.#asked.values()) answered(undefined);
       this.#commands.close();
       native.closeDescriptor(socket);
       native.closeDescriptor(this.#control);
     });
   }
 
-  /** Gives the worker a command, which it takes between two operations. False: the guest has ended. */
-  send(command: WorkerCommand): boolean {
-    if (this.#hasEnded) return false;
-    this.#commands.postMessage(command);
+  /** What the guest's operations came to so far; undefined when it has ended. */
+  async count(): Promise<MediatorCounters | undefined> {
+    return (await this.#ask({ kind: 'count' })) as MediatorCounters | undefined;
+  }
+
+  /** Gives the worker a command, which it takes between two operations. Undefined: the guest has ended. */
+  #ask(command: WorkerCommand): Promise<WorkerAnswer | undefined> {
+    if (this.#hasEnded) return Promise.resolve(undefined);
+    const id = this.#nextCommand++;
+    const answered = new Promise<WorkerAnswer | undefined>((resolve) => this.#asked.set(id, resolve));
+    this.#commands.postMessage({ id, command } satisfies NumberedCommand);
     writeSync(this.#control, ONE);
-    return true;
+    return answered;
+  }
+
+  #take(id: number, answer: WorkerAnswer): void {
+    this.#asked.get(id)?.(answer);
+    this.#asked.delete(id);
   }
 }
 

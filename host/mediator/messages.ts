@@ -34,9 +34,19 @@ export interface WorkerInput {
 /** What a mediator worker tells the main thread. */
 export type WorkerMessage =
   | { kind: 'log'; level: 'trace' | 'info' | 'warn' | 'error'; fields: Record<string, unknown>; text: string }
-  | { kind: 'counted'; counters: MediatorCounters }
+  | { kind: 'started'; process: number }
+  | { kind: 'answer'; id: number; answer: WorkerAnswer }
   | { kind: 'failed'; message: string }
   | { kind: 'ended'; counters: MediatorCounters; decisions: DecisionTimes };
 
 /** What the main thread asks of a worker, between two operations. */
 export type WorkerCommand = { kind: 'count' };
+
+/** A command as it is posted: its answer has the same number. */
+export interface NumberedCommand {
+  id: number;
+  command: WorkerCommand;
+}
+
+/** What a worker answers to a command. */
+export type WorkerAnswer = MediatorCounters;

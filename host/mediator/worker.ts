@@ -7,7 +7,7 @@ import type { Manifest } from '../policy/manifest.js';
 import { DecisionClock } from './decision-times.js';
 import { EVENT, Exchange } from './exchange.js';
 import { Judge } from './judge.js';
-import type { WorkerCommand, WorkerInput, WorkerMessage } from './messages.js';
+import type { NumberedCommand, WorkerAnswer, WorkerCommand, WorkerInput, WorkerMessage } from './messages.js';
 import { commandName, describeNote, errnoName, NOTE_PLAN_REFUSED } from './notes.js';
 
 /** asm-generic/errno-base.h: what a policy gets that reads while no operation is being judged. */
@@ -68,6 +68,7 @@ function begin(): NativeMediator {
     },
     exchange.buffer,
   );
+  tell({ kind: 'started', process });
   native.sendGo(input.socket);
   return made;
 }
@@ -168,9 +169,17 @@ function tellNote(): void {
 /** What the main thread wants, between two operations. */
 function takeCommands(serving: NativeMediator): void {
   for (;;) {
-    const received = receiveMessageOnPort(input.commands) as { message: WorkerCommand } | undefined;
+    const received = receiveMessageOnPort(input.commands) as { message: NumberedCommand } | undefined;
     if (received === undefined) return;
-    tell({ kind: 'counted', counters: serving.counters() });
+    const { id, command } = received.message;
+    tell({ kind: 'answer', id, answer: obey(command, serving) });
+  }
+}
+
+function obey(command: WorkerCommand, serving: NativeMediator): WorkerAnswer {
+  switch (command.kind) {
+    case 'count':
+      return serving.counters();
   }
 }
 

@@ -145,7 +145,7 @@ Napi::Value acceptConnection(const Napi::CallbackInfo& info) {
 // stopAccepting(listener): ends acceptConnection, in whatever thread it waits.
 void stopAccepting(const Napi::CallbackInfo& info) { (void)shutdown(info[0].As<Napi::Number>().Int32Value(), SHUT_RDWR); }
 
-// lockFile(path) -> descriptor: held until it is closed, or its process ends however it may. Throws EWOULDBLOCK while another holds it.
+// lockFile(path) -> descriptor: held until it is closed, or its process ends however it may. Throws EAGAIN while another holds it.
 Napi::Value lockFile(const Napi::CallbackInfo& info) {
   const std::string path = info[0].As<Napi::String>();
   Descriptor file(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, S_IRUSR | S_IWUSR));

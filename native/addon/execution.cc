@@ -182,7 +182,7 @@ int Mediator::placeRegions(Op& op) {
       return error;
     }
   }
-  if (!listener_.isValid(op.notification)) {
+  if (!stillWaits(op)) {
     releaseRegions(op);
     return EINTR;
   }
@@ -205,7 +205,10 @@ int Mediator::fillRegion(Op& op, Region& region, uint32_t index) {
   }
   counters_.bytesIn += region.bytes;
   // A write that the policy has not seen comes straight from the guest.
-  if (op.operation == Operation::kWrite && op.head.empty()) return readVectored(op.tid, op.vectors, to);
+  if (op.operation == Operation::kWrite && op.head.empty()) {
+    op.snapshot.markRead();
+    return readVectored(op.tid, op.vectors, to);
+  }
   if (index == 0) {
     std::memcpy(to, op.head.data(), region.bytes);
     return 0;
@@ -352,7 +355,7 @@ void Mediator::conclude(Op& op) {
       return release(op);
     }
     if (error == EOPNOTSUPP) error = ENODEV;
-  } else if (!op.abandoned && listener_.isValid(op.notification)) {
+  } else if (!op.abandoned && hasCopyOut(op) && listener_.isValid(op.notification)) {
     if (error == 0 && !op.passed.empty()) error = returnDescriptors(op);
     // The reply goes out even when the driver failed, where the class says so; a bad address then is the answer.
     if (int copyError = copyOut(op)) error = copyError;
@@ -403,6 +406,12 @@ void Mediator::applyMasks(Op& op) {
     value &= mask.keep;
     std::memcpy(at, &value, mask.width);
   }
+}
+
+bool Mediator::hasCopyOut(const Op& op) const {
+  if (op.operation == Operation::kRead) return op.outcome > 0;
+  if (op.operation != Operation::kIoctl) return false;
+  return std::any_of(op.regions.begin(), op.regions.end(), [&](const Region& region) { return hasReply(op, region); });
 }
 
 int Mediator::copyOut(Op& op) {
@@ -468,6 +477,7 @@ void Mediator::release(Op& op) {
   running_.erase(op.id);
   freeOperations_.push_back(&op);
   if (isUnplacedOpen) discardSession(session);
+  if (session != nullptr && op.operation != Operation::kOpen) endOperation(*session);
 }
 
 }  // namespace postern

@@ -64,6 +64,7 @@ const Snapshot::Piece* Snapshot::firstAtOrAfter(uint64_t address) const {
 int Snapshot::fetchGap(uint64_t address, uint8_t* to, uint64_t bytes) {
   if (pieces_.size() >= kPiecesMax) return E2BIG;
   if (int error = readGuest(tid_, address, to, bytes)) return error;
+  unverified_ = true;
   Piece piece{address, bytes, bytes_.size()};
   bytes_.insert(bytes_.end(), to, to + bytes);
   auto at = std::partition_point(pieces_.begin(), pieces_.end(), [&](const Piece& other) { return other.address < address; });

@@ -26,7 +26,12 @@ class Snapshot {
     tid_ = tid;
     pieces_.clear();
     bytes_.clear();
+    unverified_ = false;
   }
+  // Whether something has been read by the thread's number since it was last known that the thread waits.
+  bool isUnverified() const { return unverified_; }
+  void verify() { unverified_ = false; }
+  void markRead() { unverified_ = true; }
   // Fills `to` with the guest's bytes. 0, EFAULT, or E2BIG when the operation has too many pieces.
   int fetch(uint64_t address, uint8_t* to, uint64_t bytes);
 
@@ -39,6 +44,7 @@ class Snapshot {
   int fetchGap(uint64_t address, uint8_t* to, uint64_t bytes);
 
   pid_t tid_ = 0;
+  bool unverified_ = false;
   std::vector<Piece> pieces_;  // ascending, disjoint
   std::vector<uint8_t> bytes_;
 };

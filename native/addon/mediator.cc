@@ -297,7 +297,10 @@ void Mediator::handleReady(uint64_t tag, uint32_t events) {
         if (backend->channel->index() == number) backend->channel->drainEvent();
       break;
     case kSessionTag:
-      if (auto session = sessions_.find(number); session != sessions_.end()) releaseSession(session->second.get());
+      if (auto session = sessions_.find(number); session != sessions_.end()) {
+        session->second->hungUp = true;
+        if (session->second->operations == 0) releaseSession(session->second.get());
+      }
       break;
     case kProcessTag:
       if (holders_.erase(static_cast<pid_t>(number)) != 0) mappingRounds_ = std::max(mappingRounds_, 1u);

@@ -16,8 +16,10 @@
 #include <optional>
 #include <unordered_map>
 
+#include "descriptor_cache.h"
 #include "domain.h"
 #include "exchange.h"
+#include "flat_map.h"
 #include "guest_view.h"
 #include "handle_tables.h"
 #include "listener.h"
@@ -115,6 +117,13 @@ class Mediator {
   void poll(int fd, uint64_t tag, uint32_t events);
   void unpoll(int fd);
 
+  // What a guest's descriptor leads to. `copy` is there only when it was needed to find out, or asked for.
+  struct Holding {
+    Session* session = nullptr;
+    int flags = 0;
+    Descriptor copy;
+  };
+
   // notifications.cc
   std::optional<Event> handle(const seccomp_notif& notification);
   std::optional<Event> handleOpen(const seccomp_notif& notification);
@@ -130,7 +139,7 @@ class Mediator {
   void handleStatByName(const seccomp_notif& notification);
   void answerStat(const seccomp_notif& notification, int error, const struct stat& st, uint64_t address);
   void answerStatx(const seccomp_notif& notification, int error, const struct statx& st);
-  void handleFcntl(const seccomp_notif& notification, Session& session, int borrowed);
+  void handleFcntl(const seccomp_notif& notification, const Holding& holding);
   void duplicate(const seccomp_notif& notification, int borrowed, std::optional<int> number, uint64_t least, int flags);
   int readVectors(pid_t tid, uint64_t address, uint64_t count, std::vector<iovec>& vectors);
   struct Thread {
@@ -138,9 +147,12 @@ class Mediator {
     pid_t tgid = 0;
   };
   Thread* threadOf(pid_t tid);
+  void forgetThread(pid_t tid);
   Descriptor borrow(pid_t tid, int number);
+  Holding lookUp(const seccomp_notif& notification, int number, bool needsCopy);
   int freeWindowSlot(pid_t tid, int least);
   Op& begin(const seccomp_notif& notification, Session* session);
+  bool stillWaits(Op& op);
   std::optional<Event> finishNow(Op& op, int64_t value, int error);
   Event judge(Op& op);
 
@@ -161,6 +173,7 @@ class Mediator {
   void applySettlement(Op& op);
   void applyMasks(Op& op);
   uint8_t* regionBytes(Op& op, uint32_t region, uint32_t offset, uint32_t width);
+  bool hasCopyOut(const Op& op) const;
   int copyOut(Op& op);
   int copyOutVectors(Op& op, uint64_t bytes);
   void answer(Op& op, int64_t value, int error);
@@ -194,6 +207,7 @@ class Mediator {
   void freeFile(Backend& backend, uint32_t file);
   void releaseClaims(Backend& backend);
   void releaseSession(Session* session);
+  void endOperation(Session& session);
   bool setWatch(Session& session, uint32_t watch, uint64_t waiter);
   void present(Session& session, int borrowed);
   void retireBackends();
@@ -231,9 +245,10 @@ class Mediator {
   ino_t memoryInode_ = 0;
 
   std::unordered_map<pid_t, Thread> threads_;
+  DescriptorCache cache_;
   std::deque<std::unique_ptr<Op>> operations_;
   std::vector<Op*> freeOperations_;
-  std::unordered_map<uint64_t, Op*> running_;  // by id
+  FlatMap<Op*> running_;  // by id
   std::deque<Op*> queued_;
   std::deque<seccomp_notif> postponed_;
   struct PendingNote {
@@ -253,7 +268,7 @@ class Mediator {
   std::map<uint32_t, std::unique_ptr<Mapping>> mappings_;
   std::unordered_map<pid_t, Descriptor> holders_;  // pidfds of processes that map driver pages
   std::vector<HandleTables> handles_;  // by class
-  std::unordered_map<uint64_t, InternalOp> internal_;  // by id
+  FlatMap<InternalOp> internal_;  // by id
   struct Deferred {
     Backend* backend;
     postern_op op;

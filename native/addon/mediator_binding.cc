@@ -268,7 +268,7 @@ int Mediator::readForPolicy(uint64_t address, uint8_t* to, uint32_t bytes) {
   if (bytes > options_.classes[current_->session->node->classIndex].envelope.grantBytesMax) return E2BIG;
   const int error = current_->snapshot.fetch(address, to, bytes);
   // A recycled thread number would have shown another process's memory.
-  return error == 0 && !listener_.isValid(current_->notification) ? EFAULT : error;
+  return error == 0 && !stillWaits(*current_) ? EFAULT : error;
 }
 
 void bindMediator(Napi::Env env, Napi::Object exports) {

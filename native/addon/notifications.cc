@@ -34,6 +34,29 @@ bool isVfsCommand(uint32_t command) {
   return command == FIOCLEX || command == FIONCLEX || command == FIONBIO || command == FIOASYNC;
 }
 
+bool isInWindow(int number);
+
+// Calls that free or replace a descriptor of the window, or change its flags: nothing of it may be remembered over them.
+bool changesDescriptors(const seccomp_data& data) {
+  const uint32_t second = static_cast<uint32_t>(data.args[1]);
+  switch (data.nr) {
+    case SYS_close:
+    case SYS_close_range:
+    case SYS_execve:
+    case SYS_execveat:
+      return true;
+    case SYS_dup2:
+    case SYS_dup3:
+      return isInWindow(static_cast<int>(data.args[1]));
+    case SYS_fcntl:
+      return second == F_SETFL;
+    case SYS_ioctl:
+      return second == FIONBIO || second == FIOASYNC;
+    default:
+      return false;
+  }
+}
+
 bool isInWindow(int number) { return number >= int(POSTERN_WINDOW_FIRST) && number <= int(POSTERN_WINDOW_LAST); }
 
 }  // namespace
@@ -41,17 +64,27 @@ bool isInWindow(int number) { return number >= int(POSTERN_WINDOW_FIRST) && numb
 Mediator::Thread* Mediator::threadOf(pid_t tid) {
   auto known = threads_.find(tid);
   if (known != threads_.end()) return &known->second;
-  if (threads_.size() >= kThreadsMax) threads_.clear();
+  if (threads_.size() >= kThreadsMax) {
+    for (auto& [other, thread] : threads_) cache_.forgetThread(other);
+    threads_.clear();
+  }
   auto tgid = threadGroupOf(tid);
   if (!tgid) return nullptr;
   // A thread may have a descriptor table of its own (unshare); kernels before 6.9 know only processes.
   Descriptor pidfd(static_cast<int>(syscall(SYS_pidfd_open, tid, PIDFD_THREAD)));
+  const bool tellsItsEnd = pidfd.valid() || tid == *tgid;
   if (!pidfd.valid()) pidfd.reset(static_cast<int>(syscall(SYS_pidfd_open, *tgid, 0)));
   if (!pidfd.valid()) return nullptr;
   Thread& thread = threads_[tid];
   thread.pidfd = std::move(pidfd);
   thread.tgid = *tgid;
+  if (tellsItsEnd) (void)cache_.watch(tid, thread.pidfd.get());
   return &thread;
+}
+
+void Mediator::forgetThread(pid_t tid) {
+  cache_.forgetThread(tid);
+  threads_.erase(tid);
 }
 
 // A copy of the guest's descriptor. It is held for the operation only.
@@ -62,9 +95,27 @@ Descriptor Mediator::borrow(pid_t tid, int number) {
     Descriptor copy(static_cast<int>(syscall(SYS_pidfd_getfd, thread->pidfd.get(), number, 0)));
     if (copy.valid()) return copy;
     if (errno != ESRCH) break;
-    threads_.erase(tid);  // Another thread had this number before.
+    forgetThread(tid);  // Another thread had this number before.
   }
   return Descriptor();
+}
+
+Mediator::Holding Mediator::lookUp(const seccomp_notif& notification, int number, bool needsCopy) {
+  const pid_t tid = static_cast<pid_t>(notification.pid);
+  for (pid_t ended : cache_.reapThreads()) threads_.erase(ended);
+  Holding holding;
+  if (const auto* known = cache_.find(tid, number)) {
+    holding.session = known->session;
+    holding.flags = known->flags;
+    if (!needsCopy) return holding;
+  }
+  holding.copy = borrow(tid, number);
+  holding.session = holding.copy.valid() ? sessionOf(holding.copy.get()) : nullptr;
+  if (holding.session == nullptr) return holding;
+  holding.flags = fcntl(holding.copy.get(), F_GETFL);
+  // Only of a thread that is still in its call is it known that the descriptor was its own.
+  if (cache_.isSettled() && listener_.isValid(notification.id)) cache_.remember(tid, number, holding.session, holding.flags);
+  return holding;
 }
 
 int Mediator::freeWindowSlot(pid_t tid, int least) {
@@ -101,9 +152,10 @@ Mediator::Op& Mediator::begin(const seccomp_notif& notification, Session* sessio
   op.regions.clear();
   op.originals.clear();
   op.snapshot.reset(op.tid);
-  op.since = Clock::now();
-  running_[op.id] = &op;
+  op.operation = Operation::kIoctl;
+  running_.add(op.id, &op);
   if (session != nullptr) {
+    session->operations++;
     op.call.session = session->id;
     op.call.node = session->node->kind;
     op.call.state = session->state;
@@ -111,6 +163,15 @@ Mediator::Op& Mediator::begin(const seccomp_notif& notification, Session* sessio
     session->holderNumber = static_cast<int>(notification.data.args[notification.data.nr == SYS_mmap ? 4 : 0]);
   }
   return op;
+}
+
+// Whether the thread still waits for its answer: what has been read by its number was its own memory then. The kernel is asked only where
+// something has been read since the last time.
+bool Mediator::stillWaits(Op& op) {
+  if (!op.snapshot.isUnverified()) return true;
+  if (!listener_.isValid(op.notification)) return false;
+  op.snapshot.verify();
+  return true;
 }
 
 std::optional<Event> Mediator::finishNow(Op& op, int64_t value, int error) {
@@ -134,7 +195,15 @@ Event Mediator::judge(Op& op) {
 std::optional<Event> Mediator::handle(const seccomp_notif& notification) {
   const seccomp_data& data = notification.data;
   const pid_t tid = static_cast<pid_t>(notification.pid);
+  cache_.threadReturned(tid);
+  if (changesDescriptors(data)) cache_.beginChange(tid, data.nr);
   switch (data.nr) {
+    case SYS_close:
+    case SYS_close_range:
+    case SYS_execve:
+    case SYS_execveat:
+      listener_.proceed(notification.id);
+      return std::nullopt;
     case SYS_open:
     case SYS_openat:
     case SYS_openat2:
@@ -154,8 +223,9 @@ std::optional<Event> Mediator::handle(const seccomp_notif& notification) {
       return std::nullopt;
   }
   const int number = static_cast<int>(data.args[data.nr == SYS_mmap ? 4 : 0]);
-  Descriptor borrowed = borrow(tid, number);
-  Session* session = borrowed.valid() ? sessionOf(borrowed.get()) : nullptr;
+  const bool isDup = data.nr == SYS_dup || data.nr == SYS_dup2 || data.nr == SYS_dup3 || data.nr == SYS_fcntl;
+  Holding holding = lookUp(notification, number, isDup);
+  Session* session = holding.session;
   // Not a placeholder: an ordinary file that the guest put in the window, or nothing. The kernel does what it would do anyway.
   if (session == nullptr) {
     listener_.proceed(notification.id);
@@ -170,14 +240,14 @@ std::optional<Event> Mediator::handle(const seccomp_notif& notification) {
       handleStatx(notification, *session);
       return std::nullopt;
     case SYS_fcntl:
-      handleFcntl(notification, *session, borrowed.get());
+      handleFcntl(notification, holding);
       return std::nullopt;
     case SYS_dup:
-      duplicate(notification, borrowed.get(), std::nullopt, 0, 0);
+      duplicate(notification, holding.copy.get(), std::nullopt, 0, 0);
       return std::nullopt;
     case SYS_dup2:
     case SYS_dup3:
-      duplicate(notification, borrowed.get(), static_cast<int>(data.args[1]), 0, data.nr == SYS_dup3 ? static_cast<int>(data.args[2]) : 0);
+      duplicate(notification, holding.copy.get(), static_cast<int>(data.args[1]), 0, data.nr == SYS_dup3 ? static_cast<int>(data.args[2]) : 0);
       return std::nullopt;
   }
   if (data.nr == SYS_ioctl && isVfsCommand(static_cast<uint32_t>(data.args[1]))) {
@@ -202,10 +272,9 @@ std::optional<Event> Mediator::handle(const seccomp_notif& notification) {
   settleMappings();
   Op& op = begin(notification, session);
   op.tgid = threadOf(tid) != nullptr ? threadOf(tid)->tgid : tid;
-  const int flags = fcntl(borrowed.get(), F_GETFL);
-  op.call.fileFlags = (static_cast<uint32_t>(flags) & ~uint32_t(O_ACCMODE)) | session->accessMode;
-  op.nonblocking = (flags & O_NONBLOCK) != 0;
-  op.borrowed = std::move(borrowed);
+  op.call.fileFlags = (static_cast<uint32_t>(holding.flags) & ~uint32_t(O_ACCMODE)) | session->accessMode;
+  op.nonblocking = (holding.flags & O_NONBLOCK) != 0;
+  op.borrowed = std::move(holding.copy);
   if (data.nr == SYS_ioctl) return handleIoctl(op, data);
   if (data.nr == SYS_mmap) return handleMmap(op, data);
   if (data.nr == SYS_lseek) return handleSeek(op, data);
@@ -237,7 +306,7 @@ std::optional<Event> Mediator::handleIoctl(Op& op, const seccomp_data& data) {
   if (bytes > 0 && (row->access & kToDriver) != 0) {
     if (!isGuestRange(op.call.argument, bytes)) return finishNow(op, 0, EFAULT);
     if (int error = op.snapshot.fetch(op.call.argument, op.head.data(), bytes)) return finishNow(op, 0, error);
-    if (!listener_.isValid(op.notification)) return finishNow(op, 0, EFAULT);
+    if (!stillWaits(op)) return finishNow(op, 0, EFAULT);
   }
   return judge(op);
 }
@@ -272,6 +341,7 @@ std::optional<Event> Mediator::handleTransfer(Op& op, const seccomp_data& data) 
   if (op.session->accessMode == forbidden) return finishNow(op, 0, EBADF);
   if (isVector) {
     if (int error = readVectors(op.tid, data.args[1], data.args[2], op.vectors)) return finishNow(op, 0, error);
+    op.snapshot.markRead();
   } else {
     // As access_ok has it, before the length is looked at.
     if (data.args[2] > 0 && !isGuestRange(data.args[1], data.args[2])) return finishNow(op, 0, EFAULT);
@@ -294,7 +364,8 @@ std::optional<Event> Mediator::handleTransfer(Op& op, const seccomp_data& data) 
   if (isJudged) {
     op.head.resize(total);
     if (int error = readVectored(op.tid, op.vectors, op.head.data())) return finishNow(op, 0, error);
-    if (!listener_.isValid(op.notification)) return finishNow(op, 0, EFAULT);
+    op.snapshot.markRead();
+    if (!stillWaits(op)) return finishNow(op, 0, EFAULT);
   }
   return judge(op);
 }
@@ -473,12 +544,15 @@ void Mediator::handleStatx(const seccomp_notif& notification, Session& session) 
   answerStatx(notification, error, st);
 }
 
-void Mediator::handleFcntl(const seccomp_notif& notification, Session& session, int borrowed) {
+void Mediator::handleFcntl(const seccomp_notif& notification, const Holding& holding) {
   const seccomp_data& data = notification.data;
   const int command = static_cast<int>(data.args[1]);
+  if (command == F_SETFL) {
+    listener_.proceed(notification.id);
+    return;
+  }
   if (command == F_GETFL) {
-    const int flags = fcntl(borrowed, F_GETFL);
-    listener_.answer(notification.id, (flags & ~O_ACCMODE) | static_cast<int>(session.accessMode), 0);
+    listener_.answer(notification.id, (holding.flags & ~O_ACCMODE) | static_cast<int>(holding.session->accessMode), 0);
     return;
   }
   rlimit limit{};
@@ -486,7 +560,7 @@ void Mediator::handleFcntl(const seccomp_notif& notification, Session& session, 
   if (prlimit(static_cast<pid_t>(notification.pid), RLIMIT_NOFILE, nullptr, &limit) == 0 && least >= limit.rlim_cur)
     listener_.answer(notification.id, 0, EINVAL);
   else
-    duplicate(notification, borrowed, std::nullopt, least, command == F_DUPFD_CLOEXEC ? O_CLOEXEC : 0);
+    duplicate(notification, holding.copy.get(), std::nullopt, least, command == F_DUPFD_CLOEXEC ? O_CLOEXEC : 0);
 }
 
 // Copies of a placeholder stay in the window: elsewhere their operations would not be seen. Without a number, the first free one from

@@ -8,6 +8,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -62,6 +63,19 @@ std::optional<PendingSignals> pendingSignals(pid_t tgid, pid_t tid) {
   auto blocked = statusField(status, "\nSigBlk:", 16), threads = statusField(status, "\nThreads:", 10);
   if (!thread || !process || !blocked || !threads) return std::nullopt;
   return PendingSignals{(*thread & ~*blocked) != 0, (*process & ~*blocked) != 0, static_cast<uint32_t>(*threads)};
+}
+
+bool mayBeIn(pid_t tid, int call) {
+  Descriptor fd(open(procPath(tid, "/syscall").c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) return errno != ENOENT;
+  char text[64];
+  const ssize_t got = read(fd.get(), text, sizeof text - 1);
+  if (got < 0) return errno != ESRCH;
+  text[got] = 0;
+  // "running" is no number: it may be on its way into or out of the call.
+  char* end;
+  const long number = std::strtol(text, &end, 10);
+  return end == text || number == call;
 }
 
 uint64_t pidNamespaceOf(pid_t pid) {

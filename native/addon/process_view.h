@@ -22,6 +22,9 @@ struct PendingSignals {
 };
 std::optional<PendingSignals> pendingSignals(pid_t tgid, pid_t tid);
 
+// Whether the thread may be in a system call of this number, as far as /proc tells: false only when it surely is not, or has gone.
+bool mayBeIn(pid_t tid, int call);
+
 // The inode of the PID namespace that a process is in; 0 when it has gone.
 uint64_t pidNamespaceOf(pid_t pid);
 std::vector<pid_t> processesIn(uint64_t pidNamespace);

@@ -59,9 +59,9 @@ struct Session {
   bool placed = false;
   std::optional<TakenFile> taken;      // a descriptor that a driver made
   std::map<Backend*, uint32_t> copies;  // its numbers in other backend processes that were lent it
-  uint32_t uses = 0;                    // operations that it is lent to now
-  bool isReleased = false;              // its last copy has gone meanwhile
   std::map<int32_t, int32_t> given;     // numbers that this file's driver saw -> the guest's
+  uint32_t operations = 0;  // under way: as in the kernel, the file stays open while one runs
+  bool hungUp = false;      // the guest's last copy has gone
   // Who was last seen to hold it, as a place to borrow from; checked by its cookie then.
   pid_t holder = 0;
   int holderNumber = -1;

@@ -113,13 +113,16 @@ void Mediator::releaseClaims(Backend& backend) {
   backend.claims.clear();
 }
 
-// The last copy has gone: the driver's file is closed, the guest's handles of it are void. As in a kernel, an operation that still uses it
-// ends first.
+void Mediator::endOperation(Session& session) {
+  session.operations--;
+  if (session.hungUp && session.operations == 0) releaseSession(&session);
+}
+
+// The last copy has gone: the driver's file is closed, the guest's handles of it are void.
 void Mediator::releaseSession(Session* session) {
-  session->isReleased = true;
-  if (session->uses > 0) return;
   handles_[session->node->classIndex].forgetSession(session->id);
   sessionByCookie_.erase(session->placeholder.cookie());
+  cache_.forgetSession(session);
   if (session->placeholder.hostEnd() >= 0) unpoll(session->placeholder.hostEnd());
   releaseCopies(*session);
   Backend* backend = session->backend;
@@ -139,7 +142,7 @@ void Mediator::releaseSession(Session* session) {
 bool Mediator::submitInternal(Backend& backend, postern_op op, Internal kind, uint32_t subject, uint64_t waiter) {
   if (backend.lost) return false;
   op.id = nextId_++;
-  internal_[op.id] = {kind, &backend, subject, waiter};
+  internal_.add(op.id, {kind, &backend, subject, waiter});
   // What the host itself must tell a backend is never lost, only late: a close that found the ring full would leave the driver's file open.
   if (!backend.channel->submit(op)) deferred_.push_back({&backend, op});
   return true;

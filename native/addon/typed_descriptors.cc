@@ -72,7 +72,7 @@ int Mediator::lendDescriptor(Op& op, PassedDescriptor& passed) {
   passed.file = POSTERN_FILE_STRANGE;
   Session* session = sessionOf(borrowed.get());
   if (session == nullptr || !session->taken || session->taken->kind != place.kind || session->backend->lost) return 0;
-  session->uses++;
+  session->operations++;
   passed.session = session;
   passed.channel = session->backend->channel->index();
   passed.file = session->backend == op.backend ? session->file : fileIn(*op.backend, *session);
@@ -208,7 +208,7 @@ void Mediator::releaseDescriptors(Op& op) {
     Session* session = std::exchange(passed.session, nullptr);
     if (session == nullptr) continue;
     if (flowOf(passed) == DescriptorFlow::kToDriver) {
-      if (--session->uses == 0 && session->isReleased) releaseSession(session);
+      endOperation(*session);
     } else if (op.mayHaveTaken) {
       releaseSession(session);
     } else {

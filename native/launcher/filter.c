@@ -85,9 +85,10 @@ static void row_open(uint32_t number, unsigned flags_argument) {
   block_end(at);
 }
 
-/* F_GETFL tells the session's access mode, the F_DUPFD family must stay in the window; the other commands act on the placeholder. */
+/* F_GETFL tells the session's access mode, the F_DUPFD family must stay in the window, and the host must know of F_SETFL; the other
+ * commands act on the placeholder. */
 static void row_fcntl(void) {
-  static const uint32_t commands[] = {F_DUPFD, F_DUPFD_CLOEXEC, F_GETFL};
+  static const uint32_t commands[] = {F_DUPFD, F_DUPFD_CLOEXEC, F_GETFL, F_SETFL};
   for (unsigned i = 0; i < sizeof commands / sizeof *commands; i++) {
     emit(BPF_JMP | BPF_JEQ | BPF_K, 0, 7, __NR_fcntl);
     load_low(1);
@@ -95,6 +96,15 @@ static void row_fcntl(void) {
     if_in_window(0, SECCOMP_RET_USER_NOTIF);
     load_number();
   }
+}
+
+/* Unless it ends below the window. */
+static void row_close_range(void) {
+  unsigned at = block_begin(__NR_close_range);
+  load_low(1);
+  emit(BPF_JMP | BPF_JGE | BPF_K, 0, 1, POSTERN_WINDOW_FIRST);
+  answer(SECCOMP_RET_USER_NOTIF);
+  block_end(at);
 }
 
 static void row_mmap(void) {
@@ -164,9 +174,14 @@ static void emit_rows(int answers_stat) {
   row_window(__NR_pwritev2, 0, notify);
   row_window(__NR_lseek, 0, notify);
   row_window(__NR_dup, 0, notify);
-  row_window(__NR_dup2, 0, notify);
-  row_window(__NR_dup3, 0, notify);
   row_fcntl();
+  /* What frees or replaces a number of the window: the host remembers whose it is. */
+  row_window_two(__NR_dup2, 0, 1, notify);
+  row_window_two(__NR_dup3, 0, 1, notify);
+  row_window(__NR_close, 0, notify);
+  row_close_range();
+  row_always(__NR_execve, notify);
+  row_always(__NR_execveat, notify);
   row_mapped(__NR_munmap, 0, notify);
   row_mremap();
 

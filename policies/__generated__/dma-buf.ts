@@ -14,3 +14,19 @@ export namespace dma_buf_import_sync_file {
   export const SIZE: u32 = 8;
   export const fd: u32 = 4;
 }
+/** The identifier of a command, or an empty text. */
+export function nameOf(command: u32): string {
+  switch (command) {
+    case DMA_BUF_IOCTL_SYNC:
+      return 'DMA_BUF_IOCTL_SYNC';
+    case DMA_BUF_SET_NAME_A:
+      return 'DMA_BUF_SET_NAME_A';
+    case DMA_BUF_SET_NAME:
+      return 'DMA_BUF_SET_NAME';
+    case DMA_BUF_IOCTL_EXPORT_SYNC_FILE:
+      return 'DMA_BUF_IOCTL_EXPORT_SYNC_FILE';
+    case DMA_BUF_IOCTL_IMPORT_SYNC_FILE:
+      return 'DMA_BUF_IOCTL_IMPORT_SYNC_FILE';
+  }
+  return '';
+}

@@ -15,3 +15,13 @@ export namespace sync_file_info {
 export namespace sync_fence_info {
   export const SIZE: u32 = 80;
 }
+/** The identifier of a command, or an empty text. */
+export function nameOf(command: u32): string {
+  switch (command) {
+    case SYNC_IOC_MERGE:
+      return 'SYNC_IOC_MERGE';
+    case SYNC_IOC_FILE_INFO:
+      return 'SYNC_IOC_FILE_INFO';
+  }
+  return '';
+}

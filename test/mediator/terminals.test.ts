@@ -3,7 +3,7 @@ import { allOk, examineMachine } from '../../host/cli/doctor-checks.js';
 import { Bench, type Cases, caseNames } from './support.js';
 
 /** Guest programs whose every case prints the same as a guest and on this machine, but for those below. */
-const PROGRAMS = ['blocking_pty', 'descriptors', 'readiness_pty', 'bad_input_pty'];
+const PROGRAMS = ['blocking_pty', 'descriptors', 'remembered_pty', 'readiness_pty', 'bad_input_pty'];
 
 /** What a guest sees where it is not what a process with the driver's own descriptor sees. */
 const DIFFERENT: Record<string, string[]> = {

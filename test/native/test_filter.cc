@@ -121,9 +121,14 @@ uint32_t wanted(const seccomp_data& call, bool answersStat) {
   const auto ifOurs = [](bool isIt, uint32_t action) { return isIt ? action : kNative; };
   switch (call.nr) {
     case __NR_ioctl: case __NR_read: case __NR_write: case __NR_fstat: case __NR_lseek: case __NR_pread64: case __NR_pwrite64: case __NR_readv:
-    case __NR_writev: case __NR_preadv: case __NR_pwritev: case __NR_preadv2: case __NR_pwritev2: case __NR_dup: case __NR_dup2:
-    case __NR_dup3:
+    case __NR_writev: case __NR_preadv: case __NR_pwritev: case __NR_preadv2: case __NR_pwritev2: case __NR_dup: case __NR_close:
       return ifOurs(isOurs(a[0]), kNotified);
+    case __NR_dup2: case __NR_dup3:
+      return ifOurs(isOurs(a[0]) || isOurs(a[1]), kNotified);
+    case __NR_close_range:
+      return ifOurs(static_cast<uint32_t>(a[1]) >= POSTERN_WINDOW_FIRST, kNotified);
+    case __NR_execve: case __NR_execveat:
+      return kNotified;
     case __NR_newfstatat: case __NR_statx:
       return ifOurs(answersStat || isOurs(a[0]), kNotified);
     case __NR_stat: case __NR_lstat:
@@ -138,7 +143,7 @@ uint32_t wanted(const seccomp_data& call, bool answersStat) {
       return ifOurs((a[3] & MAP_ANONYMOUS) == 0 && isOurs(a[4]), kNotified);
     case __NR_fcntl: {
       const uint32_t command = static_cast<uint32_t>(a[1]);
-      return ifOurs(isOurs(a[0]) && (command == F_DUPFD || command == F_DUPFD_CLOEXEC || command == F_GETFL), kNotified);
+      return ifOurs(isOurs(a[0]) && (command == F_DUPFD || command == F_DUPFD_CLOEXEC || command == F_GETFL || command == F_SETFL), kNotified);
     }
     case __NR_munmap:
       return ifOurs(isMapped(a[0]), kNotified);
@@ -299,13 +304,17 @@ TEST("in the kernel: operations on the window's descriptors go to the host, on o
   check::inChild([] {
     Filtered filtered;
     for (long number : {__NR_ioctl, __NR_read, __NR_write, __NR_fstat, __NR_lseek, __NR_pread64, __NR_pwrite64, __NR_readv, __NR_writev, __NR_preadv,
-                        __NR_pwritev, __NR_preadv2, __NR_pwritev2, __NR_dup, __NR_dup2}) {
+                        __NR_pwritev, __NR_preadv2, __NR_pwritev2, __NR_dup, __NR_dup2, __NR_close}) {
       CHECK_EQ(errnoOf(number, kInside), kAnswered);
       CHECK_EQ(errnoOf(number, kInside | 0x500000000ull), kAnswered);
       for (uint64_t other : {kBelow, kAbove}) CHECK_EQ(errnoOf(number, other), EBADF);
     }
-    for (int command : {F_DUPFD, F_DUPFD_CLOEXEC, F_GETFL}) CHECK_EQ(errnoOf(__NR_fcntl, kInside, static_cast<uint64_t>(command)), kAnswered);
-    for (int command : {F_GETFD, F_SETFD, F_SETFL}) CHECK_EQ(errnoOf(__NR_fcntl, kInside, static_cast<uint64_t>(command)), EBADF);
+    for (int command : {F_DUPFD, F_DUPFD_CLOEXEC, F_GETFL, F_SETFL}) CHECK_EQ(errnoOf(__NR_fcntl, kInside, static_cast<uint64_t>(command)), kAnswered);
+    for (int command : {F_GETFD, F_SETFD}) CHECK_EQ(errnoOf(__NR_fcntl, kInside, static_cast<uint64_t>(command)), EBADF);
+    CHECK_EQ(errnoOf(__NR_dup2, kBelow, kInside), kAnswered);
+    CHECK_EQ(errnoOf(__NR_close_range, kAbove, ~0u), kAnswered);
+    CHECK_EQ(errnoOf(__NR_close_range, kBelow, kBelow), 0);
+    CHECK_EQ(errnoOf(__NR_execve, pointer("/nowhere/at/all")), kAnswered);
   });
 }
 

@@ -83,13 +83,14 @@ describe('house style', () => {
     expect(undocumented).toEqual([]);
   });
 
-  it('imports one way: schemas, policy and driver-vm, mediator, setup, cli', () => {
+  it('imports one way: schemas, policy and driver-vm, mediator, setup, serve, cli', () => {
     const ranks = new Map([
       ['policy', 0],
       ['driver-vm', 0],
       ['mediator', 1],
       ['setup', 2],
-      ['cli', 3],
+      ['serve', 3],
+      ['cli', 4],
     ]);
     const rankOf = (path: string): number => ranks.get(path.split('/')[1] ?? '') ?? -1;
     const upward = typescript.flatMap(({ path, text }) =>

@@ -1,0 +1,32 @@
+import { once } from 'node:events';
+import { loadPolicies } from '../policy/store.js';
+import { defaultSocketPath } from '../serve/door.js';
+import { Host } from '../serve/host.js';
+import { DRIVERS_DEFAULT } from './domain-choice.js';
+import { closeDomain, everyServedDevice, openDomain } from './driver-domain.js';
+import { openLog } from './log.js';
+import type { ServeOptions } from './serve.js';
+
+/** Serves guests until a signal asks for the end. */
+export async function serveGuests(options: ServeOptions): Promise<void> {
+  const log = openLog(options);
+  const socket = options.socket ?? defaultSocketPath();
+  const { driverVm: mode, driver: drivers = DRIVERS_DEFAULT, modules, device } = options;
+  const ended = Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
+  const host = await Host.start({
+    socket,
+    log,
+    policies: loadPolicies(),
+    open: () => openDomain({ mode, drivers, modules }, log),
+    close: closeDomain,
+    devices: device ?? null,
+    served: everyServedDevice,
+  });
+  const crashed = once(process, 'uncaughtException').then(([error]) => Promise.reject(error));
+  process.stdout.write(`postern: serving at ${socket}\n`);
+  try {
+    await Promise.race([ended, host.failed, crashed]);
+  } finally {
+    await host.close('The host is ending; so is its guest.');
+  }
+}

@@ -1,0 +1,210 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type pino from 'pino';
+import type { DriverDomain } from '../driver-vm/domain.js';
+import { assignDevices } from '../mediator/assignment.js';
+import { compileModule } from '../mediator/guest.js';
+import { Mediation } from '../mediator/mediation.js';
+import { native } from '../native.js';
+import type { PolicyPackage } from '../policy/store.js';
+import { Channel } from './channel.js';
+import { Door, type Visitor } from './door.js';
+import { tellsBoth } from './guest-log.js';
+import { type Guest, Guests } from './guests.js';
+import { parseRequest, type Reply, type Request, type RequestedDevice, type RunRequest } from './protocol.js';
+
+/** A guest that is told to end gets SIGTERM, and after a while SIGKILL, from its command: both are over by then. */
+const GUESTS_END_MS = 8000;
+
+/** What a host serves with. */
+export interface HostOptions {
+  /** Path of the socket. */
+  socket: string;
+  log: pino.Logger;
+  policies: PolicyPackage[];
+  /** Opens the driver domain: at the start, and anew for the guests to come when one has ended. */
+  open(): Promise<DriverDomain>;
+  close(domain: DriverDomain): Promise<void>;
+  /** The only devices that guests get; null: every device that a policy serves. */
+  devices: RequestedDevice[] | null;
+  /** The devices that a guest gets which asks for none by name, where the host does not say. */
+  served(domain: DriverDomain): Promise<RequestedDevice[]>;
+}
+
+/** A live host: one driver domain kept warm, and guests that come and go. */
+export class Host {
+  /** Rejects when the host can't go on. */
+  readonly failed: Promise<never>;
+  readonly #guests = new Guests();
+  readonly #domains: DriverDomain[] = [];
+  #domain: Promise<DriverDomain>;
+  #door: Door | undefined;
+  #isClosing = false;
+  #fail = (_error: Error): void => {};
+
+  private constructor(private readonly options: HostOptions) {
+    this.#domain = this.#open();
+    this.failed = new Promise((_, reject) => {
+      this.#fail = reject;
+    });
+    this.failed.catch(() => {});
+  }
+
+  /**
+   * Starts the driver domain, then listens.
+   * @throws Error when another host listens there, or the driver domain does not start
+   */
+  static async start(options: HostOptions): Promise<Host> {
+    const host = new Host(options);
+    try {
+      host.#door = Door.open(
+        options.socket,
+        (visitor) => host.#welcome(visitor),
+        (error) => host.#fail(error),
+      );
+      await host.#domain;
+      return host;
+    } catch (error) {
+      await host.close('The host could not start.');
+      throw error;
+    }
+  }
+
+  /** Ends every guest, then the driver domain, and removes the socket. */
+  async close(why: string): Promise<void> {
+    this.#isClosing = true;
+    await this.#door?.close();
+    const guests = this.#guests.all();
+    for (const { channel } of guests) send(channel, { reply: 'stopping', message: why });
+    const ends = Promise.allSettled(guests.map(({ mediation }) => mediation.ended));
+    await Promise.race([ends, sleep(GUESTS_END_MS, undefined, { ref: false })]);
+    // A command whose host is gone kills its guest.
+    for (const { channel } of guests) channel.destroy();
+    await ends;
+    await this.#domain.catch(() => {});
+    for (const domain of this.#domains) await this.options.close(domain);
+  }
+
+  #open(): Promise<DriverDomain> {
+    const opened = this.options.open().then((domain) => {
+      this.#domains.push(domain);
+      domain.onExit((reason) => this.#lose(domain, reason));
+      return domain;
+    });
+    opened.catch(() => {});
+    return opened;
+  }
+
+  /** The guests of a domain that has ended keep their hung-up files; those to come get a new one. */
+  #lose(_domain: DriverDomain, reason: string): void {
+    if (this.#isClosing) return;
+    this.options.log.error(
+      { reason },
+      'the driver domain has ended; a new one is started for the guests to come',
+    );
+    this.#domain = this.#open();
+    this.#domain.catch((error: Error) => this.#fail(error));
+  }
+
+  #welcome({ connection, pid, descriptor }: Visitor): void {
+    let isFirst = true;
+    const channel: Channel = new Channel(connection, (line) => {
+      // One request a connection: whatever follows is nobody's.
+      if (!isFirst) return channel.destroy();
+      isFirst = false;
+      void this.#answer(channel, line, descriptor, pid);
+    });
+    void channel.closed.then(() => {
+      if (isFirst && descriptor >= 0) native.closeDescriptor(descriptor);
+    });
+  }
+
+  /** Whatever goes wrong with one request is that request's alone. */
+  async #answer(channel: Channel, line: string, descriptor: number, pid: number): Promise<void> {
+    try {
+      const request = requestOf(line, descriptor);
+      if (request.request === 'run') await this.#run(channel, request, descriptor);
+      else send(channel, await this.#do(request));
+    } catch (error) {
+      const message = (error as Error).message;
+      this.options.log.warn({ pid, message }, 'a request failed');
+      send(channel, { reply: 'failed', message });
+    }
+    channel.end();
+  }
+
+  async #do(request: Exclude<Request, RunRequest>): Promise<Reply> {
+    switch (request.request) {
+      case 'guests':
+        return { reply: 'guests', guests: await this.#guests.states() };
+    }
+  }
+
+  /** Mediates for a guest from its launcher's start to its end. */
+  async #run(channel: Channel, request: RunRequest, socket: number): Promise<void> {
+    const name = this.#guests.reserve(request.name);
+    try {
+      const guest = await this.#admit(channel, request, name, socket);
+      this.#guests.add(guest);
+      send(channel, { reply: 'accepted', name });
+      const { counters, decisions } = await guest.mediation.ended;
+      this.options.log.info({ guest: name, counters }, 'a guest has ended');
+      send(channel, { reply: 'ended', counters, decisions });
+    } finally {
+      this.#guests.release(name);
+    }
+  }
+
+  async #admit(channel: Channel, request: RunRequest, name: string, socket: number): Promise<Guest> {
+    const { networkAdministration, tells } = request;
+    try {
+      if (this.#isClosing) throw new Error('The host is about to end.');
+      const domain = await this.#domain;
+      const devices = await this.#devicesFor(request, domain);
+      const assignment = await assignDevices(domain, devices, this.options.policies);
+      const modules = await Promise.all(assignment.packages.map(compileModule));
+      const log = tellsBoth(this.options.log.child({ guest: name }), tells ? channel : undefined);
+      const guest: Guest = {
+        name,
+        channel,
+        packages: assignment.packages,
+        startedMs: performance.now(),
+        pid: 0,
+        mediation: new Mediation({
+          ...{ socket, domain, assignment, modules, networkAdministration, log },
+          onStart: (process) => {
+            guest.pid = process;
+          },
+        }),
+      };
+      return guest;
+    } catch (error) {
+      native.closeDescriptor(socket);
+      throw error;
+    }
+  }
+
+  async #devicesFor({ devices }: RunRequest, domain: DriverDomain): Promise<RequestedDevice[]> {
+    const given = this.options.devices;
+    const missing = devices?.find(
+      ({ name }) => given !== null && !given.some((other) => other.name === name),
+    );
+    if (missing !== undefined) throw new Error(`This host gives no guest the device '${missing.name}'.`);
+    return devices ?? given ?? (await this.options.served(domain));
+  }
+}
+
+function requestOf(line: string, descriptor: number): Request {
+  try {
+    const request = parseRequest(line);
+    const brings = descriptor >= 0;
+    if ((request.request === 'run') === brings) return request;
+    throw new Error(brings ? 'Only a run brings a descriptor.' : 'A run must bring its control socket.');
+  } catch (error) {
+    if (descriptor >= 0) native.closeDescriptor(descriptor);
+    throw error;
+  }
+}
+
+function send(channel: Channel, reply: Reply): void {
+  channel.send(reply);
+}

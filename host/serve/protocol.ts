@@ -1,0 +1,99 @@
+/** What commands and a running host say to each other: schemas/serve.schema.json, typed and checked. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
+import type { DecisionTimes } from '../mediator/decision-times.js';
+import type { MediatorCounters } from '../native.js';
+import { ROOT } from '../root.js';
+
+/** A device of the driver domain, and where the guest sees it. */
+export interface RequestedDevice {
+  name: string;
+  path: string;
+}
+
+/** Becomes a guest: its launcher's control socket came with the connection. */
+export interface RunRequest {
+  request: 'run';
+  name: string;
+  /** Null: every device that a policy serves. */
+  devices: RequestedDevice[] | null;
+  networkAdministration: boolean;
+  /** Whether the host sends its log of the guest. */
+  tells: boolean;
+}
+
+/** What a command asks of a running host. */
+export type Request = RunRequest | { request: 'guests' };
+
+/** A policy module, by what its manifest says of it. */
+export interface ModuleName {
+  class: string;
+  name: string;
+  version: string;
+  sequence: number;
+  digest: string;
+}
+
+/** A guest of a running host. */
+export interface GuestState {
+  name: string;
+  /** Of the program; 0 until it runs. */
+  pid: number;
+  /** Since it was started. */
+  seconds: number;
+  foreground: boolean;
+  modules: ModuleName[];
+  counters: Partial<MediatorCounters>;
+}
+
+export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error';
+
+/** What a running host answers. */
+export type Reply =
+  | { reply: 'accepted'; name: string }
+  | { reply: 'log'; level: LogLevel; fields: Record<string, unknown>; text: string }
+  | { reply: 'ended'; counters: MediatorCounters; decisions: DecisionTimes }
+  | { reply: 'stopping'; message: string }
+  | { reply: 'failed'; message: string }
+  | { reply: 'guests'; guests: GuestState[] };
+
+/** More errors of one kind say nothing new. */
+const ERRORS_SHOWN = 10;
+
+const ajv = new Ajv2020({
+  allErrors: true,
+  discriminator: true,
+  allowUnionTypes: true,
+  strictRequired: false,
+});
+ajv.addSchema(JSON.parse(readFileSync(join(ROOT, 'schemas', 'serve.schema.json'), 'utf8')));
+
+/**
+ * Reads one line of a command's.
+ * @throws Error with everything that is wrong with it
+ */
+export const parseRequest = parserOf<Request>('request');
+
+/**
+ * Reads one line of a host's.
+ * @throws Error with everything that is wrong with it
+ */
+export const parseReply = parserOf<Reply>('reply');
+
+function parserOf<T>(what: 'request' | 'reply'): (line: string) => T {
+  const check = ajv.getSchema<T>(`serve.schema.json#/$defs/${what}`) as ValidateFunction<T>;
+  return (line) => {
+    let parsed: unknown;
+    try {
+      parsed = JSON.parse(line);
+    } catch (error) {
+      throw new Error(`This is no ${what}: ${(error as Error).message}.`);
+    }
+    if (check(parsed)) return parsed;
+    const faults = (check.errors ?? [])
+      .slice(0, ERRORS_SHOWN)
+      .map(({ instancePath, message }) => `${instancePath || '/'} ${message}`);
+    throw new Error(`This is no ${what} as schemas/serve.schema.json describes it: ${faults.join('; ')}.`);
+  };
+}
