@@ -1,13 +1,11 @@
 /** Rings of packets in memory shared with the driver (netmap(4); what the kernel does is in sys/dev/netmap/netmap.c). */
-import { EINVAL, EOPNOTSUPP, EPERM, POLLERR, POLLIN, POLLOUT } from './__generated__/kernel';
-import { POLLRDNORM, POLLWRNORM } from './__generated__/kernel';
-import * as n from './netmap-abi';
-import { after, ALL_ACCESS, ALWAYS_COPY, call, deny, device, HEAD, headIs, hooks, NESTED } from './sdk';
-import { BOTH_WAYS, nested, Operation, reason, refuse, row, u16At, u32At, u64At } from './sdk';
-
+import * as n from './__generated__/netmap';
+import { after, ALL_BITS, ALWAYS_COPY, among, call, commands, deny, device, EINVAL, EOPNOTSUPP } from './sdk';
+import { EPERM, fillsOne, HEAD, hooks, never, onlyFor, READING, reason, refuse, settles, u16At } from './sdk';
+import { watches, without, WRITING } from './sdk';
 export { admit, cabi_realloc, complete, describe } from './sdk';
 
-device('netmap');
+device('netmap', n.nameOf);
 
 const VERSION = reason('only version 14 of the API is known: the sizes of the request bodies depend on it');
 const INDIRECT = reason(
@@ -25,13 +23,39 @@ const OFFSET = reason('the rings are mapped from the start of their region');
 
 /** Session state: the file has its port. */
 const BOUND: u64 = 1;
+// netmap_poll synchronizes the rings: it is asked after each operation and whenever the driver wakes its waiters.
+watches(READING | WRITING, BOUND);
 
-row('NIOCGINFO', n.NIOCGINFO, ALWAYS_COPY, older);
-row('NIOCREGIF', n.NIOCREGIF, ALWAYS_COPY, older);
-row('NIOCTXSYNC', n.NIOCTXSYNC);
-row('NIOCRXSYNC', n.NIOCRXSYNC);
-refuse('NIOCCONFIG', n.NIOCCONFIG, EOPNOTSUPP, EXTERNAL);
-row('NIOCCTRL', n.NIOCCTRL, ALWAYS_COPY | NESTED, control);
+/** Sets, a bit each: the requests that are not about switches, and the commands of the older API that are not. */
+const REQUESTS: u32 =
+  (1 << n.NETMAP_REQ_REGISTER) |
+  (1 << n.NETMAP_REQ_PORT_INFO_GET) |
+  (1 << n.NETMAP_REQ_PORT_HDR_SET) |
+  (1 << n.NETMAP_REQ_PORT_HDR_GET) |
+  (1 << n.NETMAP_REQ_POOLS_INFO_GET);
+const OLDER: u32 = (1 << 0) | (1 << n.NETMAP_BDG_VNET_HDR) | (1 << n.NETMAP_VNET_HDR_GET);
+
+commands([n.NIOCTXSYNC, n.NIOCRXSYNC]);
+commands([n.NIOCCTRL], ALWAYS_COPY);
+among(1 << n.NETMAP_API, n.nmreq_header.nr_version, 2, EINVAL, VERSION);
+without(ALL_BITS, n.nmreq_header.nr_options, 8, EOPNOTSUPP, OPTIONS);
+never(n.NETMAP_REQ_SYNC_KLOOP_START, n.nmreq_header.nr_reqtype, 2, EOPNOTSUPP, LOOPS);
+never(n.NETMAP_REQ_SYNC_KLOOP_STOP, n.nmreq_header.nr_reqtype, 2, EOPNOTSUPP, LOOPS);
+never(n.NETMAP_REQ_CSB_ENABLE, n.nmreq_header.nr_reqtype, 2, EOPNOTSUPP, LOOPS);
+among(REQUESTS, n.nmreq_header.nr_reqtype, 2, EPERM, SWITCHES);
+never(n.NM_BDG_NAME, n.nmreq_header.nr_name, 4, EPERM, INDIRECT);
+body(n.NETMAP_REQ_REGISTER, n.nmreq_register.SIZE);
+body(n.NETMAP_REQ_PORT_INFO_GET, n.nmreq_port_info_get.SIZE);
+body(n.NETMAP_REQ_PORT_HDR_SET, n.nmreq_port_hdr.SIZE);
+body(n.NETMAP_REQ_PORT_HDR_GET, n.nmreq_port_hdr.SIZE);
+body(n.NETMAP_REQ_POOLS_INFO_GET, n.nmreq_pools_info.SIZE);
+settles((): void => bind(u16At(HEAD, n.nmreq_header.nr_reqtype) == n.NETMAP_REQ_REGISTER));
+commands([n.NIOCGINFO], ALWAYS_COPY);
+older();
+commands([n.NIOCREGIF], ALWAYS_COPY);
+older();
+settles((): void => bind(u16At(HEAD, n.nmreq.nr_cmd) == 0));
+refuse([n.NIOCCONFIG], EOPNOTSUPP, EXTERNAL);
 
 /** The size of the region is nr_memsize in a nested body: netmap_mmap refuses what is beyond it. */
 hooks.mmap = (): void => {
@@ -39,34 +63,17 @@ hooks.mmap = (): void => {
   if (call.offset != 0) deny(EINVAL, OFFSET);
 };
 
-/** netmap_poll synchronizes the rings: it is asked after each operation and whenever the driver wakes its waiters. */
-hooks.settle = (): void => {
-  const isCommand = call.operation == Operation.Ioctl && call.outcome >= 0;
-  const isControl = isCommand && call.command == n.NIOCCTRL;
-  const registers = isControl && u16At(HEAD, n.nmreq_header.nr_reqtype) == n.NETMAP_REQ_REGISTER;
-  const isOlder = isCommand && call.command == n.NIOCREGIF && u16At(HEAD, n.nmreq.nr_cmd) == 0;
-  if (registers || isOlder) after.state |= BOUND;
-  if (after.state & BOUND) after.watch = POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM;
-  else after.idle = POLLERR;
-};
+function bind(registers: bool): void {
+  if (registers) after.state |= BOUND;
+}
 
-function control(): void {
-  const type: u32 = u16At(HEAD, n.nmreq_header.nr_reqtype);
-  if (u16At(HEAD, n.nmreq_header.nr_version) != n.NETMAP_API) return deny(EINVAL, VERSION, 0);
-  if (u64At(HEAD, n.nmreq_header.nr_options) != 0)
-    return deny(EOPNOTSUPP, OPTIONS, n.nmreq_header.nr_options);
-  if (type >= n.NETMAP_REQ_SYNC_KLOOP_START && type <= n.NETMAP_REQ_CSB_ENABLE)
-    return deny(EOPNOTSUPP, LOOPS, n.nmreq_header.nr_reqtype);
-  const bytes: u32 = type < <u32>n.BODY_BYTES.length ? n.BODY_BYTES[type] : 0;
-  if (bytes == 0) return deny(EPERM, SWITCHES, n.nmreq_header.nr_reqtype);
-  if (u32At(HEAD, n.nmreq_header.nr_name) == n.VALE) return deny(EPERM, INDIRECT, n.nmreq_header.nr_name);
-  headIs(ALL_ACCESS);
-  if (u64At(HEAD, n.nmreq_header.nr_body) != 0) nested(HEAD, n.nmreq_header.nr_body, bytes, BOTH_WAYS);
+/** What a request of that type leads to. */
+function body(type: u32, bytes: u32): void {
+  fillsOne(n.nmreq_header.nr_body, bytes);
+  onlyFor(1 << type, n.nmreq_header.nr_reqtype, 2);
 }
 
 function older(): void {
-  const command: u32 = u16At(HEAD, n.nmreq.nr_cmd);
-  if (u32At(HEAD, n.nmreq.nr_name) == n.VALE) return deny(EPERM, INDIRECT, n.nmreq.nr_name);
-  if (command != 0 && command != n.NETMAP_BDG_VNET_HDR && command != n.NETMAP_VNET_HDR_GET)
-    deny(EPERM, POINTERS, n.nmreq.nr_cmd);
+  never(n.NM_BDG_NAME, n.nmreq.nr_name, 4, EPERM, INDIRECT);
+  among(OLDER, n.nmreq.nr_cmd, 2, EPERM, POINTERS);
 }

@@ -1,14 +1,12 @@
 /** Video4Linux2: cameras, tuners, codecs (videodev2.h; what the kernel does is in v4l2-ioctl.c and videobuf2-v4l2.c). */
-import { EAGAIN, EBADR, EINVAL, ENOTTY, EPERM, POLLERR, POLLIN, POLLOUT } from './__generated__/kernel';
-import { POLLPRI, POLLRDNORM, POLLWRNORM } from './__generated__/kernel';
 import * as v from './__generated__/videodev2';
-import { admitted, after, ALL_ACCESS, ALWAYS_COPY, BLOCKING, bytesOf, call, deny, device } from './sdk';
-import { forget, HEAD, headIs, hooks, learn, mask, NESTED, nested, nestedRead, OFFSET } from './sdk';
-import { Operation, reason, refuse, requireHandle, row, table, u32At, u64At } from './sdk';
-
+import { admitted, after, ALL_BITS, ALWAYS_COPY, among, atMost, BLOCKING, call, comesBack } from './sdk';
+import { commands, device, EAGAIN, EBADR, EINVAL, ENOTTY, EPERM, fills, forget, HEAD, hides } from './sdk';
+import { hooks, learn, marks, never, OFFSET, onlyFor, Operation, payloads, POLLERR, POLLPRI } from './sdk';
+import { READING, reason, refuse, requireHandle, settles, table, u32At, without, WRITING } from './sdk';
 export { admit, cabi_realloc, complete, describe } from './sdk';
 
-device('v4l2');
+device('v4l2', v.nameOf);
 
 const USERPTR = reason('memory of the guest is not lent to the driver: only V4L2_MEMORY_MMAP buffers');
 const DMABUF = reason(
@@ -45,101 +43,90 @@ const EDID_BLOCK_BYTES: u32 = 128;
 /** Memory-to-memory devices add this to the offsets of their capture buffers (v4l2-mem2mem.c, DST_QUEUE_OFF_BASE). */
 const CAPTURE_OFFSET_BASE: u64 = 1 << 30;
 
-/** The types of buffers with a v4l2_window, a bit each. */
+/** Sets, a bit each: buffer types with a v4l2_window, and memories. A queue for DMABUF may be asked for: it has no memory yet. */
 const WINDOW_TYPES: u32 = (1 << v.V4L2_BUF_TYPE_VIDEO_OVERLAY) | (1 << v.V4L2_BUF_TYPE_VIDEO_OUTPUT_OVERLAY);
-
-/** What tells an output device from a capture device. */
-const OUTPUT_CAPS: u32 =
-  v.V4L2_CAP_VIDEO_OUTPUT |
-  v.V4L2_CAP_VIDEO_OUTPUT_MPLANE |
-  v.V4L2_CAP_VBI_OUTPUT |
-  v.V4L2_CAP_SLICED_VBI_OUTPUT |
-  v.V4L2_CAP_SDR_OUTPUT |
-  v.V4L2_CAP_META_OUTPUT;
+const MMAP_OR_DMABUF: u32 = (1 << v.V4L2_MEMORY_MMAP) | (1 << v.V4L2_MEMORY_DMABUF);
 const REFUSED_BUF_CAPS: u64 = v.V4L2_BUF_CAP_SUPPORTS_USERPTR | v.V4L2_BUF_CAP_SUPPORTS_REQUESTS;
 
-row('VIDIOC_QUERYCAP', v.VIDIOC_QUERYCAP);
-row('VIDIOC_ENUM_FMT', v.VIDIOC_ENUM_FMT);
-row('VIDIOC_G_FMT', v.VIDIOC_G_FMT, NESTED, window);
-row('VIDIOC_S_FMT', v.VIDIOC_S_FMT, NESTED, window);
-row('VIDIOC_REQBUFS', v.VIDIOC_REQBUFS, 0, requestBuffers);
-row('VIDIOC_QUERYBUF', v.VIDIOC_QUERYBUF, NESTED, planes);
-row('VIDIOC_G_FBUF', v.VIDIOC_G_FBUF);
-row('VIDIOC_S_FBUF', v.VIDIOC_S_FBUF, 0, framebuffer);
-row('VIDIOC_OVERLAY', v.VIDIOC_OVERLAY);
-row('VIDIOC_QBUF', v.VIDIOC_QBUF, NESTED, queueBuffer);
-refuse('VIDIOC_EXPBUF', v.VIDIOC_EXPBUF, ENOTTY, DMABUF);
-row('VIDIOC_DQBUF', v.VIDIOC_DQBUF, BLOCKING | NESTED, planes);
-row('VIDIOC_STREAMON', v.VIDIOC_STREAMON);
-row('VIDIOC_STREAMOFF', v.VIDIOC_STREAMOFF);
-row('VIDIOC_G_PARM', v.VIDIOC_G_PARM);
-row('VIDIOC_S_PARM', v.VIDIOC_S_PARM);
-row('VIDIOC_G_STD', v.VIDIOC_G_STD);
-row('VIDIOC_S_STD', v.VIDIOC_S_STD);
-row('VIDIOC_ENUMSTD', v.VIDIOC_ENUMSTD);
-row('VIDIOC_ENUMINPUT', v.VIDIOC_ENUMINPUT);
-row('VIDIOC_G_CTRL', v.VIDIOC_G_CTRL);
-row('VIDIOC_S_CTRL', v.VIDIOC_S_CTRL);
-row('VIDIOC_G_TUNER', v.VIDIOC_G_TUNER);
-row('VIDIOC_S_TUNER', v.VIDIOC_S_TUNER);
-row('VIDIOC_G_AUDIO', v.VIDIOC_G_AUDIO);
-row('VIDIOC_S_AUDIO', v.VIDIOC_S_AUDIO);
-row('VIDIOC_QUERYCTRL', v.VIDIOC_QUERYCTRL);
-row('VIDIOC_QUERYMENU', v.VIDIOC_QUERYMENU);
-row('VIDIOC_G_INPUT', v.VIDIOC_G_INPUT);
-row('VIDIOC_S_INPUT', v.VIDIOC_S_INPUT);
-row('VIDIOC_G_EDID', v.VIDIOC_G_EDID, ALWAYS_COPY | NESTED, edid);
-row('VIDIOC_S_EDID', v.VIDIOC_S_EDID, ALWAYS_COPY | NESTED, edid);
-row('VIDIOC_G_OUTPUT', v.VIDIOC_G_OUTPUT);
-row('VIDIOC_S_OUTPUT', v.VIDIOC_S_OUTPUT);
-row('VIDIOC_ENUMOUTPUT', v.VIDIOC_ENUMOUTPUT);
-row('VIDIOC_G_AUDOUT', v.VIDIOC_G_AUDOUT);
-row('VIDIOC_S_AUDOUT', v.VIDIOC_S_AUDOUT);
-row('VIDIOC_G_MODULATOR', v.VIDIOC_G_MODULATOR);
-row('VIDIOC_S_MODULATOR', v.VIDIOC_S_MODULATOR);
-row('VIDIOC_G_FREQUENCY', v.VIDIOC_G_FREQUENCY);
-row('VIDIOC_S_FREQUENCY', v.VIDIOC_S_FREQUENCY);
-row('VIDIOC_CROPCAP', v.VIDIOC_CROPCAP);
-row('VIDIOC_G_CROP', v.VIDIOC_G_CROP);
-row('VIDIOC_S_CROP', v.VIDIOC_S_CROP);
-row('VIDIOC_G_JPEGCOMP', v.VIDIOC_G_JPEGCOMP);
-row('VIDIOC_S_JPEGCOMP', v.VIDIOC_S_JPEGCOMP);
-row('VIDIOC_QUERYSTD', v.VIDIOC_QUERYSTD);
-row('VIDIOC_TRY_FMT', v.VIDIOC_TRY_FMT, NESTED, window);
-row('VIDIOC_ENUMAUDIO', v.VIDIOC_ENUMAUDIO);
-row('VIDIOC_ENUMAUDOUT', v.VIDIOC_ENUMAUDOUT);
-row('VIDIOC_G_PRIORITY', v.VIDIOC_G_PRIORITY);
-row('VIDIOC_S_PRIORITY', v.VIDIOC_S_PRIORITY);
-row('VIDIOC_G_SLICED_VBI_CAP', v.VIDIOC_G_SLICED_VBI_CAP);
-row('VIDIOC_LOG_STATUS', v.VIDIOC_LOG_STATUS);
-row('VIDIOC_G_EXT_CTRLS', v.VIDIOC_G_EXT_CTRLS, ALWAYS_COPY | NESTED, controls);
-row('VIDIOC_S_EXT_CTRLS', v.VIDIOC_S_EXT_CTRLS, ALWAYS_COPY | NESTED, controls);
-row('VIDIOC_TRY_EXT_CTRLS', v.VIDIOC_TRY_EXT_CTRLS, ALWAYS_COPY | NESTED, controls);
-row('VIDIOC_ENUM_FRAMESIZES', v.VIDIOC_ENUM_FRAMESIZES);
-row('VIDIOC_ENUM_FRAMEINTERVALS', v.VIDIOC_ENUM_FRAMEINTERVALS);
-row('VIDIOC_G_ENC_INDEX', v.VIDIOC_G_ENC_INDEX);
-row('VIDIOC_ENCODER_CMD', v.VIDIOC_ENCODER_CMD);
-row('VIDIOC_TRY_ENCODER_CMD', v.VIDIOC_TRY_ENCODER_CMD);
-refuse('VIDIOC_DBG_S_REGISTER', v.VIDIOC_DBG_S_REGISTER, ENOTTY, DEBUGGING);
-refuse('VIDIOC_DBG_G_REGISTER', v.VIDIOC_DBG_G_REGISTER, ENOTTY, DEBUGGING);
-row('VIDIOC_S_HW_FREQ_SEEK', v.VIDIOC_S_HW_FREQ_SEEK, BLOCKING);
-row('VIDIOC_S_DV_TIMINGS', v.VIDIOC_S_DV_TIMINGS);
-row('VIDIOC_G_DV_TIMINGS', v.VIDIOC_G_DV_TIMINGS);
-row('VIDIOC_DQEVENT', v.VIDIOC_DQEVENT, BLOCKING);
-row('VIDIOC_SUBSCRIBE_EVENT', v.VIDIOC_SUBSCRIBE_EVENT);
-row('VIDIOC_UNSUBSCRIBE_EVENT', v.VIDIOC_UNSUBSCRIBE_EVENT);
-row('VIDIOC_CREATE_BUFS', v.VIDIOC_CREATE_BUFS, 0, createBuffers);
-row('VIDIOC_PREPARE_BUF', v.VIDIOC_PREPARE_BUF, NESTED, prepareBuffer);
-row('VIDIOC_G_SELECTION', v.VIDIOC_G_SELECTION);
-row('VIDIOC_S_SELECTION', v.VIDIOC_S_SELECTION);
-row('VIDIOC_DECODER_CMD', v.VIDIOC_DECODER_CMD);
-row('VIDIOC_TRY_DECODER_CMD', v.VIDIOC_TRY_DECODER_CMD);
-row('VIDIOC_ENUM_DV_TIMINGS', v.VIDIOC_ENUM_DV_TIMINGS);
-row('VIDIOC_QUERY_DV_TIMINGS', v.VIDIOC_QUERY_DV_TIMINGS, ALWAYS_COPY);
-row('VIDIOC_DV_TIMINGS_CAP', v.VIDIOC_DV_TIMINGS_CAP);
-row('VIDIOC_ENUM_FREQ_BANDS', v.VIDIOC_ENUM_FREQ_BANDS);
-row('VIDIOC_DBG_G_CHIP_INFO', v.VIDIOC_DBG_G_CHIP_INFO);
-row('VIDIOC_QUERY_EXT_CTRL', v.VIDIOC_QUERY_EXT_CTRL);
+commands([v.VIDIOC_QUERYCAP]);
+settles(capabilities);
+commands([v.VIDIOC_ENUM_FMT, v.VIDIOC_ENUM_FRAMESIZES, v.VIDIOC_ENUM_FRAMEINTERVALS]);
+commands([v.VIDIOC_G_FMT, v.VIDIOC_S_FMT, v.VIDIOC_TRY_FMT]);
+fills(v.v4l2_format.fmt_win_clips, v.v4l2_format.fmt_win_clipcount, v.v4l2_clip.SIZE);
+atMost(CLIPS_MAX, EINVAL, TOO_MANY);
+onlyFor(WINDOW_TYPES, v.v4l2_format.type, 4);
+comesBack();
+without(ALL_BITS, v.v4l2_format.fmt_win_bitmap, 8, EINVAL, BITMAP);
+onlyFor(WINDOW_TYPES, v.v4l2_format.type, 4);
+commands([v.VIDIOC_G_PARM, v.VIDIOC_S_PARM, v.VIDIOC_G_JPEGCOMP, v.VIDIOC_S_JPEGCOMP]);
+commands([v.VIDIOC_G_PRIORITY, v.VIDIOC_S_PRIORITY, v.VIDIOC_LOG_STATUS, v.VIDIOC_DBG_G_CHIP_INFO]);
+refuse([v.VIDIOC_DBG_S_REGISTER, v.VIDIOC_DBG_G_REGISTER], ENOTTY, DEBUGGING);
+
+// Inputs, outputs, and what goes over them.
+commands([v.VIDIOC_ENUMINPUT, v.VIDIOC_G_INPUT, v.VIDIOC_S_INPUT]);
+commands([v.VIDIOC_ENUMOUTPUT, v.VIDIOC_G_OUTPUT, v.VIDIOC_S_OUTPUT]);
+commands([v.VIDIOC_ENUMAUDIO, v.VIDIOC_G_AUDIO, v.VIDIOC_S_AUDIO]);
+commands([v.VIDIOC_ENUMAUDOUT, v.VIDIOC_G_AUDOUT, v.VIDIOC_S_AUDOUT]);
+commands([v.VIDIOC_ENUMSTD, v.VIDIOC_G_STD, v.VIDIOC_S_STD, v.VIDIOC_QUERYSTD]);
+commands([v.VIDIOC_ENUM_DV_TIMINGS, v.VIDIOC_DV_TIMINGS_CAP, v.VIDIOC_G_DV_TIMINGS, v.VIDIOC_S_DV_TIMINGS]);
+commands([v.VIDIOC_QUERY_DV_TIMINGS], ALWAYS_COPY);
+commands([v.VIDIOC_G_EDID, v.VIDIOC_S_EDID], ALWAYS_COPY);
+fills(v.v4l2_edid.edid, v.v4l2_edid.blocks, EDID_BLOCK_BYTES);
+atMost(EDID_BLOCKS_MAX, EINVAL, TOO_MANY);
+comesBack();
+commands([v.VIDIOC_G_TUNER, v.VIDIOC_S_TUNER, v.VIDIOC_G_MODULATOR, v.VIDIOC_S_MODULATOR]);
+commands([v.VIDIOC_ENUM_FREQ_BANDS, v.VIDIOC_G_FREQUENCY, v.VIDIOC_S_FREQUENCY]);
+commands([v.VIDIOC_S_HW_FREQ_SEEK], BLOCKING);
+
+// Cropping and overlays.
+commands([v.VIDIOC_CROPCAP, v.VIDIOC_G_CROP, v.VIDIOC_S_CROP, v.VIDIOC_G_SELECTION, v.VIDIOC_S_SELECTION]);
+commands([v.VIDIOC_OVERLAY, v.VIDIOC_G_SLICED_VBI_CAP]);
+commands([v.VIDIOC_G_FBUF]);
+hides(v.V4L2_FBUF_CAP_BITMAP_CLIPPING, v.v4l2_framebuffer.capability, 4);
+// A driver asks for CAP_SYS_ADMIN before it takes a framebuffer's physical address; taking none needs nothing.
+commands([v.VIDIOC_S_FBUF]);
+without(ALL_BITS, v.v4l2_framebuffer.base, 8, EPERM, FRAMEBUFFER);
+
+// Controls and events.
+commands([v.VIDIOC_QUERYCTRL, v.VIDIOC_QUERY_EXT_CTRL, v.VIDIOC_QUERYMENU, v.VIDIOC_G_CTRL, v.VIDIOC_S_CTRL]);
+commands([v.VIDIOC_G_EXT_CTRLS, v.VIDIOC_S_EXT_CTRLS, v.VIDIOC_TRY_EXT_CTRLS], ALWAYS_COPY);
+fills(v.v4l2_ext_controls.controls, v.v4l2_ext_controls.count, v.v4l2_ext_control.SIZE);
+atMost(v.V4L2_CID_MAX_CTRLS, EINVAL, TOO_MANY);
+payloads(v.v4l2_ext_control.string, v.v4l2_ext_control.size);
+comesBack();
+never(v.V4L2_CTRL_WHICH_REQUEST_VAL, v.v4l2_ext_controls.which, 4, EBADR, REQUESTS);
+commands([v.VIDIOC_SUBSCRIBE_EVENT]);
+marks(SUBSCRIBED);
+commands([v.VIDIOC_UNSUBSCRIBE_EVENT]);
+commands([v.VIDIOC_DQEVENT], BLOCKING);
+
+// Codecs.
+commands([v.VIDIOC_ENCODER_CMD, v.VIDIOC_TRY_ENCODER_CMD, v.VIDIOC_G_ENC_INDEX]);
+commands([v.VIDIOC_DECODER_CMD, v.VIDIOC_TRY_DECODER_CMD]);
+
+// Buffers. Memory of the guest is answered as by a driver without it.
+commands([v.VIDIOC_REQBUFS]);
+among(MMAP_OR_DMABUF, v.v4l2_requestbuffers.memory, 4, EINVAL, USERPTR);
+hides(REFUSED_BUF_CAPS, v.v4l2_requestbuffers.capabilities, 4);
+settles(buffersRequested);
+commands([v.VIDIOC_CREATE_BUFS]);
+among(MMAP_OR_DMABUF, v.v4l2_create_buffers.memory, 4, EINVAL, USERPTR);
+hides(REFUSED_BUF_CAPS, v.v4l2_create_buffers.capabilities, 4);
+settles(buffersCreated);
+commands([v.VIDIOC_QUERYBUF]);
+planes();
+settles(learnOffsets);
+commands([v.VIDIOC_QBUF]);
+ownBuffer(EBADR);
+commands([v.VIDIOC_PREPARE_BUF]);
+ownBuffer(EINVAL);
+commands([v.VIDIOC_DQBUF], BLOCKING);
+planes();
+refuse([v.VIDIOC_EXPBUF], ENOTTY, DMABUF);
+commands([v.VIDIOC_STREAMON]);
+settles((): void => queue(u32At(HEAD, 0), STREAMS_CAPTURE, true));
+commands([v.VIDIOC_STREAMOFF]);
+settles((): void => queue(u32At(HEAD, 0), STREAMS_CAPTURE, false));
 
 hooks.read = admitted;
 hooks.write = admitted;
@@ -152,90 +139,23 @@ function isOneOf(types: u32, type: u32): bool {
   return type < 32 && (types & (1 << type)) != 0;
 }
 
-/** G_FMT, S_FMT and TRY_FMT: an overlay's clips are an array; whatever happens, the core copies it back. */
-function window(): void {
-  if (!isOneOf(WINDOW_TYPES, u32At(HEAD, v.v4l2_format.type))) return;
-  const clips = u32At(HEAD, v.v4l2_format.fmt_win_clipcount);
-  if (clips > CLIPS_MAX) return deny(EINVAL, TOO_MANY, v.v4l2_format.fmt_win_clipcount);
-  if (u64At(HEAD, v.v4l2_format.fmt_win_bitmap) != 0)
-    return deny(EINVAL, BITMAP, v.v4l2_format.fmt_win_bitmap);
-  if (clips != 0) array(v.v4l2_format.fmt_win_clips, clips * v.v4l2_clip.SIZE);
-}
-
-/** The array that a pointer in the head leads to: the core copies array and head back even when the driver fails. */
-function array(offset: u32, bytes: u32): void {
-  headIs(ALL_ACCESS);
-  nested(HEAD, offset, bytes, ALL_ACCESS);
-}
-
-function requestBuffers(): void {
-  withoutUserMemory(v.v4l2_requestbuffers.memory);
-}
-
-function createBuffers(): void {
-  withoutUserMemory(v.v4l2_create_buffers.memory);
-}
-
-/** Memory of the guest is answered as by a driver without it. A queue for DMABUF may be asked for: it has no memory yet. */
-function withoutUserMemory(offset: u32): void {
-  const memory = u32At(HEAD, offset);
-  if (memory != v.V4L2_MEMORY_MMAP && memory != v.V4L2_MEMORY_DMABUF) deny(EINVAL, USERPTR, offset);
-}
-
-/** Only the driver's own buffers are queued: any descriptor of a guest is answered as dma_buf_get answers one that is no dma-buf. */
-function ownMemory(offset: u32): void {
-  const memory = u32At(HEAD, offset);
-  if (memory != v.V4L2_MEMORY_MMAP) deny(EINVAL, memory == v.V4L2_MEMORY_DMABUF ? DMABUF : USERPTR, offset);
-}
-
-function queueBuffer(): void {
-  bufferWithoutRequest(EBADR);
-}
-
-function prepareBuffer(): void {
-  bufferWithoutRequest(EINVAL);
-}
-
-/** vb2_queue_or_prepare_buf checks the buffer first and the request last. */
-function bufferWithoutRequest(errno: u32): void {
-  ownMemory(v.v4l2_buffer.memory);
-  planes();
-  if (u32At(HEAD, v.v4l2_buffer.flags) & v.V4L2_BUF_FLAG_REQUEST_FD)
-    deny(errno, REQUESTS, v.v4l2_buffer.request_fd);
-}
-
 /** The planes of a multi-planar buffer are an array. */
 function planes(): void {
-  const length = u32At(HEAD, v.v4l2_buffer.length);
-  if (!isOneOf(v.MULTIPLANAR_TYPES, u32At(HEAD, v.v4l2_buffer.type)) || length == 0) return;
-  if (length > v.VIDEO_MAX_PLANES) return deny(EINVAL, TOO_MANY, v.v4l2_buffer.length);
-  array(v.v4l2_buffer.m_planes, length * v.v4l2_plane.SIZE);
+  fills(v.v4l2_buffer.m_planes, v.v4l2_buffer.length, v.v4l2_plane.SIZE);
+  atMost(v.VIDEO_MAX_PLANES, EINVAL, TOO_MANY);
+  onlyFor(v.MULTIPLANAR_TYPES, v.v4l2_buffer.type, 4);
+  comesBack();
 }
 
-/** A driver asks for CAP_SYS_ADMIN before it takes a framebuffer's physical address; taking none needs nothing. */
-function framebuffer(): void {
-  if (u64At(HEAD, v.v4l2_framebuffer.base) != 0) deny(EPERM, FRAMEBUFFER, v.v4l2_framebuffer.base);
-}
-
-function edid(): void {
-  const blocks = u32At(HEAD, v.v4l2_edid.blocks);
-  if (blocks > EDID_BLOCKS_MAX) return deny(EINVAL, TOO_MANY, v.v4l2_edid.blocks);
-  if (blocks != 0) array(v.v4l2_edid.edid, blocks * EDID_BLOCK_BYTES);
-}
-
-/** The controls are an array; each with a size has a payload of its own. */
-function controls(): void {
-  const count = u32At(HEAD, v.v4l2_ext_controls.count);
-  if (count > v.V4L2_CID_MAX_CTRLS) return deny(EINVAL, TOO_MANY, v.v4l2_ext_controls.count);
-  if (u32At(HEAD, v.v4l2_ext_controls.which) == v.V4L2_CTRL_WHICH_REQUEST_VAL) {
-    return deny(EBADR, REQUESTS, v.v4l2_ext_controls.which);
-  }
-  if (count == 0) return;
-  const list = nestedRead(HEAD, v.v4l2_ext_controls.controls, count * v.v4l2_ext_control.SIZE, ALL_ACCESS);
-  for (let at: u32 = 0; list != 0 && at < bytesOf(list); at += v.v4l2_ext_control.SIZE) {
-    const size = u32At(list, at + v.v4l2_ext_control.size);
-    if (size != 0) nested(list, at + v.v4l2_ext_control.string, size, ALL_ACCESS);
-  }
+/**
+ * Only the driver's own buffers are queued: any descriptor of a guest is answered as dma_buf_get answers one that is no dma-buf.
+ * vb2_queue_or_prepare_buf checks the buffer first and the request last.
+ */
+function ownBuffer(requestErrno: u32): void {
+  among(MMAP_OR_DMABUF, v.v4l2_buffer.memory, 4, EINVAL, USERPTR);
+  never(v.V4L2_MEMORY_DMABUF, v.v4l2_buffer.memory, 4, EINVAL, DMABUF);
+  planes();
+  without(v.V4L2_BUF_FLAG_REQUEST_FD, v.v4l2_buffer.flags, 4, requestErrno, REQUESTS);
 }
 
 /** The offsets that the session may map `offset` by: with both queues its own, the offset tells them apart. */
@@ -247,7 +167,6 @@ function offsetsOf(state: u64, offset: u64): u32 {
 function settle(): void {
   if (call.operation == Operation.Read) settleTransfer(READS);
   else if (call.operation == Operation.Write) settleTransfer(WRITES);
-  else if (call.operation == Operation.Ioctl && call.outcome >= 0) settleCommand();
   settleEvents();
 }
 
@@ -256,34 +175,10 @@ function settleTransfer(bit: u64): void {
   if (call.outcome > 0 || call.outcome == -(<i64>EAGAIN)) after.state |= bit;
 }
 
-function settleCommand(): void {
-  switch (call.command) {
-    case v.VIDIOC_QUERYCAP:
-      return capabilities(u32At(HEAD, v.v4l2_capability.device_caps));
-    case v.VIDIOC_STREAMON:
-      return queue(u32At(HEAD, 0), STREAMS_CAPTURE, true);
-    case v.VIDIOC_STREAMOFF:
-      return queue(u32At(HEAD, 0), STREAMS_CAPTURE, false);
-    case v.VIDIOC_REQBUFS:
-      return buffersRequested();
-    case v.VIDIOC_CREATE_BUFS:
-      if (u32At(HEAD, v.v4l2_create_buffers.count) != 0) {
-        queue(u32At(HEAD, v.v4l2_create_buffers.format_type), OWNS_CAPTURE, true);
-      }
-      return mask(HEAD, v.v4l2_create_buffers.capabilities, 4, ~REFUSED_BUF_CAPS);
-    case v.VIDIOC_QUERYBUF:
-      return learnOffsets();
-    case v.VIDIOC_SUBSCRIBE_EVENT:
-      after.state |= SUBSCRIBED;
-      return;
-    case v.VIDIOC_G_FBUF:
-      return mask(HEAD, v.v4l2_framebuffer.capability, 4, ~(<u64>v.V4L2_FBUF_CAP_BITMAP_CLIPPING));
-  }
-}
-
-function capabilities(caps: u32): void {
+function capabilities(): void {
+  const caps = u32At(HEAD, v.v4l2_capability.device_caps);
   if ((caps & v.V4L2_CAP_READWRITE) == 0) return;
-  after.state |= caps & OUTPUT_CAPS ? WRITABLE : READABLE;
+  after.state |= caps & v.OUTPUT_CAPS ? WRITABLE : READABLE;
 }
 
 /** Sets or clears a bit of the capture queue, or the bit above it, which is the output queue's. */
@@ -298,7 +193,11 @@ function buffersRequested(): void {
   forget(isOneOf(v.OUTPUT_TYPES, type) ? OUTPUT_OFFSETS : CAPTURE_OFFSETS);
   queue(type, OWNS_CAPTURE, u32At(HEAD, v.v4l2_requestbuffers.count) != 0);
   queue(type, STREAMS_CAPTURE, false);
-  mask(HEAD, v.v4l2_requestbuffers.capabilities, 4, ~REFUSED_BUF_CAPS);
+}
+
+function buffersCreated(): void {
+  const type = u32At(HEAD, v.v4l2_create_buffers.format_type);
+  if (u32At(HEAD, v.v4l2_create_buffers.count) != 0) queue(type, OWNS_CAPTURE, true);
 }
 
 /** Anyone may query anyone's buffers; only the session whose buffers they are learns where to map them. */
@@ -318,12 +217,12 @@ function learnOffsets(): void {
 function settleEvents(): void {
   const state = after.state;
   after.watch = POLLPRI;
-  if (state & (STREAMS_CAPTURE | READS) || call.node == RADIO) after.watch |= POLLIN | POLLRDNORM;
-  if (state & (STREAMS_OUTPUT | WRITES)) after.watch |= POLLOUT | POLLWRNORM;
+  if (state & (STREAMS_CAPTURE | READS) || call.node == RADIO) after.watch |= READING;
+  if (state & (STREAMS_OUTPUT | WRITES)) after.watch |= WRITING;
   if (after.watch != POLLPRI) return;
-  if (state & READABLE && (state & OWNS_CAPTURE) == 0) after.idle |= POLLIN | POLLRDNORM;
-  if (state & WRITABLE && (state & OWNS_OUTPUT) == 0) after.idle |= POLLOUT | POLLWRNORM;
+  if (state & READABLE && (state & OWNS_CAPTURE) == 0) after.idle |= READING;
+  if (state & WRITABLE && (state & OWNS_OUTPUT) == 0) after.idle |= WRITING;
   if (after.idle != 0) return;
   // A socket's error wakes whoever polls, whatever for: it would hide from those who wait for events that there are none.
-  after.idle = state & SUBSCRIBED ? POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM : POLLERR;
+  after.idle = state & SUBSCRIBED ? READING | WRITING : POLLERR;
 }

@@ -52,7 +52,7 @@ const filesOf = (part: Part): string[] => files.filter((path) => partOf(path) ==
 const parts = ['classSpecific', 'sdk', 'host', 'native'] as const;
 const totals = parts.map((part) => ({ part, lines: linesOf(filesOf(part)) }));
 
-/** A class's files start with its name: netmap.ts and netmap-abi.ts are both netmap's. */
+/** A class's files start with its name, whatever follows a hyphen. */
 function classOf(path: string): string {
   return basename(path, '.ts').replace(/-.*/, '');
 }

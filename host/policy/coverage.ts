@@ -1,5 +1,5 @@
 import { PolicyInstance } from './abi.js';
-import { COMMANDS_WITHOUT_HEADER, type KnownCommands, LAYOUT_SOURCES } from './layout-sources.js';
+import { LAYOUT_SOURCES, NOTED_SOURCES, type NotedSource } from './layout-sources.js';
 import { commandsOf } from './layouts.js';
 import { meteredModule } from './meter.js';
 import type { PolicyPackage } from './store.js';
@@ -50,8 +50,8 @@ export async function coverageOf({ core, manifest }: PolicyPackage): Promise<Cov
 }
 
 /** The commands that there are: of the installed headers, or those noted where no package installs the header. */
-function knownCommands(className: string): KnownCommands {
-  const noted = COMMANDS_WITHOUT_HEADER.find((entry) => entry.class === className);
+function knownCommands(className: string): Pick<NotedSource, 'header' | 'commands'> {
+  const noted = NOTED_SOURCES.find((entry) => entry.class === className);
   if (noted !== undefined) return noted;
   const sources = LAYOUT_SOURCES.filter((source) => source.class === className);
   if (sources.length === 0)
@@ -59,7 +59,6 @@ function knownCommands(className: string): KnownCommands {
       `No header is known for the class ${className}: name it in host/policy/layout-sources.ts.`,
     );
   return {
-    class: className,
     header: sources.map(({ headers }) => headers[0]).join(', '),
     commands: Object.fromEntries(sources.flatMap((source) => [...commandsOf(source)])),
   };

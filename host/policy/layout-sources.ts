@@ -80,16 +80,16 @@ export const LAYOUT_SOURCES: readonly LayoutSource[] = [
       'V4L2_BUF_CAP_SUPPORTS_REQUESTS',
       'V4L2_CAP_READWRITE',
       'V4L2_CAP_VIDEO_OUTPUT',
-      'V4L2_CAP_VIDEO_OUTPUT_MPLANE',
-      'V4L2_CAP_VBI_OUTPUT',
-      'V4L2_CAP_SLICED_VBI_OUTPUT',
-      'V4L2_CAP_SDR_OUTPUT',
-      'V4L2_CAP_META_OUTPUT',
       'V4L2_FBUF_CAP_BITMAP_CLIPPING',
     ],
     expressions: {
       OUTPUT_TYPES: typesWith('V4L2_TYPE_IS_OUTPUT'),
       MULTIPLANAR_TYPES: typesWith('V4L2_TYPE_IS_MULTIPLANAR'),
+      // What tells an output device from a capture device.
+      OUTPUT_CAPS: 'VIDEO_OUTPUT VIDEO_OUTPUT_MPLANE VBI_OUTPUT SLICED_VBI_OUTPUT SDR_OUTPUT META_OUTPUT'
+        .split(' ')
+        .map((kind) => `V4L2_CAP_${kind}`)
+        .join(' | '),
     },
     structs: {
       v4l2_capability: ['capabilities', 'device_caps'],
@@ -140,7 +140,7 @@ export const LAYOUT_SOURCES: readonly LayoutSource[] = [
   {
     name: 'if_tun',
     headers: ['linux/if_tun.h', 'linux/ioctl.h', 'linux/if.h', 'linux/filter.h', 'linux/sockios.h'],
-    macros: /^TUN(?:SET|GET|ATTACH|DETACH)\w+$/,
+    macros: /^(?:TUN(?:SET|GET|ATTACH|DETACH)|SIOC[GS]IFHWADDR)\w*$/,
     class: 'tun',
     constants: ['SIOCGIFHWADDR', 'SIOCSIFHWADDR', 'BPF_MAXINSNS', 'IFF_MULTI_QUEUE'],
     structs: {
@@ -206,7 +206,7 @@ export const LAYOUT_SOURCES: readonly LayoutSource[] = [
     name: 'uinput',
     class: 'uinput',
     headers: ['linux/uinput.h'],
-    macros: /^UI_(?:DEV|SET|ABS|BEGIN|END|GET_VERSION)\w*$/,
+    macros: /^UI_(?:DEV|SET|ABS|BEGIN|END|GET)\w*$/,
     expressions: { UI_GET_SYSNAME: 'UI_GET_SYSNAME(0)' },
     structs: { uinput_ff_upload: ['effect.u.periodic.custom_data', 'old.u.periodic.custom_data'] },
   },
@@ -292,16 +292,22 @@ export const LAYOUT_SOURCES: readonly LayoutSource[] = [
   },
 ];
 
-/** A class whose header no Debian package installs: its commands by name, copied as facts. */
-export interface KnownCommands {
+/** A class whose header no Debian package installs: its commands by name, constants and offsets, copied as facts. */
+export interface NotedSource {
+  /** File name below policies/__generated__, without its ending. */
+  name: string;
   class: string;
   /** The header, and where it is to be found. */
   header: string;
   commands: Readonly<Record<string, number>>;
+  constants: Readonly<Record<string, number>>;
+  /** The offsets of the fields that the policy looks into, and the size, by struct. */
+  structs: Readonly<Record<string, Readonly<{ SIZE: number; [field: string]: number }>>>;
 }
 
-export const COMMANDS_WITHOUT_HEADER: readonly KnownCommands[] = [
+export const NOTED_SOURCES: readonly NotedSource[] = [
   {
+    name: 'netmap',
     class: 'netmap',
     header: 'net/netmap.h, net/netmap_legacy.h (API 14, of luigirizzo/netmap)',
     commands: {
@@ -311,6 +317,29 @@ export const COMMANDS_WITHOUT_HEADER: readonly KnownCommands[] = [
       NIOCRXSYNC: 0x6995,
       NIOCCONFIG: 0xc1106996,
       NIOCCTRL: 0xc0586997,
+    },
+    constants: {
+      NETMAP_API: 14,
+      // NM_BDG_NAME, the first letters of the ports of a VALE switch, as a word.
+      NM_BDG_NAME: 0x656c6176,
+      NETMAP_BDG_VNET_HDR: 5,
+      NETMAP_VNET_HDR_GET: 12,
+      NETMAP_REQ_REGISTER: 1,
+      NETMAP_REQ_PORT_INFO_GET: 2,
+      NETMAP_REQ_PORT_HDR_SET: 6,
+      NETMAP_REQ_PORT_HDR_GET: 7,
+      NETMAP_REQ_POOLS_INFO_GET: 12,
+      NETMAP_REQ_SYNC_KLOOP_START: 13,
+      NETMAP_REQ_SYNC_KLOOP_STOP: 14,
+      NETMAP_REQ_CSB_ENABLE: 15,
+    },
+    structs: {
+      nmreq_header: { SIZE: 88, nr_version: 0, nr_reqtype: 2, nr_name: 8, nr_options: 72, nr_body: 80 },
+      nmreq_register: { SIZE: 56 },
+      nmreq_port_info_get: { SIZE: 32 },
+      nmreq_port_hdr: { SIZE: 8 },
+      nmreq_pools_info: { SIZE: 64 },
+      nmreq: { SIZE: 60, nr_name: 0, nr_version: 16, nr_cmd: 42 },
     },
   },
 ];

@@ -86,7 +86,6 @@ struct Exchange {
   uint32_t note, noteDetail, process, noteErrno;
   ExchangeCall call;
   int64_t outcome;
-  uint64_t waitedNs;  // reserved for tracing
   // Down: the verdict.
   uint32_t verdict, errnum, reason, field;
   uint32_t headAccess, blocking, grants, relocations;

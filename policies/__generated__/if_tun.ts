@@ -28,8 +28,8 @@ export const TUNSETSTEERINGEBPF: u32 = 0x800454e0;
 export const TUNSETFILTEREBPF: u32 = 0x800454e1;
 export const TUNSETCARRIER: u32 = 0x400454e2;
 export const TUNGETDEVNETNS: u32 = 0x54e3;
-export const SIOCGIFHWADDR: u32 = 35111;
-export const SIOCSIFHWADDR: u32 = 35108;
+export const SIOCGIFHWADDR: u32 = 0x8927;
+export const SIOCSIFHWADDR: u32 = 0x8924;
 export const BPF_MAXINSNS: u32 = 4096;
 export const IFF_MULTI_QUEUE: u32 = 256;
 export namespace ifreq {
@@ -50,4 +50,70 @@ export namespace tun_filter {
   export const flags: u32 = 0;
   export const count: u32 = 2;
   export const addr: u32 = 4;
+}
+/** The identifier of a command, or an empty text. */
+export function nameOf(command: u32): string {
+  switch (command) {
+    case TUNSETNOCSUM:
+      return 'TUNSETNOCSUM';
+    case TUNSETDEBUG:
+      return 'TUNSETDEBUG';
+    case TUNSETIFF:
+      return 'TUNSETIFF';
+    case TUNSETPERSIST:
+      return 'TUNSETPERSIST';
+    case TUNSETOWNER:
+      return 'TUNSETOWNER';
+    case TUNSETLINK:
+      return 'TUNSETLINK';
+    case TUNSETGROUP:
+      return 'TUNSETGROUP';
+    case TUNGETFEATURES:
+      return 'TUNGETFEATURES';
+    case TUNSETOFFLOAD:
+      return 'TUNSETOFFLOAD';
+    case TUNSETTXFILTER:
+      return 'TUNSETTXFILTER';
+    case TUNGETIFF:
+      return 'TUNGETIFF';
+    case TUNGETSNDBUF:
+      return 'TUNGETSNDBUF';
+    case TUNSETSNDBUF:
+      return 'TUNSETSNDBUF';
+    case TUNATTACHFILTER:
+      return 'TUNATTACHFILTER';
+    case TUNDETACHFILTER:
+      return 'TUNDETACHFILTER';
+    case TUNGETVNETHDRSZ:
+      return 'TUNGETVNETHDRSZ';
+    case TUNSETVNETHDRSZ:
+      return 'TUNSETVNETHDRSZ';
+    case TUNSETQUEUE:
+      return 'TUNSETQUEUE';
+    case TUNSETIFINDEX:
+      return 'TUNSETIFINDEX';
+    case TUNGETFILTER:
+      return 'TUNGETFILTER';
+    case TUNSETVNETLE:
+      return 'TUNSETVNETLE';
+    case TUNGETVNETLE:
+      return 'TUNGETVNETLE';
+    case TUNSETVNETBE:
+      return 'TUNSETVNETBE';
+    case TUNGETVNETBE:
+      return 'TUNGETVNETBE';
+    case TUNSETSTEERINGEBPF:
+      return 'TUNSETSTEERINGEBPF';
+    case TUNSETFILTEREBPF:
+      return 'TUNSETFILTEREBPF';
+    case TUNSETCARRIER:
+      return 'TUNSETCARRIER';
+    case TUNGETDEVNETNS:
+      return 'TUNGETDEVNETNS';
+    case SIOCGIFHWADDR:
+      return 'SIOCGIFHWADDR';
+    case SIOCSIFHWADDR:
+      return 'SIOCSIFHWADDR';
+  }
+  return '';
 }

@@ -60,3 +60,65 @@ export namespace ff_effect {
   export const u_periodic_custom_len: u32 = 36;
   export const u_periodic_custom_data: u32 = 40;
 }
+/** The identifier of a command, or an empty text. */
+export function nameOf(command: u32): string {
+  switch (command) {
+    case EVIOCGVERSION:
+      return 'EVIOCGVERSION';
+    case EVIOCGID:
+      return 'EVIOCGID';
+    case EVIOCGREP:
+      return 'EVIOCGREP';
+    case EVIOCSREP:
+      return 'EVIOCSREP';
+    case EVIOCGKEYCODE:
+      return 'EVIOCGKEYCODE';
+    case EVIOCGKEYCODE_V2:
+      return 'EVIOCGKEYCODE_V2';
+    case EVIOCSKEYCODE:
+      return 'EVIOCSKEYCODE';
+    case EVIOCSKEYCODE_V2:
+      return 'EVIOCSKEYCODE_V2';
+    case EVIOCSFF:
+      return 'EVIOCSFF';
+    case EVIOCRMFF:
+      return 'EVIOCRMFF';
+    case EVIOCGEFFECTS:
+      return 'EVIOCGEFFECTS';
+    case EVIOCGRAB:
+      return 'EVIOCGRAB';
+    case EVIOCREVOKE:
+      return 'EVIOCREVOKE';
+    case EVIOCGMASK:
+      return 'EVIOCGMASK';
+    case EVIOCSMASK:
+      return 'EVIOCSMASK';
+    case EVIOCSCLOCKID:
+      return 'EVIOCSCLOCKID';
+    case EVIOCGNAME:
+      return 'EVIOCGNAME';
+    case EVIOCGPHYS:
+      return 'EVIOCGPHYS';
+    case EVIOCGUNIQ:
+      return 'EVIOCGUNIQ';
+    case EVIOCGPROP:
+      return 'EVIOCGPROP';
+    case EVIOCGMTSLOTS:
+      return 'EVIOCGMTSLOTS';
+    case EVIOCGKEY:
+      return 'EVIOCGKEY';
+    case EVIOCGLED:
+      return 'EVIOCGLED';
+    case EVIOCGSND:
+      return 'EVIOCGSND';
+    case EVIOCGSW:
+      return 'EVIOCGSW';
+    case EVIOCGBIT:
+      return 'EVIOCGBIT';
+    case EVIOCGABS:
+      return 'EVIOCGABS';
+    case EVIOCSABS:
+      return 'EVIOCSABS';
+  }
+  return '';
+}

@@ -26,14 +26,14 @@ export const TIOCMBIC: u32 = 0x5417;
 export const TIOCMSET: u32 = 0x5418;
 export const TIOCGSOFTCAR: u32 = 0x5419;
 export const TIOCSSOFTCAR: u32 = 0x541a;
-export const FIONREAD: u32 = 0x541b;
+export const FIONREAD: u32 = 21531;
 export const TIOCINQ: u32 = 0x541b;
 export const TIOCLINUX: u32 = 0x541c;
 export const TIOCCONS: u32 = 0x541d;
 export const TIOCGSERIAL: u32 = 0x541e;
 export const TIOCSSERIAL: u32 = 0x541f;
 export const TIOCPKT: u32 = 0x5420;
-export const FIONBIO: u32 = 0x5421;
+export const FIONBIO: u32 = 21537;
 export const TIOCNOTTY: u32 = 0x5422;
 export const TIOCSETD: u32 = 0x5423;
 export const TIOCGETD: u32 = 0x5424;
@@ -62,9 +62,9 @@ export const TIOCGEXCL: u32 = 0x80045440;
 export const TIOCGPTPEER: u32 = 0x5441;
 export const TIOCGISO7816: u32 = 0x80285442;
 export const TIOCSISO7816: u32 = 0xc0285443;
-export const FIONCLEX: u32 = 0x5450;
-export const FIOCLEX: u32 = 0x5451;
-export const FIOASYNC: u32 = 0x5452;
+export const FIONCLEX: u32 = 21584;
+export const FIOCLEX: u32 = 21585;
+export const FIOASYNC: u32 = 21586;
 export const TIOCSERCONFIG: u32 = 0x5453;
 export const TIOCSERGWILD: u32 = 0x5454;
 export const TIOCSERSWILD: u32 = 0x5455;
@@ -76,7 +76,7 @@ export const TIOCSERGETMULTI: u32 = 0x545a;
 export const TIOCSERSETMULTI: u32 = 0x545b;
 export const TIOCMIWAIT: u32 = 0x545c;
 export const TIOCGICOUNT: u32 = 0x545d;
-export const FIOQSIZE: u32 = 0x5460;
+export const FIOQSIZE: u32 = 21600;
 export const N_TTY: u32 = 0;
 export namespace termio {
   export const SIZE: u32 = 18;
@@ -89,4 +89,152 @@ export namespace termios2 {
 }
 export namespace winsize {
   export const SIZE: u32 = 8;
+}
+/** The identifier of a command, or an empty text. */
+export function nameOf(command: u32): string {
+  switch (command) {
+    case TCGETS:
+      return 'TCGETS';
+    case TCSETS:
+      return 'TCSETS';
+    case TCSETSW:
+      return 'TCSETSW';
+    case TCSETSF:
+      return 'TCSETSF';
+    case TCGETA:
+      return 'TCGETA';
+    case TCSETA:
+      return 'TCSETA';
+    case TCSETAW:
+      return 'TCSETAW';
+    case TCSETAF:
+      return 'TCSETAF';
+    case TCSBRK:
+      return 'TCSBRK';
+    case TCXONC:
+      return 'TCXONC';
+    case TCFLSH:
+      return 'TCFLSH';
+    case TIOCEXCL:
+      return 'TIOCEXCL';
+    case TIOCNXCL:
+      return 'TIOCNXCL';
+    case TIOCSCTTY:
+      return 'TIOCSCTTY';
+    case TIOCGPGRP:
+      return 'TIOCGPGRP';
+    case TIOCSPGRP:
+      return 'TIOCSPGRP';
+    case TIOCOUTQ:
+      return 'TIOCOUTQ';
+    case TIOCSTI:
+      return 'TIOCSTI';
+    case TIOCGWINSZ:
+      return 'TIOCGWINSZ';
+    case TIOCSWINSZ:
+      return 'TIOCSWINSZ';
+    case TIOCMGET:
+      return 'TIOCMGET';
+    case TIOCMBIS:
+      return 'TIOCMBIS';
+    case TIOCMBIC:
+      return 'TIOCMBIC';
+    case TIOCMSET:
+      return 'TIOCMSET';
+    case TIOCGSOFTCAR:
+      return 'TIOCGSOFTCAR';
+    case TIOCSSOFTCAR:
+      return 'TIOCSSOFTCAR';
+    case TIOCINQ:
+      return 'TIOCINQ';
+    case TIOCLINUX:
+      return 'TIOCLINUX';
+    case TIOCCONS:
+      return 'TIOCCONS';
+    case TIOCGSERIAL:
+      return 'TIOCGSERIAL';
+    case TIOCSSERIAL:
+      return 'TIOCSSERIAL';
+    case TIOCPKT:
+      return 'TIOCPKT';
+    case TIOCNOTTY:
+      return 'TIOCNOTTY';
+    case TIOCSETD:
+      return 'TIOCSETD';
+    case TIOCGETD:
+      return 'TIOCGETD';
+    case TCSBRKP:
+      return 'TCSBRKP';
+    case TIOCSBRK:
+      return 'TIOCSBRK';
+    case TIOCCBRK:
+      return 'TIOCCBRK';
+    case TIOCGSID:
+      return 'TIOCGSID';
+    case TCGETS2:
+      return 'TCGETS2';
+    case TCSETS2:
+      return 'TCSETS2';
+    case TCSETSW2:
+      return 'TCSETSW2';
+    case TCSETSF2:
+      return 'TCSETSF2';
+    case TIOCGRS485:
+      return 'TIOCGRS485';
+    case TIOCSRS485:
+      return 'TIOCSRS485';
+    case TIOCGPTN:
+      return 'TIOCGPTN';
+    case TIOCSPTLCK:
+      return 'TIOCSPTLCK';
+    case TIOCGDEV:
+      return 'TIOCGDEV';
+    case TCGETX:
+      return 'TCGETX';
+    case TCSETX:
+      return 'TCSETX';
+    case TCSETXF:
+      return 'TCSETXF';
+    case TCSETXW:
+      return 'TCSETXW';
+    case TIOCSIG:
+      return 'TIOCSIG';
+    case TIOCVHANGUP:
+      return 'TIOCVHANGUP';
+    case TIOCGPKT:
+      return 'TIOCGPKT';
+    case TIOCGPTLCK:
+      return 'TIOCGPTLCK';
+    case TIOCGEXCL:
+      return 'TIOCGEXCL';
+    case TIOCGPTPEER:
+      return 'TIOCGPTPEER';
+    case TIOCGISO7816:
+      return 'TIOCGISO7816';
+    case TIOCSISO7816:
+      return 'TIOCSISO7816';
+    case TIOCSERCONFIG:
+      return 'TIOCSERCONFIG';
+    case TIOCSERGWILD:
+      return 'TIOCSERGWILD';
+    case TIOCSERSWILD:
+      return 'TIOCSERSWILD';
+    case TIOCGLCKTRMIOS:
+      return 'TIOCGLCKTRMIOS';
+    case TIOCSLCKTRMIOS:
+      return 'TIOCSLCKTRMIOS';
+    case TIOCSERGSTRUCT:
+      return 'TIOCSERGSTRUCT';
+    case TIOCSERGETLSR:
+      return 'TIOCSERGETLSR';
+    case TIOCSERGETMULTI:
+      return 'TIOCSERGETMULTI';
+    case TIOCSERSETMULTI:
+      return 'TIOCSERSETMULTI';
+    case TIOCMIWAIT:
+      return 'TIOCMIWAIT';
+    case TIOCGICOUNT:
+      return 'TIOCGICOUNT';
+  }
+  return '';
 }

@@ -31,3 +31,25 @@ export namespace media_v2_pad {
 export namespace media_v2_link {
   export const SIZE: u32 = 40;
 }
+/** The identifier of a command, or an empty text. */
+export function nameOf(command: u32): string {
+  switch (command) {
+    case MEDIA_IOC_DEVICE_INFO:
+      return 'MEDIA_IOC_DEVICE_INFO';
+    case MEDIA_IOC_ENUM_ENTITIES:
+      return 'MEDIA_IOC_ENUM_ENTITIES';
+    case MEDIA_IOC_ENUM_LINKS:
+      return 'MEDIA_IOC_ENUM_LINKS';
+    case MEDIA_IOC_SETUP_LINK:
+      return 'MEDIA_IOC_SETUP_LINK';
+    case MEDIA_IOC_G_TOPOLOGY:
+      return 'MEDIA_IOC_G_TOPOLOGY';
+    case MEDIA_IOC_REQUEST_ALLOC:
+      return 'MEDIA_IOC_REQUEST_ALLOC';
+    case MEDIA_REQUEST_IOC_QUEUE:
+      return 'MEDIA_REQUEST_IOC_QUEUE';
+    case MEDIA_REQUEST_IOC_REINIT:
+      return 'MEDIA_REQUEST_IOC_REINIT';
+  }
+  return '';
+}

@@ -26,3 +26,51 @@ export namespace uinput_ff_upload {
   export const effect_u_periodic_custom_data: u32 = 48;
   export const old_u_periodic_custom_data: u32 = 96;
 }
+/** The identifier of a command, or an empty text. */
+export function nameOf(command: u32): string {
+  switch (command) {
+    case UI_DEV_CREATE:
+      return 'UI_DEV_CREATE';
+    case UI_DEV_DESTROY:
+      return 'UI_DEV_DESTROY';
+    case UI_DEV_SETUP:
+      return 'UI_DEV_SETUP';
+    case UI_ABS_SETUP:
+      return 'UI_ABS_SETUP';
+    case UI_SET_EVBIT:
+      return 'UI_SET_EVBIT';
+    case UI_SET_KEYBIT:
+      return 'UI_SET_KEYBIT';
+    case UI_SET_RELBIT:
+      return 'UI_SET_RELBIT';
+    case UI_SET_ABSBIT:
+      return 'UI_SET_ABSBIT';
+    case UI_SET_MSCBIT:
+      return 'UI_SET_MSCBIT';
+    case UI_SET_LEDBIT:
+      return 'UI_SET_LEDBIT';
+    case UI_SET_SNDBIT:
+      return 'UI_SET_SNDBIT';
+    case UI_SET_FFBIT:
+      return 'UI_SET_FFBIT';
+    case UI_SET_PHYS:
+      return 'UI_SET_PHYS';
+    case UI_SET_SWBIT:
+      return 'UI_SET_SWBIT';
+    case UI_SET_PROPBIT:
+      return 'UI_SET_PROPBIT';
+    case UI_BEGIN_FF_UPLOAD:
+      return 'UI_BEGIN_FF_UPLOAD';
+    case UI_END_FF_UPLOAD:
+      return 'UI_END_FF_UPLOAD';
+    case UI_BEGIN_FF_ERASE:
+      return 'UI_BEGIN_FF_ERASE';
+    case UI_END_FF_ERASE:
+      return 'UI_END_FF_ERASE';
+    case UI_GET_VERSION:
+      return 'UI_GET_VERSION';
+    case UI_GET_SYSNAME:
+      return 'UI_GET_SYSNAME';
+  }
+  return '';
+}

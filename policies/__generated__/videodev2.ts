@@ -95,14 +95,10 @@ export const V4L2_BUF_CAP_SUPPORTS_DMABUF: u32 = 4;
 export const V4L2_BUF_CAP_SUPPORTS_REQUESTS: u32 = 8;
 export const V4L2_CAP_READWRITE: u32 = 0x1000000;
 export const V4L2_CAP_VIDEO_OUTPUT: u32 = 2;
-export const V4L2_CAP_VIDEO_OUTPUT_MPLANE: u32 = 8192;
-export const V4L2_CAP_VBI_OUTPUT: u32 = 32;
-export const V4L2_CAP_SLICED_VBI_OUTPUT: u32 = 128;
-export const V4L2_CAP_SDR_OUTPUT: u32 = 0x400000;
-export const V4L2_CAP_META_OUTPUT: u32 = 0x8000000;
 export const V4L2_FBUF_CAP_BITMAP_CLIPPING: u32 = 8;
 export const OUTPUT_TYPES: u32 = 21932;
 export const MULTIPLANAR_TYPES: u32 = 1536;
+export const OUTPUT_CAPS: u32 = 0x84020a2;
 export namespace v4l2_capability {
   export const SIZE: u32 = 104;
   export const capabilities: u32 = 84;
@@ -172,4 +168,174 @@ export namespace v4l2_edid {
   export const start_block: u32 = 4;
   export const blocks: u32 = 8;
   export const edid: u32 = 32;
+}
+/** The identifier of a command, or an empty text. */
+export function nameOf(command: u32): string {
+  switch (command) {
+    case VIDIOC_QUERYCAP:
+      return 'VIDIOC_QUERYCAP';
+    case VIDIOC_ENUM_FMT:
+      return 'VIDIOC_ENUM_FMT';
+    case VIDIOC_G_FMT:
+      return 'VIDIOC_G_FMT';
+    case VIDIOC_S_FMT:
+      return 'VIDIOC_S_FMT';
+    case VIDIOC_REQBUFS:
+      return 'VIDIOC_REQBUFS';
+    case VIDIOC_QUERYBUF:
+      return 'VIDIOC_QUERYBUF';
+    case VIDIOC_G_FBUF:
+      return 'VIDIOC_G_FBUF';
+    case VIDIOC_S_FBUF:
+      return 'VIDIOC_S_FBUF';
+    case VIDIOC_OVERLAY:
+      return 'VIDIOC_OVERLAY';
+    case VIDIOC_QBUF:
+      return 'VIDIOC_QBUF';
+    case VIDIOC_EXPBUF:
+      return 'VIDIOC_EXPBUF';
+    case VIDIOC_DQBUF:
+      return 'VIDIOC_DQBUF';
+    case VIDIOC_STREAMON:
+      return 'VIDIOC_STREAMON';
+    case VIDIOC_STREAMOFF:
+      return 'VIDIOC_STREAMOFF';
+    case VIDIOC_G_PARM:
+      return 'VIDIOC_G_PARM';
+    case VIDIOC_S_PARM:
+      return 'VIDIOC_S_PARM';
+    case VIDIOC_G_STD:
+      return 'VIDIOC_G_STD';
+    case VIDIOC_S_STD:
+      return 'VIDIOC_S_STD';
+    case VIDIOC_ENUMSTD:
+      return 'VIDIOC_ENUMSTD';
+    case VIDIOC_ENUMINPUT:
+      return 'VIDIOC_ENUMINPUT';
+    case VIDIOC_G_CTRL:
+      return 'VIDIOC_G_CTRL';
+    case VIDIOC_S_CTRL:
+      return 'VIDIOC_S_CTRL';
+    case VIDIOC_G_TUNER:
+      return 'VIDIOC_G_TUNER';
+    case VIDIOC_S_TUNER:
+      return 'VIDIOC_S_TUNER';
+    case VIDIOC_G_AUDIO:
+      return 'VIDIOC_G_AUDIO';
+    case VIDIOC_S_AUDIO:
+      return 'VIDIOC_S_AUDIO';
+    case VIDIOC_QUERYCTRL:
+      return 'VIDIOC_QUERYCTRL';
+    case VIDIOC_QUERYMENU:
+      return 'VIDIOC_QUERYMENU';
+    case VIDIOC_G_INPUT:
+      return 'VIDIOC_G_INPUT';
+    case VIDIOC_S_INPUT:
+      return 'VIDIOC_S_INPUT';
+    case VIDIOC_G_EDID:
+      return 'VIDIOC_G_EDID';
+    case VIDIOC_S_EDID:
+      return 'VIDIOC_S_EDID';
+    case VIDIOC_G_OUTPUT:
+      return 'VIDIOC_G_OUTPUT';
+    case VIDIOC_S_OUTPUT:
+      return 'VIDIOC_S_OUTPUT';
+    case VIDIOC_ENUMOUTPUT:
+      return 'VIDIOC_ENUMOUTPUT';
+    case VIDIOC_G_AUDOUT:
+      return 'VIDIOC_G_AUDOUT';
+    case VIDIOC_S_AUDOUT:
+      return 'VIDIOC_S_AUDOUT';
+    case VIDIOC_G_MODULATOR:
+      return 'VIDIOC_G_MODULATOR';
+    case VIDIOC_S_MODULATOR:
+      return 'VIDIOC_S_MODULATOR';
+    case VIDIOC_G_FREQUENCY:
+      return 'VIDIOC_G_FREQUENCY';
+    case VIDIOC_S_FREQUENCY:
+      return 'VIDIOC_S_FREQUENCY';
+    case VIDIOC_CROPCAP:
+      return 'VIDIOC_CROPCAP';
+    case VIDIOC_G_CROP:
+      return 'VIDIOC_G_CROP';
+    case VIDIOC_S_CROP:
+      return 'VIDIOC_S_CROP';
+    case VIDIOC_G_JPEGCOMP:
+      return 'VIDIOC_G_JPEGCOMP';
+    case VIDIOC_S_JPEGCOMP:
+      return 'VIDIOC_S_JPEGCOMP';
+    case VIDIOC_QUERYSTD:
+      return 'VIDIOC_QUERYSTD';
+    case VIDIOC_TRY_FMT:
+      return 'VIDIOC_TRY_FMT';
+    case VIDIOC_ENUMAUDIO:
+      return 'VIDIOC_ENUMAUDIO';
+    case VIDIOC_ENUMAUDOUT:
+      return 'VIDIOC_ENUMAUDOUT';
+    case VIDIOC_G_PRIORITY:
+      return 'VIDIOC_G_PRIORITY';
+    case VIDIOC_S_PRIORITY:
+      return 'VIDIOC_S_PRIORITY';
+    case VIDIOC_G_SLICED_VBI_CAP:
+      return 'VIDIOC_G_SLICED_VBI_CAP';
+    case VIDIOC_LOG_STATUS:
+      return 'VIDIOC_LOG_STATUS';
+    case VIDIOC_G_EXT_CTRLS:
+      return 'VIDIOC_G_EXT_CTRLS';
+    case VIDIOC_S_EXT_CTRLS:
+      return 'VIDIOC_S_EXT_CTRLS';
+    case VIDIOC_TRY_EXT_CTRLS:
+      return 'VIDIOC_TRY_EXT_CTRLS';
+    case VIDIOC_ENUM_FRAMESIZES:
+      return 'VIDIOC_ENUM_FRAMESIZES';
+    case VIDIOC_ENUM_FRAMEINTERVALS:
+      return 'VIDIOC_ENUM_FRAMEINTERVALS';
+    case VIDIOC_G_ENC_INDEX:
+      return 'VIDIOC_G_ENC_INDEX';
+    case VIDIOC_ENCODER_CMD:
+      return 'VIDIOC_ENCODER_CMD';
+    case VIDIOC_TRY_ENCODER_CMD:
+      return 'VIDIOC_TRY_ENCODER_CMD';
+    case VIDIOC_DBG_S_REGISTER:
+      return 'VIDIOC_DBG_S_REGISTER';
+    case VIDIOC_DBG_G_REGISTER:
+      return 'VIDIOC_DBG_G_REGISTER';
+    case VIDIOC_S_HW_FREQ_SEEK:
+      return 'VIDIOC_S_HW_FREQ_SEEK';
+    case VIDIOC_S_DV_TIMINGS:
+      return 'VIDIOC_S_DV_TIMINGS';
+    case VIDIOC_G_DV_TIMINGS:
+      return 'VIDIOC_G_DV_TIMINGS';
+    case VIDIOC_DQEVENT:
+      return 'VIDIOC_DQEVENT';
+    case VIDIOC_SUBSCRIBE_EVENT:
+      return 'VIDIOC_SUBSCRIBE_EVENT';
+    case VIDIOC_UNSUBSCRIBE_EVENT:
+      return 'VIDIOC_UNSUBSCRIBE_EVENT';
+    case VIDIOC_CREATE_BUFS:
+      return 'VIDIOC_CREATE_BUFS';
+    case VIDIOC_PREPARE_BUF:
+      return 'VIDIOC_PREPARE_BUF';
+    case VIDIOC_G_SELECTION:
+      return 'VIDIOC_G_SELECTION';
+    case VIDIOC_S_SELECTION:
+      return 'VIDIOC_S_SELECTION';
+    case VIDIOC_DECODER_CMD:
+      return 'VIDIOC_DECODER_CMD';
+    case VIDIOC_TRY_DECODER_CMD:
+      return 'VIDIOC_TRY_DECODER_CMD';
+    case VIDIOC_ENUM_DV_TIMINGS:
+      return 'VIDIOC_ENUM_DV_TIMINGS';
+    case VIDIOC_QUERY_DV_TIMINGS:
+      return 'VIDIOC_QUERY_DV_TIMINGS';
+    case VIDIOC_DV_TIMINGS_CAP:
+      return 'VIDIOC_DV_TIMINGS_CAP';
+    case VIDIOC_ENUM_FREQ_BANDS:
+      return 'VIDIOC_ENUM_FREQ_BANDS';
+    case VIDIOC_DBG_G_CHIP_INFO:
+      return 'VIDIOC_DBG_G_CHIP_INFO';
+    case VIDIOC_QUERY_EXT_CTRL:
+      return 'VIDIOC_QUERY_EXT_CTRL';
+  }
+  return '';
 }

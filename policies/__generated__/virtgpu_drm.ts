@@ -53,3 +53,33 @@ export namespace drm_virtgpu_context_init {
 export namespace drm_virtgpu_context_set_param {
   export const SIZE: u32 = 16;
 }
+/** The identifier of a command, or an empty text. */
+export function nameOf(command: u32): string {
+  switch (command) {
+    case DRM_IOCTL_VIRTGPU_MAP:
+      return 'DRM_IOCTL_VIRTGPU_MAP';
+    case DRM_IOCTL_VIRTGPU_EXECBUFFER:
+      return 'DRM_IOCTL_VIRTGPU_EXECBUFFER';
+    case DRM_IOCTL_VIRTGPU_GETPARAM:
+      return 'DRM_IOCTL_VIRTGPU_GETPARAM';
+    case DRM_IOCTL_VIRTGPU_RESOURCE_CREATE:
+      return 'DRM_IOCTL_VIRTGPU_RESOURCE_CREATE';
+    case DRM_IOCTL_VIRTGPU_RESOURCE_INFO:
+      return 'DRM_IOCTL_VIRTGPU_RESOURCE_INFO';
+    case DRM_IOCTL_VIRTGPU_TRANSFER_FROM_HOST:
+      return 'DRM_IOCTL_VIRTGPU_TRANSFER_FROM_HOST';
+    case DRM_IOCTL_VIRTGPU_TRANSFER_TO_HOST:
+      return 'DRM_IOCTL_VIRTGPU_TRANSFER_TO_HOST';
+    case DRM_IOCTL_VIRTGPU_WAIT:
+      return 'DRM_IOCTL_VIRTGPU_WAIT';
+    case DRM_IOCTL_VIRTGPU_GET_CAPS:
+      return 'DRM_IOCTL_VIRTGPU_GET_CAPS';
+    case DRM_IOCTL_VIRTGPU_EXECBUFFER_RING:
+      return 'DRM_IOCTL_VIRTGPU_EXECBUFFER_RING';
+    case DRM_IOCTL_VIRTGPU_RESOURCE_CREATE_BLOB:
+      return 'DRM_IOCTL_VIRTGPU_RESOURCE_CREATE_BLOB';
+    case DRM_IOCTL_VIRTGPU_CONTEXT_INIT:
+      return 'DRM_IOCTL_VIRTGPU_CONTEXT_INIT';
+  }
+  return '';
+}

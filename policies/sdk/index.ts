@@ -1,26 +1,50 @@
-/** What a device class is made of. */
+/** What a device class is made of: the kernel's errnos and flags, and the words of its table. */
+export * from '../__generated__/kernel';
 export { cabi_realloc } from './arena';
-export { array, fills, takes } from './arrays';
 export { bytesOf, call, HEAD, Operation, u16At, u32At, u64At, u8At } from './call';
+export { READING, WRITING } from './events';
+export {
+  ALL_BITS,
+  among,
+  atMost,
+  comesBack,
+  fills,
+  fillsOne,
+  gives,
+  givesOne,
+  hides,
+  learns,
+  marks,
+  never,
+  onlyFor,
+  payloads,
+  requires,
+  tail,
+  takes,
+  without,
+} from './rules';
 export { forget, learn, mask } from './settlement';
 export {
   ALL_ACCESS,
   ALWAYS_COPY,
   BLOCKING,
   BOTH_WAYS,
+  commands,
+  commandsWith,
   device,
   FROM_DRIVER,
   FROM_DRIVER_ON_ERROR,
-  masked,
+  header,
   NESTED,
   NO_ACCESS,
   plain,
   reason,
   refuse,
-  row,
+  settles,
   sized,
   table,
   TO_DRIVER,
+  words,
 } from './table';
 export {
   ARGUMENT,
@@ -42,4 +66,4 @@ export {
   SYNCOBJ,
   takesDescriptor,
 } from './verdict';
-export { admit, admitted, after, complete, describe, hooks } from './world';
+export { admit, admitted, after, complete, describe, hooks, watches } from './world';

@@ -16,8 +16,12 @@ export const ALWAYS_COPY: u32 = 1;
 export const BLOCKING: u32 = 2;
 /** The row's function may ask for further regions. */
 export const NESTED: u32 = 4;
+/** Of the row's rules, some are about a success. The rules say so themselves. */
+export const TEACHES: u32 = 8;
 
 export type Handler = () => void;
+/** Gives a command its kernel identifier; the layouts generated from a header have one. */
+export type Names = (command: u32) => string;
 
 /** One row; an `unmanaged` class is a view of static memory. */
 @unmanaged
@@ -31,6 +35,11 @@ export class Row {
   errno: u32;
   refused: u32;
   handler: usize;
+  /** What a success means for the session. */
+  settler: usize;
+  /** Its rules: the first one's index, and how many there are. */
+  firstRule: u32;
+  ruleCount: u32;
   next: usize;
   access: u8;
 }
@@ -39,30 +48,46 @@ export class Row {
 const SIZE_SHIFT: u32 = 16;
 const SIZE_MAX: u32 = 0x3fff;
 const SIZE_BITS: u32 = SIZE_MAX << SIZE_SHIFT;
+/** The mask of a command whose number is one. */
+const EXACT: u32 = 0xffffffff;
 
 /** Room for the longest class, V4L2, twice over. */
 export const ROWS_MAX: u32 = 192;
 const TEXTS_MAX: u32 = 64;
 const ROW_BYTES: usize = offsetof<Row>();
-const rows: usize = memory.data(192 * 40, 8);
+const rows: usize = memory.data(192 * 52, 8);
 /** For each low byte of a command the first row with it: rows of one command type differ there. */
 const buckets: usize = memory.data(4 * 256, 8);
 const reasonTexts: usize = memory.data(4 * 64, 8);
 const tableNames: usize = memory.data(4 * 64, 8);
 
+/** Headers of one class: the DRM core's and a driver's, for instance. */
+const HEADERS_MAX: u32 = 4;
+const headers: usize = memory.data(4 * 4, 8);
+
 let className: string = '';
+let headerCount: u32 = 0;
 /** Options of every row. */
 let classOptions: u32 = 0;
 let rowCount: u32 = 0;
+/** The first row of the list before, to which rules are added. */
+let groupStart: u32 = 0;
 let reasonCount: u32 = 0;
 let tableCount: u32 = 0;
 /** Rows whose mask leaves the low byte out. */
 let wildRows: usize = 0;
 
-/** Names the class; `options` are those of every command after it. */
-export function device(name: string, options: u32 = 0): void {
+/** Names the class, whose commands `names` knows; `options` are those of every command after it. */
+export function device(name: string, names: Names, options: u32 = 0): void {
   className = name;
   classOptions = options;
+  header(names);
+}
+
+/** Lets the class have commands of another header too. */
+export function header(names: Names): void {
+  if (headerCount >= HEADERS_MAX) unreachable();
+  store<u32>(headers + 4 * headerCount++, changetype<usize>(names));
 }
 
 /** Gives a reason for denials; the text says what is refused, for the guest's owner. */
@@ -82,57 +107,81 @@ export const UNREADABLE = reason('a nested pointer leads outside what may be rea
 export const TOO_MUCH = reason('the command asks for more nested memory than the class allows');
 export const UNSUPPORTED = reason('the class does not have this file operation');
 
-/** Adds a command of the _IOC form: direction and size are in its number. */
-export function row(name: string, number: u32, options: u32 = 0, handler: Handler | null = null): void {
+/** Adds commands of the _IOC form: direction and size are in their numbers. */
+export function commands(numbers: StaticArray<u32>, options: u32 = 0, handler: Handler | null = null): void {
+  startGroup();
   // _IOC_WRITE (1) is from the guest's view, as is TO_DRIVER; _IOC_READ (2) likewise.
-  plain(name, number, sizeOf(number), <u8>(number >> 30), options, handler);
+  for (let at = 0; at < numbers.length; at++)
+    add(numbers[at], EXACT, sizeOf(numbers[at]), <u8>(numbers[at] >> 30), options, handler);
 }
 
-/** Adds a command whose number says nothing: `head` bytes at the argument, or a plain word when there are none. */
+/** Adds commands whose size is in their numbers, but not what the driver does: it reads, or it writes, whatever they say. */
+export function commandsWith(
+  access: u8,
+  numbers: StaticArray<u32>,
+  options: u32 = 0,
+  handler: Handler | null = null,
+): void {
+  startGroup();
+  for (let at = 0; at < numbers.length; at++)
+    add(numbers[at], EXACT, sizeOf(numbers[at]), access, options, handler);
+}
+
+/** Adds commands whose numbers say nothing of the `head` bytes at the argument. */
 export function plain(
-  name: string,
-  number: u32,
-  head: u32,
   access: u8,
+  head: u32,
+  numbers: StaticArray<u32>,
   options: u32 = 0,
   handler: Handler | null = null,
 ): void {
-  add(name, number, 0xffffffff, head, access, options, handler);
+  startGroup();
+  for (let at = 0; at < numbers.length; at++) add(numbers[at], EXACT, head, access, options, handler);
 }
 
-/** Adds all commands c with (c & mask) == number, whose heads have at most `head` bytes. */
-export function masked(
-  name: string,
-  number: u32,
-  mask: u32,
-  head: u32,
-  access: u8,
-  options: u32 = 0,
-  handler: Handler | null = null,
-): void {
-  add(name, number, mask, head, access, options, handler);
+/** Adds commands whose argument is a plain word or nothing, whatever their numbers say. */
+export function words(numbers: StaticArray<u32>, options: u32 = 0, handler: Handler | null = null): void {
+  plain(NO_ACCESS, 0, numbers, options, handler);
 }
 
 /**
- * Adds a command whose size the caller chooses: the head is as long as the command says. `numbers`: the bits of the command's number
+ * Adds commands whose size the caller chooses: the head is as long as the command says. `anyBits`: the bits of a command's number
  * that may be anything, where one name stands for several commands.
  */
 export function sized(
-  name: string,
-  number: u32,
   access: u8,
-  numbers: u32 = 0,
+  numbers: StaticArray<u32>,
+  anyBits: u32 = 0,
   options: u32 = 0,
   handler: Handler | null = null,
 ): void {
-  add(name, number, ~(SIZE_BITS | numbers), SIZE_MAX, access, options, handler);
+  startGroup();
+  for (let at = 0; at < numbers.length; at++)
+    add(numbers[at], ~(SIZE_BITS | anyBits), SIZE_MAX, access, options, handler);
 }
 
-/** Adds a command that the class knows and refuses. */
-export function refuse(name: string, number: u32, errno: u32, why: u32): void {
-  const added = add(name, number, 0xffffffff, 0, NO_ACCESS, 0, null);
-  added.errno = errno;
-  added.refused = why;
+/** Adds commands that the class knows and refuses. */
+export function refuse(numbers: StaticArray<u32>, errno: u32, why: u32): void {
+  startGroup();
+  for (let at = 0; at < numbers.length; at++) {
+    const added = add(numbers[at], EXACT, 0, NO_ACCESS, 0, null);
+    added.errno = errno;
+    added.refused = why;
+  }
+}
+
+/** Has `settler` say what a success of the commands before means for the session. */
+export function settles(settler: Handler): void {
+  for (let index = groupStart; index < rowCount; index++) rowAt(index).settler = changetype<usize>(settler);
+}
+
+/** The list before gets the rule of that index, as the next one of each row; `options` come with it. */
+export function ruleForGroup(rule: u32, options: u32): void {
+  for (let index = groupStart; index < rowCount; index++) {
+    const row = rowAt(index);
+    if (row.ruleCount++ == 0) row.firstRule = rule;
+    row.options |= options;
+  }
 }
 
 /** The size that a command of the _IOC form has. */
@@ -143,16 +192,6 @@ export function sizeOf(command: u32): u32 {
 /** How long the head of a command of this row is. */
 export function headBytes(row: Row, command: u32): u32 {
   return row.mask & SIZE_BITS ? row.head : sizeOf(command);
-}
-
-/** How many rows there are: the next one's index. */
-export function rowsSoFar(): u32 {
-  return rowCount;
-}
-
-/** The row's place in the table. */
-export function indexOf(row: Row): u32 {
-  return <u32>((changetype<usize>(row) - rows) / ROW_BYTES);
 }
 
 /** The row of a command, or null. */
@@ -168,18 +207,18 @@ function matching(first: usize, command: u32): Row | null {
   return null;
 }
 
-function add(
-  name: string,
-  number: u32,
-  mask: u32,
-  head: u32,
-  access: u8,
-  options: u32,
-  handler: Handler | null,
-): Row {
+function startGroup(): void {
+  groupStart = rowCount;
+}
+
+function rowAt(index: u32): Row {
+  return changetype<Row>(rows + ROW_BYTES * index);
+}
+
+function add(number: u32, mask: u32, head: u32, access: u8, options: u32, handler: Handler | null): Row {
   if (rowCount >= ROWS_MAX) unreachable();
-  const added = changetype<Row>(rows + ROW_BYTES * rowCount++);
-  added.name = changetype<usize>(name);
+  const added = rowAt(rowCount++);
+  added.name = changetype<usize>(nameOf(number));
   added.number = number;
   added.mask = mask;
   added.head = head;
@@ -188,6 +227,15 @@ function add(
   added.handler = changetype<usize>(handler);
   link(added);
   return added;
+}
+
+/** The command's identifier, of whichever header has it. Traps for one of none: the class is not built of what it names. */
+function nameOf(number: u32): string {
+  for (let index: u32 = 0; index < headerCount; index++) {
+    const name = changetype<Names>(<usize>load<u32>(headers + 4 * index))(number);
+    if (name.length != 0) return name;
+  }
+  return unreachable();
 }
 
 function link(added: Row): void {
@@ -213,7 +261,7 @@ export function description(): usize {
   putText(info, className);
   const commands = putList(info + 8, rowCount, 28);
   for (let index: u32 = 0; index < rowCount; index++) {
-    putCommand(commands + 28 * index, changetype<Row>(rows + ROW_BYTES * index));
+    putCommand(commands + 28 * index, rowAt(index));
   }
   putTexts(info + 16, reasonTexts, reasonCount);
   putTexts(info + 24, tableNames, tableCount);

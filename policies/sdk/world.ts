@@ -1,8 +1,8 @@
 /** The world's exports, as the canonical ABI lowers them; a class re-exports them and fills in the table and the hooks. */
-import { EINVAL, ENOTTY } from '../__generated__/kernel';
+import { EINVAL, ENOTTY, POLLERR } from '../__generated__/kernel';
 import { beginCall, endCall } from './arena';
-import { admitArrays } from './arrays';
 import { bytesOf, call, HEAD, Operation, short, takeHead } from './call';
+import { admitByRules, settleByRules } from './rules';
 import { beginSettlement, settlement } from './settlement';
 import {
   BLOCKING,
@@ -26,7 +26,7 @@ export namespace hooks {
   export let write: Handler | null = null;
   export let mmap: Handler | null = null;
   export let seek: Handler | null = null;
-  /** After every operation: sets `after`, and may learn, forget and mask. */
+  /** After every operation, and after what the command's row says: changes `after`, and may learn, forget and mask. */
   export let settle: Handler | null = null;
 }
 
@@ -35,6 +35,21 @@ export namespace after {
   export let state: u64 = 0;
   export let watch: u32 = 0;
   export let idle: u32 = 0;
+}
+
+/** When the driver may be polled, as polling may start it: which bits of the state it needs, and for which events. */
+namespace readiness {
+  export let needed: u64 = 0;
+  export let events: u32 = 0;
+}
+
+/**
+ * Mirrors these poll events from the driver once the session's state has all the `needed` bits. Until then POLLERR is pretended, as
+ * of a file that can't be waited for.
+ */
+export function watches(events: u32, needed: u64 = 0): void {
+  readiness.events = events;
+  readiness.needed = needed;
 }
 
 /** A hook for reads and writes that need no more than the driver's yes. */
@@ -103,7 +118,10 @@ export function complete(
   call.outcome = outcome;
   beginSettlement();
   after.state = state;
-  after.watch = after.idle = 0;
+  if (operation == Operation.Ioctl && outcome >= 0) settleCommand();
+  const isReady = (after.state & readiness.needed) == readiness.needed;
+  after.watch = isReady ? readiness.events : 0;
+  after.idle = isReady ? 0 : POLLERR;
   const hook = hooks.settle;
   if (hook) hook();
   // Nothing is learnt from an answer that is shorter than its command's struct.
@@ -155,6 +173,13 @@ function admitCommand(): void {
   beginVerdict(row.access, (row.options & BLOCKING) != 0);
   if (row.errno != 0) return deny(row.errno, row.refused);
   if (row.access & TO_DRIVER && bytesOf(HEAD) != headBytes(row, call.command)) return deny(EINVAL, SHORT);
-  admitArrays(row);
+  admitByRules(row);
   if (row.handler != 0) changetype<Handler>(row.handler)();
+}
+
+function settleCommand(): void {
+  const row = rowOf(call.command);
+  if (row == null) return;
+  after.state |= settleByRules(row);
+  if (row.settler != 0) changetype<Handler>(row.settler)();
 }

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { PolicyInstance } from '../../host/policy/abi.js';
-import { COMMANDS_WITHOUT_HEADER } from '../../host/policy/layout-sources.js';
+import { NOTED_SOURCES } from '../../host/policy/layout-sources.js';
 import * as kernel from '../../policies/__generated__/kernel.js';
 import { bytesWith, callOf, denialOf, planOf, policyInstance, policyPackage } from './support.js';
 
@@ -8,7 +8,7 @@ import { bytesWith, callOf, denialOf, planOf, policyInstance, policyPackage } fr
 const HEADER = { bytes: 88, name: 8, reserved: 4, options: 72, body: 80 };
 const OLDER = { bytes: 60, command: 40 };
 const BODY = 0x5000_0000n;
-const numberOf = (name: string): number => COMMANDS_WITHOUT_HEADER[0]?.commands[name] ?? 0;
+const numberOf = (name: string): number => NOTED_SOURCES[0]?.commands[name] ?? 0;
 const NIOCCTRL = numberOf('NIOCCTRL');
 const NIOCREGIF = numberOf('NIOCREGIF');
 const NIOCGINFO = numberOf('NIOCGINFO');
@@ -57,7 +57,7 @@ describe('the table of netmap', () => {
       NIOCCONFIG: ioc(3, 150, 16 + 256),
       NIOCCTRL: ioc(3, 151, HEADER.bytes),
     });
-    expect(COMMANDS_WITHOUT_HEADER[0]?.commands).toEqual(Object.fromEntries(numbers));
+    expect(NOTED_SOURCES[0]?.commands).toEqual(Object.fromEntries(numbers));
   });
 
   it('is for one guest at a time', async () => {
