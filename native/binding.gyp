@@ -22,6 +22,7 @@
         'addon/placeholder.cc',
         'addon/plan.cc',
         'addon/process_view.cc',
+        'addon/reload.cc',
         'addon/sessions.cc',
         'addon/typed_descriptors.cc',
       ],

@@ -35,12 +35,17 @@ export interface WorkerInput {
 export type WorkerMessage =
   | { kind: 'log'; level: 'trace' | 'info' | 'warn' | 'error'; fields: Record<string, unknown>; text: string }
   | { kind: 'started'; process: number }
+  /** A module misbehaved, and the one before it is in force again. */
+  | { kind: 'restored'; class: string; digest: string }
   | { kind: 'answer'; id: number; answer: WorkerAnswer }
   | { kind: 'failed'; message: string }
   | { kind: 'ended'; counters: MediatorCounters; decisions: DecisionTimes };
 
 /** What the main thread asks of a worker, between two operations. */
-export type WorkerCommand = { kind: 'count' };
+export type WorkerCommand =
+  | { kind: 'count' }
+  /** Another module for its class; `onTrial`: the one before is put back when it misbehaves. */
+  | { kind: 'switch'; module: ModuleInput; onTrial: boolean };
 
 /** A command as it is posted: its answer has the same number. */
 export interface NumberedCommand {
@@ -49,4 +54,9 @@ export interface NumberedCommand {
 }
 
 /** What a worker answers to a command. */
-export type WorkerAnswer = MediatorCounters;
+export type WorkerAnswer = MediatorCounters | SwitchAnswer;
+
+/** Why the guest keeps the module that it has; undefined when it has the new one. */
+export interface SwitchAnswer {
+  refusal: string | undefined;
+}

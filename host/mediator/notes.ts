@@ -54,13 +54,18 @@ export function errnoName(errno: number): string {
   return errno === 0 ? '' : getSystemErrorName(-errno);
 }
 
+/** One of the native refusals in words. */
+export function planError(number: number): string {
+  return PLAN_ERRORS[number] ?? `rule ${number}`;
+}
+
 /** One native note in words, for the log. */
 export function describeNote(note: NativeNote, info: ClassInfo | undefined): Record<string, unknown> {
   const text = TEXTS[note.kind] ?? `note ${note.kind}`;
   const described: Record<string, unknown> = { process: note.process, happened: text };
   if (info !== undefined) described.class = info.class;
   if (note.command !== 0) described.command = commandName(info, note.command);
-  if (note.kind === NOTE_PLAN_REFUSED) described.rule = PLAN_ERRORS[note.detail] ?? note.detail;
+  if (note.kind === NOTE_PLAN_REFUSED) described.rule = planError(note.detail);
   if (note.errno !== 0) described.errno = errnoName(note.errno);
   return described;
 }

@@ -13,6 +13,7 @@ enum class Event : uint32_t {
   kControl = 3,   // the control eventfd was written: look at the message port
   kExit = 4,      // the guest's last process has gone and everything is released
   kNote = 5,      // something to record: `note` says what
+  kRefused = 6,   // the plan of a module on trial was refused, noteDetail is a PlanError: have `call` judged again
 };
 
 enum class Note : uint32_t {
@@ -41,7 +42,8 @@ enum class DescriptorFlow : uint32_t { kToDriver = 0, kFromDriver = 1, kRepeated
 constexpr uint32_t kToDriver = 1, kFromDriver = 2, kFromDriverOnError = 4;
 
 struct ExchangeCall {
-  uint32_t session, node, operation, command, fileFlags, reserved;
+  uint32_t session, node, operation, command, fileFlags;
+  uint32_t generation;  // the host's own: which of the class's modules has judged it
   uint64_t argument, length, offset, state;
 };
 
@@ -78,7 +80,7 @@ constexpr uint32_t kMasksMax = 16;
 // _IOC_SIZE has 14 bits.
 constexpr uint32_t kHeadBytesMax = 16384;
 
-constexpr uint32_t kVerdictAllow = 0, kVerdictDeny = 1, kVerdictFault = 2;
+constexpr uint32_t kVerdictAllow = 0, kVerdictDeny = 1, kVerdictFault = 2, kVerdictAgain = 3;
 
 struct Exchange {
   // Up: the event.

@@ -17,54 +17,51 @@ constexpr uint64_t kRegionBytesMax = POSTERN_ARENA_BYTES / 4 * 3;
 
 }  // namespace
 
-void Mediator::admit(Op& op) {
+std::optional<Event> Mediator::admit(Op& op) {
   const DeviceClass& deviceClass = options_.classes[op.session->node->classIndex];
   if (exchange_->verdict == kVerdictDeny) {
     const uint32_t errnum = exchange_->errnum;
-    const bool isErrno = errnum >= 1 && errnum <= kErrnoMax;
-    (isErrno ? counters_.denied : counters_.faults)++;
-    if (!isErrno) note(Note::kPlanRefused, static_cast<uint32_t>(PlanError::kErrno), &op, EIO);
-    finishNow(op, 0, isErrno ? static_cast<int>(errnum) : EIO);
-    return;
+    if (errnum < 1 || errnum > kErrnoMax) return refusePlan(op, PlanError::kErrno);
+    counters_.denied++;
+    return finishNow(op, 0, static_cast<int>(errnum));
   }
+  if (exchange_->verdict == kVerdictAgain) return judgeAgain(op);
   if (exchange_->verdict != kVerdictAllow) {
     counters_.faults++;
-    finishNow(op, 0, EIO);
-    return;
+    return finishNow(op, 0, EIO);
   }
   const PlanContext context{op.operation, static_cast<uint32_t>(op.head.size()), op.rowAccess, op.nested};
   const PlanError refused = readPlan(*exchange_, deviceClass.envelope, context, op.plan);
   // Where a nested region lies is the guest's own doing: it gets what its kernel would say.
   if (refused == PlanError::kGrantAddress) {
     counters_.failed++;
-    finishNow(op, 0, EFAULT);
-    return;
+    return finishNow(op, 0, EFAULT);
   }
-  if (refused != PlanError::kNone) {
-    counters_.faults++;
-    note(Note::kPlanRefused, static_cast<uint32_t>(refused), &op, EIO);
-    finishNow(op, 0, EIO);
-    return;
-  }
+  if (refused != PlanError::kNone) return refusePlan(op, refused);
   if (int error = checkRequirements(op)) {
     counters_.denied++;
     note(Note::kRequirementFailed, 0, &op, error);
-    finishNow(op, 0, error);
-    return;
+    return finishNow(op, 0, error);
   }
   if (int error = extendHead(op)) {
     counters_.failed++;
-    finishNow(op, 0, error);
-    return;
+    return finishNow(op, 0, error);
   }
   if (int error = prepareDescriptors(op)) {
     counters_.failed++;
-    finishNow(op, 0, error);
-    return;
+    return finishNow(op, 0, error);
   }
   counters_.allowed++;
   planRegions(op);
   start(op);
+  return std::nullopt;
+}
+
+std::optional<Event> Mediator::refusePlan(Op& op, PlanError refused) {
+  if (options_.classes[op.session->node->classIndex].isOnTrial) return refuseOnTrial(op, refused);
+  counters_.faults++;
+  note(Note::kPlanRefused, static_cast<uint32_t>(refused), &op, EIO);
+  return finishNow(op, 0, EIO);
 }
 
 // A structure that ends in a variable-length array is one piece to the driver: a grant that begins where the head ends becomes a part

@@ -3,6 +3,7 @@
 //
 //   mediator.cc       the loop: what happens next, and waiting for it
 //   notifications.cc  trapped system calls -> operations (where an ioctl enters)
+//   reload.cc         another module for a class, between two operations
 //   execution.cc      verdict -> plan -> backend -> guest (where its bytes are copied)
 //   sessions.cc       open files, backends, readiness, release
 //   mappings.cc       driver pages in guests
@@ -49,6 +50,8 @@ struct CommandRow {
 struct DeviceClass {
   Envelope envelope;
   bool isExclusive = false;  // a device of it is open in one guest at a time
+  bool isOnTrial = false;    // another module was in force before it, and is at hand
+  uint32_t generation = 0;   // counts the modules of the class that this guest has had
   std::unordered_map<uint32_t, uint32_t> exact;  // command -> row
   std::vector<uint32_t> masked;
   std::vector<CommandRow> rows;
@@ -89,6 +92,12 @@ class Mediator {
   Event step();
   // The policy's guest-memory.read, for the operation that is being judged. 0 or an errno.
   int readForPolicy(uint64_t address, uint8_t* to, uint32_t bytes);
+  // reload.cc: another module for a class, between two operations. Returns its generation.
+  uint32_t configure(uint32_t classIndex, DeviceClass deviceClass, const std::vector<uint32_t>& kinds);
+  // Whether an operation that this generation's module has judged is not finished.
+  bool isInFlight(uint32_t classIndex, uint32_t generation) const;
+  uint32_t openFiles(uint32_t classIndex) const;
+  uint32_t classCount() const { return static_cast<uint32_t>(options_.classes.size()); }
   const Counters& counters() const { return counters_; }
   const Domain& domain() const { return *options_.domain; }
 
@@ -96,7 +105,7 @@ class Mediator {
   using Op = OperationRecord;
 
   // mediator.cc
-  void takeAnswer();
+  std::optional<Event> takeAnswer();
   std::optional<Event> nextEvent();
   std::optional<Event> drainCompletions();
   void retryQueued();
@@ -156,8 +165,13 @@ class Mediator {
   std::optional<Event> finishNow(Op& op, int64_t value, int error);
   Event judge(Op& op);
 
+  // reload.cc
+  Event refuseOnTrial(Op& op, PlanError refused);
+  std::optional<Event> judgeAgain(Op& op);
+
   // execution.cc
-  void admit(Op& op);
+  std::optional<Event> admit(Op& op);
+  std::optional<Event> refusePlan(Op& op, PlanError refused);
   void planRegions(Op& op);
   int placeRegions(Op& op);
   int fillRegion(Op& op, Region& region, uint32_t index);

@@ -141,6 +141,7 @@ Mediator::Op& Mediator::begin(const seccomp_notif& notification, Session* sessio
   op.session = session;
   op.backend = session != nullptr ? session->backend : nullptr;
   op.call = ExchangeCall{};
+  op.data = notification.data;
   op.commandRow = op.rowAccess = 0;
   op.nested = op.positional = op.nonblocking = op.closeOnExec = op.abandoned = op.cancelled = op.hasReady = false;
   op.watchesAwaited = 0;
@@ -183,6 +184,7 @@ std::optional<Event> Mediator::finishNow(Op& op, int64_t value, int error) {
 // Hands the operation to the policy, in JavaScript.
 Event Mediator::judge(Op& op) {
   current_ = &op;
+  op.call.generation = options_.classes[op.session->node->classIndex].generation;
   exchange_->classIndex = op.session->node->classIndex;
   exchange_->commandRow = op.commandRow;
   exchange_->process = static_cast<uint32_t>(op.tgid);

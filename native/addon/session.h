@@ -111,6 +111,7 @@ struct OperationRecord {
   Backend* backend = nullptr;
   Operation operation = Operation::kIoctl;
   ExchangeCall call{};
+  seccomp_data data{};  // the system call
   uint32_t commandRow = 0;
   uint32_t rowAccess = 0;
   bool nested = false;
