@@ -3,6 +3,7 @@
 //
 //   mediator.cc       the loop: what happens next, and waiting for it
 //   notifications.cc  trapped system calls -> operations (where an ioctl enters)
+//   vm_requests.cc    a guest VM's requests -> operations (where an ioctl of a VM enters)
 //   reload.cc         another module for a class, between two operations
 //   execution.cc      verdict -> plan -> backend -> guest (where its bytes are copied)
 //   sessions.cc       open files, backends, readiness, release
@@ -26,6 +27,7 @@
 #include "listener.h"
 #include "plan.h"
 #include "session.h"
+#include "vm_guest.h"
 
 struct open_how;
 
@@ -38,6 +40,7 @@ enum EpollTag : uint64_t {
   kChannelTag = 3ull << 32,
   kSessionTag = 4ull << 32,
   kProcessTag = 5ull << 32,
+  kDoorbellTag = 6ull << 32,
 };
 constexpr uint64_t kTagMask = 0xffffffff00000000ull;
 
@@ -66,6 +69,7 @@ struct DeviceClass {
 };
 
 struct MediatorOptions {
+  std::optional<VmGuestOptions> vm;  // the guest is a VM: there is no listener then
   int listener = -1;
   int control = -1;    // eventfd
   pid_t process = 0;   // any process in the guest's namespaces, alive now
@@ -122,6 +126,7 @@ class Mediator {
   void abandon(Op& op);
   void cancel(Op& op);
   bool isFinished() const;
+  void watchVm();
   void note(Note kind, uint32_t detail = 0, const Op* op = nullptr, int errnum = 0);
   void poll(int fd, uint64_t tag, uint32_t events);
   void unpoll(int fd);
@@ -135,7 +140,9 @@ class Mediator {
 
   // notifications.cc
   std::optional<Event> handle(const seccomp_notif& notification);
+  std::optional<Event> operate(const seccomp_notif& notification, Holding holding, std::optional<pid_t> tgid);
   std::optional<Event> handleOpen(const seccomp_notif& notification);
+  std::optional<Event> openNode(const seccomp_notif& notification, Node& node, uint64_t flags, std::optional<pid_t> tgid);
   bool readOpenHow(const seccomp_notif& notification, open_how& how);
   std::optional<Event> handleIoctl(Op& op, const seccomp_data& data);
   std::optional<Event> handleTransfer(Op& op, const seccomp_data& data);
@@ -165,6 +172,16 @@ class Mediator {
   std::optional<Event> finishNow(Op& op, int64_t value, int error);
   Event judge(Op& op);
 
+  // vm_requests.cc
+  std::optional<Event> receiveRequest();
+  std::optional<Event> openByRequest(uint64_t id, const postern_vm_request& request);
+  std::optional<Event> operateByRequest(uint64_t id, const postern_vm_request& request);
+  void releaseByRequest(uint32_t file);
+  void unmapByRequest(uint64_t offset);
+  void cancelByRequest(uint64_t sequence);
+  bool holdsReplies(Op& op);
+  int showMapping(Op& op, Mapping& mapping, const std::vector<RemoteRun>& runs);
+
   // reload.cc
   Event refuseOnTrial(Op& op, PlanError refused);
   std::optional<Event> judgeAgain(Op& op);
@@ -175,6 +192,8 @@ class Mediator {
   void planRegions(Op& op);
   int placeRegions(Op& op);
   int fillRegion(Op& op, Region& region, uint32_t index);
+  int readBuffers(Op& op, uint8_t* to);
+  int writeOut(Op& op, uint64_t address, const void* from, uint64_t bytes);
   int relocate(Op& op);
   void start(Op& op);
   uint64_t argumentOf(const Op& op) const;
@@ -217,6 +236,7 @@ class Mediator {
   Session* createSession(Op& op, Node* node);
   int finishOpen(Op& op);
   int placeSession(Op& op, Session& session, bool closeOnExec, bool answers);
+  int placeInVm(Op& op, Session& session);
   void discardSession(Session* session);
   void freeFile(Backend& backend, uint32_t file);
   void releaseClaims(Backend& backend);
@@ -250,6 +270,9 @@ class Mediator {
 
   MediatorOptions options_;
   Exchange* exchange_;
+  std::unique_ptr<VmGuest> vm_;
+  Descriptor vmProcess_;
+  std::unordered_map<uint32_t, Session*> vmFiles_;  // by the guest VM's numbers
   Listener listener_;
   GuestView view_;
   Counters counters_;

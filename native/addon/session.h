@@ -56,6 +56,7 @@ struct Session {
   uint64_t state = 0;  // the policy's word
   uint32_t watch = 0, idle = 0, ready = 0;
   Placeholder placeholder;
+  uint32_t guestFile = 0;  // a guest VM's own number of it
   bool placed = false;
   std::optional<TakenFile> taken;      // a descriptor that a driver made
   std::map<Backend*, uint32_t> copies;  // its numbers in other backend processes that were lent it
@@ -72,6 +73,7 @@ struct Mapping {
   uint32_t id = 0;  // the backend's number of it
   Backend* backend = nullptr;
   std::vector<uint64_t> pages;  // offsets in the RAM file
+  uint64_t apertureOffset = 0;  // in a guest VM's aperture
   bool releasing = false;
 };
 
@@ -121,6 +123,7 @@ struct OperationRecord {
   std::vector<iovec> vectors;    // read, write: the guest's buffers
   std::vector<uint8_t> head;     // ioctl: the snapshot of the argument; later, as the driver left it
   Snapshot snapshot;
+  VmAddressSpace* space = nullptr;  // of a program in a guest VM; null: the thread's own memory
   Plan plan;
   std::vector<Region> regions;   // [0] is the head or the read/write buffer
   std::vector<uint64_t> originals;  // the guest's own pointer values, by relocation

@@ -27,7 +27,8 @@ Backend* Mediator::backendFor(pid_t tgid) {
   auto backend = std::make_unique<Backend>();
   backend->channel = channel;
   backend->tgid = tgid;
-  backend->guestProcess.reset(static_cast<int>(syscall(SYS_pidfd_open, tgid, 0)));
+  // A guest VM's processes are not this machine's.
+  if (!vm_) backend->guestProcess.reset(static_cast<int>(syscall(SYS_pidfd_open, tgid, 0)));
   poll(channel->event(), kChannelTag | channel->index(), EPOLLIN);
   if (backend->guestProcess.valid())
     poll(backend->guestProcess.get(), kProcessTag | static_cast<uint32_t>(tgid), EPOLLIN);
@@ -70,6 +71,7 @@ int Mediator::finishOpen(Op& op) {
 // nothing placed.
 int Mediator::placeSession(Op& op, Session& session, bool closeOnExec, bool answers) {
   if (op.abandoned) return -ESRCH;
+  if (vm_) return placeInVm(op, session);
   const int slot = freeWindowSlot(op.tid, 0);
   if (slot < 0) {
     note(Note::kWindowFull, 0, &op);
@@ -89,6 +91,18 @@ int Mediator::placeSession(Op& op, Session& session, bool closeOnExec, bool answ
   session.placed = true;
   counters_.sessions++;
   return placed;
+}
+
+// A guest VM's frontend has made the file, under a number of its own. Descriptors that drivers make are not passed to guest VMs.
+int Mediator::placeInVm(Op& op, Session& session) {
+  if (op.operation != Operation::kOpen) return -EOPNOTSUPP;
+  session.guestFile = static_cast<uint32_t>(op.data.args[0]);
+  vmFiles_[session.guestFile] = &session;
+  session.placed = true;
+  counters_.sessions++;
+  present(session, -1);
+  (void)listener_.answer(op.notification, 0, 0);
+  return 0;
 }
 
 // Forgets a session that the driver never opened.
@@ -195,8 +209,10 @@ bool Mediator::setWatch(Session& session, uint32_t watch, uint64_t waiter) {
 
 // Makes the guest's poll state what it should be. What must be taken back needs a copy of the guest's end, from whoever had it last.
 void Mediator::present(Session& session, int borrowed) {
-  if (session.placeholder.hostEnd() < 0) return;
+  const bool isInVm = vm_ && session.placed && !session.hungUp;
+  if (session.placeholder.hostEnd() < 0 && !isInVm) return;
   const uint32_t mask = session.backend->lost ? POLLIN | POLLHUP | POLLERR : (session.ready & (session.watch | kAlways)) | session.idle;
+  if (isInVm) return vm_->present(session.guestFile, mask);
   Descriptor copy;
   if (borrowed < 0 && session.placeholder.needsGuestEnd(mask)) {
     copy = borrow(session.holder, session.holderNumber);
@@ -214,7 +230,7 @@ void Mediator::retireBackends() {
     bool isUsed = false;
     for (auto& [id, op] : running_) isUsed |= op->backend == &backend;
     for (auto& [id, op] : internal_) isUsed |= op.backend == &backend;
-    if (isBusy || isUsed || !(backend.guestEnded || backend.lost)) {
+    if (isBusy || isUsed || !(backend.guestEnded || backend.lost || vm_)) {
       ++it;
       continue;
     }
