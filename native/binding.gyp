@@ -11,6 +11,8 @@
         'addon/descriptors.cc',
         'addon/domain.cc',
         'addon/execution.cc',
+        'addon/fast_calls.cc',
+        'addon/fast_ring.cc',
         'addon/guest_memory.cc',
         'addon/guest_view.cc',
         'addon/injector.cc',

@@ -84,6 +84,7 @@ export class Mediation {
       spinUs: SPIN_US,
       nodes: assignment.nodes,
       classes: modules,
+      tellsDenied: log.isLevelEnabled('info'),
       tellsAllowed: log.isLevelEnabled('trace'),
     };
     const worker = new Worker(WORKER, { workerData: input, transferList: [port2] });

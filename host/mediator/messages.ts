@@ -26,7 +26,8 @@ export interface WorkerInput {
   spinUs: number;
   nodes: NativeNode[];
   classes: ModuleInput[];
-  /** Whether allowed operations are told too. */
+  /** Whether denials are told, and whether allowed operations are too: a message to the main thread costs more than a decision. */
+  tellsDenied: boolean;
   tellsAllowed: boolean;
 }
 

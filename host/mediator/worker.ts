@@ -109,8 +109,9 @@ function admit(): void {
     return;
   }
   exchange.writeVerdict(verdict);
-  if (verdict.tag === 'deny') tellDenial(judge, verdict.val, call.operation, call.command);
-  else if (input.tellsAllowed)
+  if (verdict.tag === 'deny') {
+    if (input.tellsDenied) tellDenial(judge, verdict.val, call.operation, call.command);
+  } else if (input.tellsAllowed)
     log(
       'trace',
       { class: judge.info.class, ...named(judge, call.operation, call.command), process: exchange.process },

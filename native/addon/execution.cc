@@ -18,6 +18,10 @@ constexpr uint64_t kRegionBytesMax = POSTERN_ARENA_BYTES / 4 * 3;
 }  // namespace
 
 void Mediator::admit(Op& op) {
+  if (op.needsCall) {
+    fallBack(op);
+    return;
+  }
   const DeviceClass& deviceClass = options_.classes[op.session->node->classIndex];
   if (exchange_->verdict == kVerdictDeny) {
     const uint32_t errnum = exchange_->errnum;
@@ -45,6 +49,13 @@ void Mediator::admit(Op& op) {
     note(Note::kPlanRefused, static_cast<uint32_t>(refused), &op, EIO);
     finishNow(op, 0, EIO);
     return;
+  }
+  if (op.ring != nullptr) {
+    if (!fitsRing(op)) {
+      fallBack(op);
+      return;
+    }
+    op.plan.blocking = false;
   }
   if (int error = checkRequirements(op)) {
     counters_.denied++;
@@ -195,6 +206,10 @@ int Mediator::fillRegion(Op& op, Region& region, uint32_t index) {
   }
   counters_.bytesIn += region.bytes;
   // A write that the policy has not seen comes straight from the guest.
+  if (op.operation == Operation::kWrite && op.ring != nullptr && op.head.empty()) {
+    op.ring->copyPayload(op.slot, to, region.bytes);
+    return 0;
+  }
   if (op.operation == Operation::kWrite && op.head.empty()) {
     op.snapshot.markRead();
     return readVectored(op.tid, op.vectors, to);
@@ -341,6 +356,8 @@ void Mediator::conclude(Op& op) {
       return release(op);
     }
     if (error == EOPNOTSUPP) error = ENODEV;
+  } else if (op.ring != nullptr) {
+    putReply(op);
   } else if (!op.abandoned && hasCopyOut(op) && listener_.isValid(op.notification)) {
     // The reply goes out even when the driver failed, where the class says so; a bad address then is the answer.
     if (int copyError = copyOut(op)) error = copyError;
@@ -436,7 +453,10 @@ int Mediator::copyOutVectors(Op& op, uint64_t bytes) {
 void Mediator::answer(Op& op, int64_t value, int error) {
   // The guest's file must be free to close by the time the call returns: the borrowed copy goes first.
   op.borrowed.reset();
-  if (!op.abandoned) (void)listener_.answer(op.notification, value, error);
+  if (op.ring != nullptr)
+    op.ring->answer(op.slot, value, error);
+  else if (!op.abandoned)
+    (void)listener_.answer(op.notification, value, error);
 }
 
 void Mediator::releaseRegions(Op& op) {
@@ -456,6 +476,7 @@ void Mediator::release(Op& op) {
   op.borrowed.reset();
   op.session = nullptr;
   op.backend = nullptr;
+  op.ring = nullptr;
   running_.erase(op.id);
   freeOperations_.push_back(&op);
   if (isUnplacedOpen) discardSession(session);

@@ -127,7 +127,7 @@ int Mediator::freeWindowSlot(pid_t tid, int least) {
   return -1;
 }
 
-Mediator::Op& Mediator::begin(const seccomp_notif& notification, Session* session) {
+Mediator::Op& Mediator::begin(uint64_t notification, pid_t tid, Session* session, int number) {
   if (freeOperations_.empty()) {
     operations_.push_back(std::make_unique<Op>());
     freeOperations_.push_back(operations_.back().get());
@@ -136,8 +136,10 @@ Mediator::Op& Mediator::begin(const seccomp_notif& notification, Session* sessio
   freeOperations_.pop_back();
   op.phase = Phase::kJudging;
   op.id = nextId_++;
-  op.notification = notification.id;
-  op.tid = static_cast<pid_t>(notification.pid);
+  op.notification = notification;
+  op.tid = tid;
+  op.ring = nullptr;
+  op.needsCall = false;
   op.session = session;
   op.backend = session != nullptr ? session->backend : nullptr;
   op.call = ExchangeCall{};
@@ -159,7 +161,7 @@ Mediator::Op& Mediator::begin(const seccomp_notif& notification, Session* sessio
     op.call.node = session->node->kind;
     op.call.state = session->state;
     session->holder = op.tid;
-    session->holderNumber = static_cast<int>(notification.data.args[notification.data.nr == SYS_mmap ? 4 : 0]);
+    session->holderNumber = number;
   }
   return op;
 }
@@ -167,7 +169,7 @@ Mediator::Op& Mediator::begin(const seccomp_notif& notification, Session* sessio
 // Whether the thread still waits for its answer: what has been read by its number was its own memory then. The kernel is asked only where
 // something has been read since the last time.
 bool Mediator::stillWaits(Op& op) {
-  if (!op.snapshot.isUnverified()) return true;
+  if (op.ring != nullptr || !op.snapshot.isUnverified()) return true;
   if (!listener_.isValid(op.notification)) return false;
   op.snapshot.verify();
   return true;
@@ -269,8 +271,9 @@ std::optional<Event> Mediator::handle(const seccomp_notif& notification) {
     return std::nullopt;
   }
   settleMappings();
-  Op& op = begin(notification, session);
+  Op& op = begin(notification.id, tid, session, number);
   op.tgid = threadOf(tid) != nullptr ? threadOf(tid)->tgid : tid;
+  wakeRing(op.tgid);
   op.call.fileFlags = (static_cast<uint32_t>(holding.flags) & ~uint32_t(O_ACCMODE)) | session->accessMode;
   op.nonblocking = (holding.flags & O_NONBLOCK) != 0;
   op.borrowed = std::move(holding.copy);
@@ -302,6 +305,7 @@ std::optional<Event> Mediator::handleIoctl(Op& op, const seccomp_data& data) {
     bytes = std::min<uint32_t>(bytes, _IOC_SIZE(command));
   bytes = std::min<uint64_t>(bytes, std::min<uint64_t>(deviceClass.envelope.argumentBytesMax, kHeadBytesMax));
   op.head.assign(bytes, 0);
+  if (op.ring != nullptr) return handlePostedHead(op, (row->access & kToDriver) != 0);
   if (bytes > 0 && (row->access & kToDriver) != 0) {
     if (!isGuestRange(op.call.argument, bytes)) return finishNow(op, 0, EFAULT);
     if (int error = op.snapshot.fetch(op.call.argument, op.head.data(), bytes)) return finishNow(op, 0, error);
@@ -418,6 +422,10 @@ std::optional<Event> Mediator::handleOpen(const seccomp_notif& notification) {
   const pid_t tid = static_cast<pid_t>(notification.pid);
   const bool hasDirectory = data.nr == SYS_openat || data.nr == SYS_openat2;
   const int directory = hasDirectory ? static_cast<int>(data.args[0]) : AT_FDCWD;
+  if (directory == POSTERN_FAST_DIRFD) {
+    registerFast(notification);
+    return std::nullopt;
+  }
   const uint64_t pathAddress = data.args[hasDirectory ? 1 : 0];
   uint64_t flags = data.nr == SYS_creat ? O_CREAT | O_WRONLY | O_TRUNC : data.args[hasDirectory ? 2 : 1];
   open_how how{};
@@ -448,7 +456,7 @@ std::optional<Event> Mediator::handleOpen(const seccomp_notif& notification) {
     listener_.answer(notification.id, 0, error);
     return std::nullopt;
   }
-  Op& op = begin(notification, nullptr);
+  Op& op = begin(notification.id, tid, nullptr, -1);
   op.tgid = thread->tgid;
   op.operation = Operation::kOpen;
   op.call.operation = static_cast<uint32_t>(op.operation);
