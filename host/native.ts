@@ -49,6 +49,23 @@ export interface NativeNode {
   minor: number;
 }
 
+/** Which class judges the descriptors of a kind, by the contract's numbers of kinds. */
+export interface NativeDescriptor {
+  kind: number;
+  classIndex: number;
+  /** Index into the manifest's nodes. */
+  node: number;
+}
+
+/** A class as a mediator enforces it. */
+export interface NativeClass {
+  envelope: NativeEnvelope;
+  exclusive: boolean;
+  /** Another module was in force before, to which JavaScript goes back when this one misbehaves. */
+  onTrial: boolean;
+  commands: NativeCommand[];
+}
+
 export interface MediatorOptions {
   listener: number;
   control: number;
@@ -56,8 +73,9 @@ export interface MediatorOptions {
   guest: number;
   spinUs: number;
   domain: number;
-  classes: { envelope: NativeEnvelope; exclusive: boolean; commands: NativeCommand[] }[];
+  classes: NativeClass[];
   nodes: NativeNode[];
+  descriptors: NativeDescriptor[];
 }
 
 /** What a mediator counts, as plain numbers. */
@@ -86,6 +104,12 @@ export interface NativeMediator {
   /** Bytes of the guest for the policy, from the operation's snapshot. 0 or an errno. */
   read(address: bigint, bytes: number, into: Uint8Array, at: number): number;
   counters(): MediatorCounters;
+  /** Another module for a class, from the next operation on. `kinds`: by node of the options. Returns the module's generation. */
+  configure(classIndex: number, nativeClass: NativeClass, kinds: readonly number[]): number;
+  /** Whether an operation that the generation's module has judged is not finished. */
+  isInFlight(classIndex: number, generation: number): boolean;
+  /** The guest's open files of a class. */
+  openFiles(classIndex: number): number;
   /** Releases everything of the guest. */
   close(): void;
 }

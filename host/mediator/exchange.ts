@@ -10,10 +10,10 @@ import {
 import { DESCRIPTOR_FLOWS, DESCRIPTOR_KINDS } from '../policy/lift.js';
 
 /** The events of native/addon/exchange.h. */
-export const EVENT = { admit: 1, complete: 2, control: 3, exit: 4, note: 5 } as const;
+export const EVENT = { admit: 1, complete: 2, control: 3, exit: 4, note: 5, refused: 6 } as const;
 
 const OPERATIONS: readonly Operation[] = ['open', 'ioctl', 'read', 'write', 'mmap', 'seek'];
-const VERDICT = { allow: 0, deny: 1, fault: 2 } as const;
+const VERDICT = { allow: 0, deny: 1, fault: 2, again: 3 } as const;
 
 const FIELDS = [
   'classIndex',
@@ -111,6 +111,16 @@ export class Exchange {
     return this.u32(AT.commandRow);
   }
 
+  /** Which of the class's modules has judged the operation of a complete, refused or note event. */
+  get generation(): number {
+    return this.u32(AT.call + 20);
+  }
+
+  /** Why a plan was refused: a PlanError of native/addon/plan.h. */
+  get noteDetail(): number {
+    return this.u32(AT.noteDetail);
+  }
+
   /** The guest process, by its number in the host's view. */
   get process(): number {
     return this.u32(AT.process);
@@ -166,6 +176,11 @@ export class Exchange {
       return;
     }
     this.writePlan(verdict.val);
+  }
+
+  /** Another module is in force now: it judges the operation from its beginning. */
+  writeAgain(): void {
+    this.set(AT.verdict, VERDICT.again);
   }
 
   /** The policy has faulted: the operation fails with EIO. */

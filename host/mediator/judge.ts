@@ -7,10 +7,10 @@ import {
   type Settlement,
   type Verdict,
 } from '../policy/abi.js';
-import type { Manifest } from '../policy/manifest.js';
+import type { ModuleInput } from './messages.js';
 
-/** What is told of a fault: the module's name, and why its operation got EIO. */
-export type FaultListener = (policy: string, fault: PolicyFault, quarantined: boolean) => void;
+/** What is told of a fault: the module, why its operation got EIO or was judged by another, and whether it is not run again. */
+export type FaultListener = (judge: Judge, fault: PolicyFault) => void;
 
 /**
  * One class's policy for one guest. A policy can only compute; what it does wrong costs the one operation: the instance is
@@ -19,31 +19,53 @@ export type FaultListener = (policy: string, fault: PolicyFault, quarantined: bo
  */
 export class Judge {
   readonly info: ClassInfo;
+  /** The module's handle tables by the host's numbers, where they are not its own; see Seat. */
+  tables: readonly number[] | undefined;
   private instance: PolicyInstance | undefined;
   private faults = 0;
 
   /** @throws PolicyFault when the module can't even describe itself */
   constructor(
-    private readonly module: WebAssembly.Module,
-    readonly manifest: Manifest,
+    readonly input: ModuleInput,
     private readonly read: GuestReader,
     private readonly onFault: FaultListener,
   ) {
     this.info = this.fresh().describe();
   }
 
-  /** Undefined: the policy faulted, and the operation fails with EIO. */
+  /** Undefined: the policy faulted. */
   admit(call: Call, head: Uint8Array): Verdict | undefined {
-    return this.guarded((instance) => instance.admit(call, head));
+    const verdict = this.guarded((instance) => instance.admit(call, head));
+    if (this.tables !== undefined && verdict?.tag === 'allow')
+      for (const requirement of verdict.val.requirements)
+        requirement.table = hostTable(this.tables, requirement.table);
+    return verdict;
   }
 
-  /** Undefined: the policy faulted, and the operation fails with EIO. */
+  /** Undefined: the policy faulted. */
   complete(call: Call, head: Uint8Array, outcome: bigint): Settlement | undefined {
-    return this.guarded((instance) => instance.complete(call, head, outcome));
+    const settlement = this.guarded((instance) => instance.complete(call, head, outcome));
+    if (this.tables === undefined || settlement === undefined) return settlement;
+    for (const lesson of settlement.learn) lesson.table = hostTable(this.tables, lesson.table);
+    settlement.forget = settlement.forget.map((table) => hostTable(this.tables ?? [], table));
+    return settlement;
   }
 
   get isQuarantined(): boolean {
-    return this.faults >= this.manifest.envelope.faultsMax;
+    return this.faults >= this.input.manifest.envelope.faultsMax;
+  }
+
+  /** Never runs the module again. */
+  quarantine(): void {
+    this.faults = Number.POSITIVE_INFINITY;
+    this.instance = undefined;
+  }
+
+  /** Counts a fault: of this instance's, or what the native side found wrong with its answer. */
+  blame(fault: PolicyFault): void {
+    this.instance = undefined;
+    this.faults++;
+    this.onFault(this, fault);
   }
 
   private guarded<T>(ask: (instance: PolicyInstance) => T): T | undefined {
@@ -57,15 +79,15 @@ export class Judge {
     }
   }
 
-  /** Counts a fault: of this instance's, or what the native side found wrong with its answer. */
-  blame(fault: PolicyFault): void {
-    this.instance = undefined;
-    this.faults++;
-    this.onFault(this.manifest.name, fault, this.isQuarantined);
-  }
-
   private fresh(): PolicyInstance {
-    this.instance = new PolicyInstance(this.module, this.manifest, this.read);
+    this.instance = new PolicyInstance(this.input.module, this.input.manifest, this.read);
     return this.instance;
   }
+}
+
+/** A table that the module has not described stays one that nobody fills. */
+const UNDESCRIBED_TABLES = 0x8000_0000;
+
+function hostTable(tables: readonly number[], table: number): number {
+  return tables[table] ?? (table | UNDESCRIBED_TABLES) >>> 0;
 }

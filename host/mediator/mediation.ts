@@ -11,6 +11,7 @@ import type { DecisionTimes } from './decision-times.js';
 import type {
   ModuleInput,
   NumberedCommand,
+  SwitchAnswer,
   WorkerAnswer,
   WorkerCommand,
   WorkerInput,
@@ -43,6 +44,8 @@ export interface MediationOptions {
   log: pino.Logger;
   /** Told the number of the guest's first process when the program is about to run. */
   onStart?: (process: number) => void;
+  /** Told of a module that misbehaved, so that the one before it is in force again. */
+  onRestored?: (deviceClass: string, digest: string) => void;
 }
 
 /** What a mediator counted, at its guest's end. */
@@ -71,6 +74,7 @@ export class Mediation {
     networkAdministration,
     log,
     onStart,
+    onRestored,
   }: MediationOptions) {
     const { port1, port2 } = new MessageChannel();
     this.#commands = port1;
@@ -83,6 +87,7 @@ export class Mediation {
       guest: this.guest,
       spinUs: SPIN_US,
       nodes: assignment.nodes,
+      descriptors: assignment.descriptors,
       classes: modules,
       tellsDenied: log.isLevelEnabled('info'),
       tellsAllowed: log.isLevelEnabled('trace'),
@@ -91,6 +96,7 @@ export class Mediation {
     this.ended = endOf(worker, (message) => {
       if (message.kind === 'log') log[message.level](message.fields, message.text);
       else if (message.kind === 'started') onStart?.(message.process);
+      else if (message.kind === 'restored') onRestored?.(message.class, message.digest);
       else if (message.kind === 'answer') this.#take(message.id, message.answer);
     }).finally(() => {
       this.#hasEnded = true;
@@ -104,6 +110,14 @@ export class Mediation {
   /** What the guest's operations came to so far; undefined when it has ended. */
   async count(): Promise<MediatorCounters | undefined> {
     return (await this.#ask({ kind: 'count' })) as MediatorCounters | undefined;
+  }
+
+  /**
+   * Another module for its class, between two operations.
+   * @param onTrial whether the module before is put back when this one misbehaves
+   */
+  async switchTo(module: ModuleInput, onTrial: boolean): Promise<SwitchAnswer | undefined> {
+    return (await this.#ask({ kind: 'switch', module, onTrial })) as SwitchAnswer | undefined;
   }
 
   /** Gives the worker a command, which it takes between two operations. Undefined: the guest has ended. */

@@ -1,5 +1,5 @@
 import type { MessagePort } from 'node:worker_threads';
-import type { MediatorCounters, NativeNode } from '../native.js';
+import type { MediatorCounters, NativeDescriptor, NativeNode } from '../native.js';
 import type { Manifest } from '../policy/manifest.js';
 import type { DecisionTimes } from './decision-times.js';
 
@@ -25,6 +25,7 @@ export interface WorkerInput {
   guest: number;
   spinUs: number;
   nodes: NativeNode[];
+  descriptors: NativeDescriptor[];
   classes: ModuleInput[];
   /** Whether denials are told, and whether allowed operations are too: a message to the main thread costs more than a decision. */
   tellsDenied: boolean;
@@ -35,12 +36,17 @@ export interface WorkerInput {
 export type WorkerMessage =
   | { kind: 'log'; level: 'trace' | 'info' | 'warn' | 'error'; fields: Record<string, unknown>; text: string }
   | { kind: 'started'; process: number }
+  /** A module misbehaved, and the one before it is in force again. */
+  | { kind: 'restored'; class: string; digest: string }
   | { kind: 'answer'; id: number; answer: WorkerAnswer }
   | { kind: 'failed'; message: string }
   | { kind: 'ended'; counters: MediatorCounters; decisions: DecisionTimes };
 
 /** What the main thread asks of a worker, between two operations. */
-export type WorkerCommand = { kind: 'count' };
+export type WorkerCommand =
+  | { kind: 'count' }
+  /** Another module for its class; `onTrial`: the one before is put back when it misbehaves. */
+  | { kind: 'switch'; module: ModuleInput; onTrial: boolean };
 
 /** A command as it is posted: its answer has the same number. */
 export interface NumberedCommand {
@@ -49,4 +55,9 @@ export interface NumberedCommand {
 }
 
 /** What a worker answers to a command. */
-export type WorkerAnswer = MediatorCounters;
+export type WorkerAnswer = MediatorCounters | SwitchAnswer;
+
+/** Why the guest keeps the module that it has; undefined when it has the new one. */
+export interface SwitchAnswer {
+  refusal: string | undefined;
+}

@@ -18,6 +18,8 @@ const TEXTS: Readonly<Record<number, string>> = {
   8: 'backend-confused: the driver domain answered what nobody asked; its process is not listened to any more',
   9: "injection-failed: the guest's threads could not be stopped, or its address space had no room, for mapping driver pages",
   10: 'requirement-failed: the handle or offset is none that the driver gave to this guest',
+  12: 'descriptor-unserved: no policy module judges descriptors of this kind, so no guest gets one',
+  13: 'descriptor-strange: what the driver made is no descriptor of the kind that the policy says',
   11: "device-busy: another guest has the device open, and the class's manifest allows one guest at a time",
 };
 
@@ -52,13 +54,18 @@ export function errnoName(errno: number): string {
   return errno === 0 ? '' : getSystemErrorName(-errno);
 }
 
+/** One of the native refusals in words. */
+export function planError(number: number): string {
+  return PLAN_ERRORS[number] ?? `rule ${number}`;
+}
+
 /** One native note in words, for the log. */
 export function describeNote(note: NativeNote, info: ClassInfo | undefined): Record<string, unknown> {
   const text = TEXTS[note.kind] ?? `note ${note.kind}`;
   const described: Record<string, unknown> = { process: note.process, happened: text };
   if (info !== undefined) described.class = info.class;
   if (note.command !== 0) described.command = commandName(info, note.command);
-  if (note.kind === NOTE_PLAN_REFUSED) described.rule = PLAN_ERRORS[note.detail] ?? note.detail;
+  if (note.kind === NOTE_PLAN_REFUSED) described.rule = planError(note.detail);
   if (note.errno !== 0) described.errno = errnoName(note.errno);
   return described;
 }

@@ -1,18 +1,18 @@
 /** A mediator worker: one guest's loop between the native plumbing and the policies. Started by guest.ts. */
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import { type NativeEnvelope, type NativeMediator, native } from '../native.js';
-import { accessBits, type Call, type ClassInfo, type Denial, type Verdict } from '../policy/abi.js';
+import { type NativeMediator, native } from '../native.js';
+import type { Call, Denial, Verdict } from '../policy/abi.js';
 import { PolicyFault } from '../policy/fault.js';
-import type { Manifest } from '../policy/manifest.js';
 import { DecisionClock } from './decision-times.js';
 import { EVENT, Exchange } from './exchange.js';
-import { Judge } from './judge.js';
+import type { Judge } from './judge.js';
 import type { NumberedCommand, WorkerAnswer, WorkerCommand, WorkerInput, WorkerMessage } from './messages.js';
-import { commandName, describeNote, errnoName, NOTE_PLAN_REFUSED } from './notes.js';
+import { nativeClassOf } from './native-class.js';
+import { commandName, describeNote, errnoName, NOTE_PLAN_REFUSED, planError } from './notes.js';
+import { Seat } from './seat.js';
 
 /** asm-generic/errno-base.h: what a policy gets that reads while no operation is being judged. */
 const EFAULT = 14;
-const OPERATION_BITS = { open: 1, ioctl: 2, read: 4, write: 8, mmap: 16, seek: 32 } as const;
 
 const input = workerData as WorkerInput;
 const exchange = new Exchange();
@@ -31,20 +31,26 @@ function log(
   tell({ kind: 'log', level, fields, text });
 }
 
-const judges = input.classes.map(
-  ({ module, manifest }) =>
-    new Judge(
+const seats = input.classes.map(
+  (module, classIndex) =>
+    new Seat(
+      classIndex,
+      input.nodes,
       module,
-      manifest,
       (address, bytes, memory, at) => mediator?.read(address, bytes, memory, at) ?? EFAULT,
-      (policy, fault, quarantined) =>
-        log(
-          'error',
-          { policy, fault: fault.code, quarantined, detail: fault.message },
-          'a policy faulted: EIO',
-        ),
+      tellFault,
     ),
 );
+
+function tellFault({ input: { manifest }, isQuarantined }: Judge, fault: PolicyFault): void {
+  const fields = {
+    policy: manifest.name,
+    fault: fault.code,
+    quarantined: isQuarantined,
+    detail: fault.message,
+  };
+  log('error', fields, 'a policy faulted: EIO');
+}
 
 /** Gives the launcher its plan, takes the listener, and lets the program begin. */
 function begin(): NativeMediator {
@@ -59,11 +65,8 @@ function begin(): NativeMediator {
       spinUs: input.spinUs,
       domain: input.domain,
       nodes: input.nodes,
-      classes: judges.map(({ info, manifest }) => ({
-        envelope: envelopeOf(manifest),
-        exclusive: manifest.sharing === 'exclusive',
-        commands: commandsOf(info),
-      })),
+      descriptors: input.descriptors,
+      classes: seats.map(({ judge }) => nativeClassOf(judge, false)),
     },
     exchange.buffer,
   );
@@ -72,40 +75,22 @@ function begin(): NativeMediator {
   return made;
 }
 
-function envelopeOf({ envelope }: Manifest): NativeEnvelope {
-  return {
-    ...envelope,
-    operations: envelope.operations.reduce((bits, operation) => bits | OPERATION_BITS[operation], 0),
-    ioctlTypes: envelope.ioctlTypes.map((type) => type.charCodeAt(0)),
-  };
-}
-
-function commandsOf(
-  info: ClassInfo,
-): { number: number; mask: number; headBytes: number; access: number; nested: boolean }[] {
-  return info.commands.map(({ number, mask, head, access, nested }) => ({
-    number,
-    mask,
-    headBytes: head,
-    access: accessBits(access),
-    nested,
-  }));
-}
-
-function judgeOf(classIndex: number): Judge {
-  const judge = judges[classIndex];
-  if (judge === undefined)
+function seatOf(classIndex: number): Seat {
+  const seat = seats[classIndex];
+  if (seat === undefined)
     throw new Error(`The native mediator named the class ${classIndex}, which is not there.`);
-  return judge;
+  return seat;
 }
 
 /** May the operation happen? */
-function admit(): void {
-  const judge = judgeOf(exchange.classIndex);
+function admit(serving: NativeMediator): void {
+  const seat = seatOf(exchange.classIndex);
+  const { judge } = seat;
   const call = exchange.call();
   const verdict = clock.counts() ? timed(judge, call) : judge.admit(call, exchange.head());
   if (verdict === undefined) {
-    exchange.writeFault();
+    if (restore(seat, serving)) exchange.writeAgain();
+    else exchange.writeFault();
     return;
   }
   exchange.writeVerdict(verdict);
@@ -124,6 +109,24 @@ function timed(judge: Judge, call: Call): Verdict | undefined {
   const verdict = judge.admit(call, exchange.head());
   clock.record(performance.now() - began);
   return verdict;
+}
+
+/** The module in force has misbehaved: the one before it takes its place again, if there is one. */
+function restore(seat: Seat, serving: NativeMediator): boolean {
+  const { digest, manifest } = seat.judge.input;
+  if (!seat.restore(serving)) return false;
+  tell({ kind: 'restored', class: manifest.class, digest });
+  return true;
+}
+
+/** The native side has refused what a module on trial asked for. */
+function takeRefusal(serving: NativeMediator): void {
+  const seat = seatOf(exchange.classIndex);
+  seat.judge.blame(
+    new PolicyFault('plan', `The policy's answer was refused: ${planError(exchange.noteDetail)}.`),
+  );
+  if (restore(seat, serving)) exchange.writeAgain();
+  else exchange.writeFault();
 }
 
 function named(judge: Judge, operation: string, command: number): Record<string, unknown> {
@@ -150,20 +153,27 @@ function tellDenial(
   );
 }
 
-/** What does the driver's answer mean? */
-function complete(): void {
-  const judge = judgeOf(exchange.classIndex);
-  const settlement = judge.complete(exchange.call(), exchange.head(), exchange.outcome);
+/** What does the driver's answer mean? The module that admitted the operation says it; if it can't, the one that is in force. */
+function complete(serving: NativeMediator): void {
+  const seat = seatOf(exchange.classIndex);
+  const call = exchange.call();
+  const judge = seat.judgeOf(exchange.generation);
+  let settlement = judge.complete(call, exchange.head(), exchange.outcome);
+  if (settlement === undefined && (judge !== seat.judge || restore(seat, serving)))
+    settlement = seat.judge.complete(call, exchange.head(), exchange.outcome);
   if (settlement === undefined) exchange.writeFault();
   else exchange.writeSettlement(settlement);
+  if (judge !== seat.judge) seat.sweep(serving);
 }
 
-function tellNote(): void {
+function tellNote(serving: NativeMediator): void {
   const note = exchange.note();
-  const judge = judges[note.classIndex];
+  const seat = seats[note.classIndex];
+  const judge = seat?.judgeOf(exchange.generation);
   log('warn', describeNote(note, judge?.info), 'noted');
-  if (note.kind === NOTE_PLAN_REFUSED)
-    judge?.blame(new PolicyFault('plan', "The policy's answer was refused."));
+  if (note.kind !== NOTE_PLAN_REFUSED || seat === undefined || judge === undefined) return;
+  judge.blame(new PolicyFault('plan', "The policy's answer was refused."));
+  if (judge === seat.judge) restore(seat, serving);
 }
 
 /** What the main thread wants, between two operations. */
@@ -180,6 +190,10 @@ function obey(command: WorkerCommand, serving: NativeMediator): WorkerAnswer {
   switch (command.kind) {
     case 'count':
       return serving.counters();
+    case 'switch': {
+      const seat = seats.find(({ judge }) => judge.info.class === command.module.manifest.class);
+      return { refusal: seat?.switchTo(command.module, command.onTrial, serving) };
+    }
   }
 }
 
@@ -187,16 +201,19 @@ function serve(serving: NativeMediator): void {
   for (;;) {
     switch (serving.step()) {
       case EVENT.admit:
-        admit();
+        admit(serving);
         break;
       case EVENT.complete:
-        complete();
+        complete(serving);
         break;
       case EVENT.control:
         takeCommands(serving);
         break;
       case EVENT.note:
-        tellNote();
+        tellNote(serving);
+        break;
+      case EVENT.refused:
+        takeRefusal(serving);
         break;
       case EVENT.exit:
         return;

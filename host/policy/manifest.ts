@@ -46,6 +46,10 @@ export interface Manifest {
   uapi: string;
   nodes: ManifestNode[];
   refuses?: { pattern: string; reason: string }[];
+  /** The kind of state that sessions and handle tables hold; a module of another kind can't carry them on. 0 by default. */
+  state?: number;
+  /** What judges when this version misbehaves after a switch: the version before it (the default), or nothing. */
+  fallback?: 'previous' | 'none';
   sharing: 'concurrent' | 'exclusive';
   envelope: Envelope;
 }

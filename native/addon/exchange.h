@@ -13,6 +13,7 @@ enum class Event : uint32_t {
   kControl = 3,   // the control eventfd was written: look at the message port
   kExit = 4,      // the guest's last process has gone and everything is released
   kNote = 5,      // something to record: `note` says what
+  kRefused = 6,   // the plan of a module on trial was refused, noteDetail is a PlanError: have `call` judged again
 };
 
 enum class Note : uint32_t {
@@ -27,6 +28,8 @@ enum class Note : uint32_t {
   kInjectionFailed = 9,  // the guest's thread could not be made to map
   kRequirementFailed = 10,  // a handle or offset that this guest has not learnt
   kDeviceBusy = 11,         // an exclusive device that another guest has open
+  kDescriptorUnserved = 12,  // a descriptor of a kind that no policy judges: noteDetail is the kind
+  kDescriptorStrange = 13,   // the driver's number is no descriptor of the kind that the policy says: noteDetail is the kind
 };
 
 enum class Operation : uint32_t { kOpen = 0, kIoctl = 1, kRead = 2, kWrite = 3, kMmap = 4, kSeek = 5 };
@@ -39,7 +42,8 @@ enum class DescriptorFlow : uint32_t { kToDriver = 0, kFromDriver = 1, kRepeated
 constexpr uint32_t kToDriver = 1, kFromDriver = 2, kFromDriverOnError = 4;
 
 struct ExchangeCall {
-  uint32_t session, node, operation, command, fileFlags, reserved;
+  uint32_t session, node, operation, command, fileFlags;
+  uint32_t generation;  // the host's own: which of the class's modules has judged it
   uint64_t argument, length, offset, state;
 };
 
@@ -76,7 +80,7 @@ constexpr uint32_t kMasksMax = 16;
 // _IOC_SIZE has 14 bits.
 constexpr uint32_t kHeadBytesMax = 16384;
 
-constexpr uint32_t kVerdictAllow = 0, kVerdictDeny = 1, kVerdictFault = 2;
+constexpr uint32_t kVerdictAllow = 0, kVerdictDeny = 1, kVerdictFault = 2, kVerdictAgain = 3;
 
 struct Exchange {
   // Up: the event.

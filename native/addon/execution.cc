@@ -17,60 +17,56 @@ constexpr uint64_t kRegionBytesMax = POSTERN_ARENA_BYTES / 4 * 3;
 
 }  // namespace
 
-void Mediator::admit(Op& op) {
-  if (op.needsCall) {
-    fallBack(op);
-    return;
-  }
+std::optional<Event> Mediator::admit(Op& op) {
+  if (op.needsCall) return fallBack(op);
   const DeviceClass& deviceClass = options_.classes[op.session->node->classIndex];
   if (exchange_->verdict == kVerdictDeny) {
     const uint32_t errnum = exchange_->errnum;
-    const bool isErrno = errnum >= 1 && errnum <= kErrnoMax;
-    (isErrno ? counters_.denied : counters_.faults)++;
-    if (!isErrno) note(Note::kPlanRefused, static_cast<uint32_t>(PlanError::kErrno), &op, EIO);
-    finishNow(op, 0, isErrno ? static_cast<int>(errnum) : EIO);
-    return;
+    if (errnum < 1 || errnum > kErrnoMax) return refusePlan(op, PlanError::kErrno);
+    counters_.denied++;
+    return finishNow(op, 0, static_cast<int>(errnum));
   }
+  if (exchange_->verdict == kVerdictAgain) return judgeAgain(op);
   if (exchange_->verdict != kVerdictAllow) {
     counters_.faults++;
-    finishNow(op, 0, EIO);
-    return;
+    return finishNow(op, 0, EIO);
   }
   const PlanContext context{op.operation, static_cast<uint32_t>(op.head.size()), op.rowAccess, op.nested};
   const PlanError refused = readPlan(*exchange_, deviceClass.envelope, context, op.plan);
   // Where a nested region lies is the guest's own doing: it gets what its kernel would say.
   if (refused == PlanError::kGrantAddress) {
     counters_.failed++;
-    finishNow(op, 0, EFAULT);
-    return;
+    return finishNow(op, 0, EFAULT);
   }
-  if (refused != PlanError::kNone) {
-    counters_.faults++;
-    note(Note::kPlanRefused, static_cast<uint32_t>(refused), &op, EIO);
-    finishNow(op, 0, EIO);
-    return;
-  }
+  if (refused != PlanError::kNone) return refusePlan(op, refused);
   if (op.ring != nullptr) {
-    if (!fitsRing(op)) {
-      fallBack(op);
-      return;
-    }
+    if (!fitsRing(op)) return fallBack(op);
     op.plan.blocking = false;
   }
   if (int error = checkRequirements(op)) {
     counters_.denied++;
     note(Note::kRequirementFailed, 0, &op, error);
-    finishNow(op, 0, error);
-    return;
+    return finishNow(op, 0, error);
   }
   if (int error = extendHead(op)) {
     counters_.failed++;
-    finishNow(op, 0, error);
-    return;
+    return finishNow(op, 0, error);
+  }
+  if (int error = prepareDescriptors(op)) {
+    counters_.failed++;
+    return finishNow(op, 0, error);
   }
   counters_.allowed++;
   planRegions(op);
   start(op);
+  return std::nullopt;
+}
+
+std::optional<Event> Mediator::refusePlan(Op& op, PlanError refused) {
+  if (options_.classes[op.session->node->classIndex].isOnTrial) return refuseOnTrial(op, refused);
+  counters_.faults++;
+  note(Note::kPlanRefused, static_cast<uint32_t>(refused), &op, EIO);
+  return finishNow(op, 0, EIO);
 }
 
 // A structure that ends in a variable-length array is one piece to the driver: a grant that begins where the head ends becomes a part
@@ -178,6 +174,10 @@ int Mediator::placeRegions(Op& op) {
     releaseRegions(op);
     return EAGAIN;
   }
+  if (!placeDescriptors(op)) {
+    releaseRegions(op);
+    return EAGAIN;
+  }
   for (uint32_t i = 0; i < op.regions.size(); i++) {
     if (int error = fillRegion(op, op.regions[i], i)) {
       releaseRegions(op);
@@ -188,6 +188,7 @@ int Mediator::placeRegions(Op& op) {
     releaseRegions(op);
     return EINTR;
   }
+  if (op.descriptorBytes > 0) fillDescriptors(op);
   return relocate(op);
 }
 
@@ -264,6 +265,8 @@ postern_op Mediator::submissionOf(const Op& op) const {
   submission.length = op.call.length;
   submission.offset = op.call.offset;
   submission.head_offset = first.bytes > 0 ? first.arena : 0;
+  submission.descriptors_offset = op.descriptorBytes > 0 ? op.descriptorArena : 0;
+  submission.descriptors = op.descriptorBytes / sizeof(postern_descriptor);
   switch (op.operation) {
     case Operation::kOpen:
       submission.kind = POSTERN_OP_OPEN;
@@ -314,6 +317,7 @@ std::optional<Event> Mediator::complete(Op& op, const postern_completion& comple
       if (op.plan.relocations[i].region == 0)
         std::memcpy(op.head.data() + op.plan.relocations[i].offset, &op.originals[i], sizeof(uint64_t));
   }
+  if (!op.passed.empty()) receiveDescriptors(op);
   op.phase = Phase::kSettling;
   current_ = &op;
   exchange_->classIndex = op.session->node->classIndex;
@@ -337,8 +341,9 @@ void Mediator::settle(Op& op) {
   applySettlement(op);
   const bool hasSession = op.operation != Operation::kOpen || op.outcome >= 0;
   // The guest sees the driver's readiness as of this operation, so a new watch must have answered first.
-  op.waitsForWatch = hasSession && setWatch(*op.session, exchange_->watch, op.id);
-  if (!op.waitsForWatch) conclude(op);
+  op.watchesAwaited = hasSession && setWatch(*op.session, exchange_->watch, op.id) ? 1 : 0;
+  if (!op.passed.empty()) watchDescriptors(op);
+  if (op.watchesAwaited == 0) conclude(op);
 }
 
 // The last step: the guest gets its bytes, its poll state and its answer.
@@ -359,6 +364,7 @@ void Mediator::conclude(Op& op) {
   } else if (op.ring != nullptr) {
     putReply(op);
   } else if (!op.abandoned && hasCopyOut(op) && listener_.isValid(op.notification)) {
+    if (error == 0 && !op.passed.empty()) error = returnDescriptors(op);
     // The reply goes out even when the driver failed, where the class says so; a bad address then is the answer.
     if (int copyError = copyOut(op)) error = copyError;
   }
@@ -460,6 +466,8 @@ void Mediator::answer(Op& op, int64_t value, int error) {
 }
 
 void Mediator::releaseRegions(Op& op) {
+  if (op.descriptorBytes > 0) op.backend->channel->arena().release(op.descriptorArena, op.descriptorBytes);
+  op.descriptorBytes = 0;
   for (Region& region : op.regions) {
     if (region.arena == Arena::kNone) continue;
     op.backend->channel->arena().release(region.arena, region.bytes);
@@ -469,6 +477,7 @@ void Mediator::releaseRegions(Op& op) {
 
 void Mediator::release(Op& op) {
   if (op.backend != nullptr) releaseRegions(op);
+  if (!op.passed.empty()) releaseDescriptors(op);
   Session* session = op.session;
   const bool isUnplacedOpen = op.operation == Operation::kOpen && session != nullptr && !session->placed;
   if (op.abandoned) orphans_--;

@@ -36,6 +36,11 @@ class GuestView {
 
   // Finds the nodes in the view of `pid`, once its world has been built. The path of a node that is not there, or empty.
   std::string attach(pid_t pid);
+  // What a class's new manifest calls its nodes: `kinds` has an entry for every node of the view.
+  void setKinds(uint32_t classIndex, const std::vector<uint32_t>& kinds) {
+    for (size_t i = 0; i < nodes_.size() && i < kinds.size(); i++)
+      if (nodes_[i].classIndex == classIndex) nodes_[i].kind = kinds[i];
+  }
   // The guarded node that `tid` means by (directory, path), with openat2's RESOLVE_* flags; null when it means something else, or nothing.
   Node* resolve(pid_t tid, int directory, const std::string& path, bool followLast, uint64_t resolve = 0);
 

@@ -14,6 +14,9 @@ class HandleTables {
  public:
   explicit HandleTables(uint32_t handlesMax = 0) : handlesMax_(handlesMax) {}
 
+  // What has been learnt stays, also beyond a smaller limit.
+  void setLimit(uint32_t handlesMax) { handlesMax_ = handlesMax; }
+
   // False when the guest's tables are full.
   bool learn(uint32_t table, uint64_t value, uint32_t session) {
     if (!has(table, value)) {

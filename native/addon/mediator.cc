@@ -78,9 +78,9 @@ void Mediator::poll(int fd, uint64_t tag, uint32_t events) {
 void Mediator::unpoll(int fd) { (void)epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr); }
 
 Event Mediator::step() {
-  takeAnswer();
+  std::optional<Event> event = takeAnswer();
   for (;;) {
-    std::optional<Event> event = nextEvent();
+    if (!event) event = nextEvent();
     if (!event) {
       if (!spin()) wait();
       continue;
@@ -91,11 +91,12 @@ Event Mediator::step() {
   }
 }
 
-void Mediator::takeAnswer() {
+std::optional<Event> Mediator::takeAnswer() {
   Op* op = std::exchange(current_, nullptr);
-  if (op == nullptr) return;
-  if (lastEvent_ == Event::kAdmit) admit(*op);
+  if (op == nullptr) return std::nullopt;
+  if (lastEvent_ == Event::kAdmit || lastEvent_ == Event::kRefused) return admit(*op);
   if (lastEvent_ == Event::kComplete) settle(*op);
+  return std::nullopt;
 }
 
 // Everything that can be done now, in the order of urgency: what has ended, what waits for room, and only then new calls.

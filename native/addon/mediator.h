@@ -4,9 +4,11 @@
 //   mediator.cc       the loop: what happens next, and waiting for it
 //   notifications.cc  trapped system calls -> operations (where an ioctl enters)
 //   fast_calls.cc     operations that processes post in shared memory
+//   reload.cc         another module for a class, between two operations
 //   execution.cc      verdict -> plan -> backend -> guest (where its bytes are copied)
 //   sessions.cc       open files, backends, readiness, release
 //   mappings.cc       driver pages in guests
+//   typed_descriptors.cc  descriptors in arguments, both ways
 #pragma once
 
 #include <array>
@@ -49,6 +51,8 @@ struct CommandRow {
 struct DeviceClass {
   Envelope envelope;
   bool isExclusive = false;  // a device of it is open in one guest at a time
+  bool isOnTrial = false;    // another module was in force before it, and is at hand
+  uint32_t generation = 0;   // counts the modules of the class that this guest has had
   std::unordered_map<uint32_t, uint32_t> exact;  // command -> row
   std::vector<uint32_t> masked;
   std::vector<CommandRow> rows;
@@ -71,6 +75,8 @@ struct MediatorOptions {
   std::shared_ptr<Domain> domain;
   std::vector<DeviceClass> classes;
   std::vector<Node> nodes;
+  // By kind of descriptor: which class judges it, as which of its nodes. Null: nobody does, and no guest gets one.
+  std::array<std::unique_ptr<Node>, kDescriptorKinds> descriptorNodes;
 };
 
 struct Counters {
@@ -88,6 +94,12 @@ class Mediator {
   Event step();
   // The policy's guest-memory.read, for the operation that is being judged. 0 or an errno.
   int readForPolicy(uint64_t address, uint8_t* to, uint32_t bytes);
+  // reload.cc: another module for a class, between two operations. Returns its generation.
+  uint32_t configure(uint32_t classIndex, DeviceClass deviceClass, const std::vector<uint32_t>& kinds);
+  // Whether an operation that this generation's module has judged is not finished.
+  bool isInFlight(uint32_t classIndex, uint32_t generation) const;
+  uint32_t openFiles(uint32_t classIndex) const;
+  uint32_t classCount() const { return static_cast<uint32_t>(options_.classes.size()); }
   const Counters& counters() const { return counters_; }
   const Domain& domain() const { return *options_.domain; }
 
@@ -95,7 +107,7 @@ class Mediator {
   using Op = OperationRecord;
 
   // mediator.cc
-  void takeAnswer();
+  std::optional<Event> takeAnswer();
   std::optional<Event> nextEvent();
   std::optional<Event> drainCompletions();
   void retryQueued();
@@ -140,8 +152,8 @@ class Mediator {
   void handleStat(const seccomp_notif& notification, Session& session);
   void handleStatx(const seccomp_notif& notification, Session& session);
   void handleStatByName(const seccomp_notif& notification);
-  void answerStat(const seccomp_notif& notification, const Node& node, uint64_t address);
-  void answerStatx(const seccomp_notif& notification, const Node& node);
+  void answerStat(const seccomp_notif& notification, int error, const struct stat& st, uint64_t address);
+  void answerStatx(const seccomp_notif& notification, int error, const struct statx& st);
   void handleFcntl(const seccomp_notif& notification, const Holding& holding);
   void duplicate(const seccomp_notif& notification, int borrowed, std::optional<int> number, uint64_t least, int flags);
   int readVectors(pid_t tid, uint64_t address, uint64_t count, std::vector<iovec>& vectors);
@@ -172,8 +184,13 @@ class Mediator {
   std::optional<Event> fallBack(Op& op);
   void putReply(Op& op);
 
+  // reload.cc
+  Event refuseOnTrial(Op& op, PlanError refused);
+  std::optional<Event> judgeAgain(Op& op);
+
   // execution.cc
-  void admit(Op& op);
+  std::optional<Event> admit(Op& op);
+  std::optional<Event> refusePlan(Op& op, PlanError refused);
   void planRegions(Op& op);
   int placeRegions(Op& op);
   int fillRegion(Op& op, Region& region, uint32_t index);
@@ -197,11 +214,28 @@ class Mediator {
   void release(Op& op);
   bool hasReply(const Op& op, const Region& region) const;
 
+  // typed_descriptors.cc
+  uint32_t sessionsOf(uint32_t classIndex) const;
+  int prepareDescriptors(Op& op);
+  int lendDescriptor(Op& op, PassedDescriptor& passed);
+  int expectDescriptor(Op& op, PassedDescriptor& passed);
+  uint32_t fileIn(Backend& backend, Session& session);
+  bool placeDescriptors(Op& op);
+  void fillDescriptors(Op& op);
+  void receiveDescriptors(Op& op);
+  uint8_t* placeOf(Op& op, const PassedDescriptor& passed);
+  void watchDescriptors(Op& op);
+  int returnDescriptors(Op& op);
+  void releaseDescriptors(Op& op);
+  void forgetCopiesIn(Backend& backend);
+  void releaseCopies(Session& session);
+
   // sessions.cc
   Backend* backendFor(pid_t tgid);
   Session* sessionOf(int borrowed);
   Session* createSession(Op& op, Node* node);
   int finishOpen(Op& op);
+  int placeSession(Op& op, Session& session, bool closeOnExec, bool answers);
   void discardSession(Session* session);
   void freeFile(Backend& backend, uint32_t file);
   void releaseClaims(Backend& backend);

@@ -129,6 +129,7 @@ DeviceClass classOf(const Napi::Object& from) {
   DeviceClass deviceClass;
   deviceClass.envelope = envelopeOf(from.Get("envelope").As<Napi::Object>());
   deviceClass.isExclusive = from.Get("exclusive").ToBoolean().Value();
+  deviceClass.isOnTrial = from.Get("onTrial").ToBoolean().Value();
   forEach(from.Get("commands"), [&](const Napi::Value& item) {
     Napi::Object command = item.As<Napi::Object>();
     CommandRow row{number(command, "number"), number(command, "mask"), number(command, "headBytes"), number(command, "access"),
@@ -148,10 +149,12 @@ class MediatorObject : public Napi::ObjectWrap<MediatorObject> {
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "Mediator",
                        {InstanceMethod<&MediatorObject::step>("step"), InstanceMethod<&MediatorObject::read>("read"),
-                        InstanceMethod<&MediatorObject::counters>("counters"), InstanceMethod<&MediatorObject::close>("close")});
+                        InstanceMethod<&MediatorObject::counters>("counters"),
+                        InstanceMethod<&MediatorObject::configure>("configure"), InstanceMethod<&MediatorObject::isInFlight>("isInFlight"),
+                        InstanceMethod<&MediatorObject::openFiles>("openFiles"), InstanceMethod<&MediatorObject::close>("close")});
   }
 
-  // new Mediator({listener, control, process, guest, spinUs, domain, classes, nodes}, exchange: ArrayBuffer)
+  // new Mediator({listener, control, process, guest, spinUs, domain, classes, nodes, descriptors}, exchange: ArrayBuffer)
   explicit MediatorObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<MediatorObject>(info) {
     Napi::Object from = info[0].As<Napi::Object>();
     Napi::ArrayBuffer exchange = info[1].As<Napi::ArrayBuffer>();
@@ -175,6 +178,14 @@ class MediatorObject : public Napi::ObjectWrap<MediatorObject> {
       node.major = number(object, "major");
       node.minor = number(object, "minor");
       options.nodes.push_back(std::move(node));
+    });
+    forEach(from.Get("descriptors"), [&](const Napi::Value& item) {
+      Napi::Object object = item.As<Napi::Object>();
+      auto node = std::make_unique<Node>();
+      node->classIndex = number(object, "classIndex");
+      node->kind = number(object, "node");
+      const uint32_t kind = number(object, "kind");
+      if (kind < kDescriptorKinds && node->classIndex < options.classes.size()) options.descriptorNodes[kind] = std::move(node);
     });
     exchange_ = Napi::Persistent(exchange);
     try {
@@ -220,6 +231,33 @@ class MediatorObject : public Napi::ObjectWrap<MediatorObject> {
     set("posted", counters.posted);
     set("fallenBack", counters.fallenBack);
     return result;
+  }
+
+  // configure(classIndex, {envelope, exclusive, onTrial, commands}, kinds: number[]) -> generation
+  Napi::Value configure(const Napi::CallbackInfo& info) {
+    const uint32_t classIndex = classIndexOf(info);
+    std::vector<uint32_t> kinds;
+    forEach(info[2], [&](const Napi::Value& kind) { kinds.push_back(kind.As<Napi::Number>().Uint32Value()); });
+    return Napi::Number::New(info.Env(), mediator_->configure(classIndex, classOf(info[1].As<Napi::Object>()), kinds));
+  }
+
+  // isInFlight(classIndex, generation) -> boolean
+  Napi::Value isInFlight(const Napi::CallbackInfo& info) {
+    const uint32_t classIndex = classIndexOf(info);
+    return Napi::Boolean::New(info.Env(), mediator_->isInFlight(classIndex, info[1].As<Napi::Number>().Uint32Value()));
+  }
+
+  // openFiles(classIndex) -> number
+  Napi::Value openFiles(const Napi::CallbackInfo& info) {
+    const uint32_t classIndex = classIndexOf(info);
+    return Napi::Number::New(info.Env(), mediator_->openFiles(classIndex));
+  }
+
+  uint32_t classIndexOf(const Napi::CallbackInfo& info) {
+    if (mediator_ == nullptr) throw Napi::Error::New(info.Env(), "the mediator is closed");
+    const uint32_t classIndex = info[0].As<Napi::Number>().Uint32Value();
+    if (classIndex >= mediator_->classCount()) throw Napi::RangeError::New(info.Env(), "there is no class of that number");
+    return classIndex;
   }
 
   void close(const Napi::CallbackInfo&) { mediator_.reset(); }
