@@ -15,6 +15,7 @@
         'addon/fast_ring.cc',
         'addon/guest_memory.cc',
         'addon/guest_view.cc',
+        'addon/holdings.cc',
         'addon/injector.cc',
         'addon/listener.cc',
         'addon/mappings.cc',

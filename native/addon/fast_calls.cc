@@ -125,7 +125,12 @@ std::optional<Event> Mediator::handlePosted(FastRing& ring, const FastRing::Post
     return std::nullopt;
   }
   settleMappings();
-  Op& op = begin(0, ring.process(), known->session, call.descriptor);
+  seccomp_notif likeTrapped{};
+  likeTrapped.pid = static_cast<uint32_t>(ring.process());
+  likeTrapped.data.nr = SYS_ioctl;
+  likeTrapped.data.args[1] = call.command;
+  likeTrapped.data.args[2] = call.argument;
+  Op& op = begin(likeTrapped, known->session, call.descriptor);
   op.tgid = ring.process();
   op.ring = &ring;
   op.slot = posted.slot;
@@ -133,11 +138,7 @@ std::optional<Event> Mediator::handlePosted(FastRing& ring, const FastRing::Post
   op.nonblocking = (known->flags & O_NONBLOCK) != 0;
   if (call.kind != POSTERN_FAST_IOCTL) return handlePostedTransfer(op, call);
   op.postedBytes = call.bytes;
-  seccomp_data data{};
-  data.nr = SYS_ioctl;
-  data.args[1] = call.command;
-  data.args[2] = call.argument;
-  return handleIoctl(op, data);
+  return handleIoctl(op, likeTrapped.data);
 }
 
 // The argument's head was posted with the operation: as many bytes as its row has, or none where none go in.

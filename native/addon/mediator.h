@@ -3,6 +3,7 @@
 //
 //   mediator.cc       the loop: what happens next, and waiting for it
 //   notifications.cc  trapped system calls -> operations (where an ioctl enters)
+//   holdings.cc       whose a descriptor is
 //   fast_calls.cc     operations that processes post in shared memory
 //   reload.cc         another module for a class, between two operations
 //   execution.cc      verdict -> plan -> backend -> guest (where its bytes are copied)
@@ -27,6 +28,7 @@
 #include "listener.h"
 #include "plan.h"
 #include "session.h"
+#include "window.h"
 
 struct open_how;
 
@@ -41,6 +43,8 @@ enum EpollTag : uint64_t {
   kProcessTag = 5ull << 32,
 };
 constexpr uint64_t kTagMask = 0xffffffff00000000ull;
+
+inline bool isInWindow(int number) { return number >= int(POSTERN_WINDOW_FIRST) && number <= int(POSTERN_WINDOW_LAST); }
 
 // A row of the class's table, as the policy describes it.
 struct CommandRow {
@@ -157,6 +161,12 @@ class Mediator {
   void handleFcntl(const seccomp_notif& notification, const Holding& holding);
   void duplicate(const seccomp_notif& notification, int borrowed, std::optional<int> number, uint64_t least, int flags);
   int readVectors(pid_t tid, uint64_t address, uint64_t count, std::vector<iovec>& vectors);
+  Op& begin(const seccomp_notif& notification, Session* session, int number);
+  bool stillWaits(Op& op);
+  std::optional<Event> finishNow(Op& op, int64_t value, int error);
+  Event judge(Op& op);
+
+  // holdings.cc
   struct Thread {
     Descriptor pidfd;
     pid_t tgid = 0;
@@ -166,10 +176,6 @@ class Mediator {
   Descriptor borrow(pid_t tid, int number);
   Holding lookUp(const seccomp_notif& notification, int number, bool needsCopy);
   int freeWindowSlot(pid_t tid, int least);
-  Op& begin(uint64_t notification, pid_t tid, Session* session, int number);
-  bool stillWaits(Op& op);
-  std::optional<Event> finishNow(Op& op, int64_t value, int error);
-  Event judge(Op& op);
 
   // fast_calls.cc
   void registerFast(const seccomp_notif& notification);
