@@ -4,7 +4,13 @@ import type { DriverDomain } from '../driver-vm/domain.js';
 import { startDriverVm } from '../driver-vm/driver-vm.js';
 import { startLocalDomain } from '../driver-vm/local-domain.js';
 import { forgetDomain } from '../mediator/mediation.js';
-import { loadPolicies, type PolicyMatch, type PolicyPackage, policyForDevice, refusalOf } from '../policy/store.js';
+import {
+  loadPolicies,
+  type PolicyMatch,
+  type PolicyPackage,
+  policyForDevice,
+  refusalOf,
+} from '../policy/store.js';
 import type { DeviceChoice } from './device-option.js';
 import type { DomainChoice } from './domain-choice.js';
 
