@@ -1,11 +1,12 @@
 /** Graphics: modes, planes and buffers (drm.h, drm_mode.h, drivers/gpu/drm of Linux 6.1), and virtio_gpu's own (virtgpu_drm.h). */
 import * as d from './__generated__/drm';
 import * as g from './__generated__/virtgpu_drm';
-import { admitted, BLOCKING, bytesOf, commands, deny, device, EACCES, EINVAL, ENOENT, ENOMEM } from './sdk';
-import { EOPNOTSUPP, fills, givesOne, HEAD, header, hooks, learn, learns, mask, mayBlock } from './sdk';
-import { NESTED, nested, nestedBytes, nestedRead, OFFSET, READING, reason, refuse } from './sdk';
-import { requireHandle, requires, settles, table, takes, TO_DRIVER, u32At, u64At, watches } from './sdk';
-import { without } from './sdk';
+import { admitted, after, ALL_ACCESS, BLOCKING, bytesOf, call, commands, deny, device, DMA_BUF } from './sdk';
+import { EACCES, EINVAL, ENOENT, ENOMEM, EOPNOTSUPP, fills, givesOne, HEAD, header, hooks } from './sdk';
+import { INTO_DRIVER, learn, learns, makesFd, mayBlock, NESTED, nested, nestedBytes } from './sdk';
+import { nestedRead, OFFSET, OUT_OF_DRIVER, passDescriptor, READING, reason, refuse } from './sdk';
+import { requireHandle, requires, settles, SYNC_FILE, SYNCOBJ, table, takes, takesFd } from './sdk';
+import { TO_DRIVER, u32At, u64At, u8At, watches } from './sdk';
 export { admit, cabi_realloc, complete, describe } from './sdk';
 
 device('drm', d.nameOf);
@@ -14,14 +15,13 @@ header(g.nameOf);
 watches(READING);
 
 const LEGACY = reason('drivers without kernel modesetting are not served');
-const DESCRIPTOR = reason('buffers and fences are not passed as descriptors');
 const LEASE = reason('a lease is a descriptor, and descriptors are not passed');
 const COMMIT = reason('the commit sets more properties than the class checks at once');
 const FOREIGN_BUFFER = reason('this guest has not been told of a buffer at that offset');
 const FOREIGN_NAME = reason('the name of a buffer that this guest has not named');
 const FOREIGN_FRAME = reason('the framebuffer of another guest, or of the console');
 const FOREIGN_MAGIC = reason('the magic of a client outside this guest');
-const PROPERTY = reason('a property must be known, and not a fence: those hold addresses and descriptors');
+const PROPERTY = reason('a property must be known to this guest; a fence, to this very file');
 
 const OFFSETS = table('buffer-offset');
 const NAMES = table('flink-name');
@@ -40,7 +40,6 @@ const FENC: u32 = 0x434e4546;
 
 const ENUM_BYTES: u32 = d.drm_mode_property_enum.SIZE;
 const CONTEXT_PARAM_BYTES: u32 = g.drm_virtgpu_context_set_param.SIZE;
-const FENCES: u32 = g.VIRTGPU_EXECBUF_FENCE_FD_IN | g.VIRTGPU_EXECBUF_FENCE_FD_OUT;
 
 nestedBytes(NESTED_BYTES_MAX);
 
@@ -51,9 +50,7 @@ fills(d.drm_version.desc, d.drm_version.desc_len, 1, 8);
 commands([d.DRM_IOCTL_GET_UNIQUE]);
 fills(d.drm_unique.unique, d.drm_unique.unique_len, 1, 8);
 commands([d.DRM_IOCTL_GET_CLIENT, d.DRM_IOCTL_GET_STATS]);
-commands([d.DRM_IOCTL_SET_VERSION, d.DRM_IOCTL_SET_CLIENT_CAP]);
-commands([d.DRM_IOCTL_GET_CAP]);
-settles(withoutPrime);
+commands([d.DRM_IOCTL_SET_VERSION, d.DRM_IOCTL_GET_CAP, d.DRM_IOCTL_SET_CLIENT_CAP]);
 commands([d.DRM_IOCTL_SET_MASTER, d.DRM_IOCTL_DROP_MASTER]);
 commands([d.DRM_IOCTL_GET_MAGIC]);
 learns(MAGICS, 0, 4);
@@ -85,7 +82,10 @@ commands([d.DRM_IOCTL_GEM_FLINK]);
 learns(NAMES, d.drm_gem_flink.name, 4);
 commands([d.DRM_IOCTL_GEM_OPEN]);
 requires(NAMES, d.drm_gem_open.name, 4, ENOENT, FOREIGN_NAME);
-refuse([d.DRM_IOCTL_PRIME_HANDLE_TO_FD, d.DRM_IOCTL_PRIME_FD_TO_HANDLE], EOPNOTSUPP, DESCRIPTOR);
+commands([d.DRM_IOCTL_PRIME_HANDLE_TO_FD]);
+makesFd(DMA_BUF, d.drm_prime_handle.fd, d.drm_prime_handle.flags);
+commands([d.DRM_IOCTL_PRIME_FD_TO_HANDLE]);
+takesFd(DMA_BUF, d.drm_prime_handle.fd);
 
 // Framebuffers are found by number alone, and root, which the agent is, gets a buffer's handle from any of them.
 commands([d.DRM_IOCTL_MODE_ADDFB, d.DRM_IOCTL_MODE_ADDFB2]);
@@ -152,7 +152,8 @@ commands([d.DRM_IOCTL_MODE_DESTROYPROPBLOB]);
 
 // Synchronization objects: their handles are per open file, too.
 commands([d.DRM_IOCTL_SYNCOBJ_CREATE, d.DRM_IOCTL_SYNCOBJ_DESTROY, d.DRM_IOCTL_SYNCOBJ_TRANSFER]);
-refuse([d.DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD, d.DRM_IOCTL_SYNCOBJ_FD_TO_HANDLE], EOPNOTSUPP, DESCRIPTOR);
+commands([d.DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD], 0, (): void => syncobj(OUT_OF_DRIVER));
+commands([d.DRM_IOCTL_SYNCOBJ_FD_TO_HANDLE], 0, (): void => syncobj(INTO_DRIVER));
 commands([d.DRM_IOCTL_SYNCOBJ_WAIT], BLOCKING);
 takes(d.drm_syncobj_wait.handles, d.drm_syncobj_wait.count_handles, 4);
 commands([d.DRM_IOCTL_SYNCOBJ_RESET, d.DRM_IOCTL_SYNCOBJ_SIGNAL]);
@@ -167,12 +168,13 @@ fills(d.drm_syncobj_timeline_array.points, d.drm_syncobj_timeline_array.count_ha
 // virtio_gpu's own.
 commands([g.DRM_IOCTL_VIRTGPU_MAP]);
 learns(OFFSETS, g.drm_virtgpu_map.offset, 8);
-commands([g.DRM_IOCTL_VIRTGPU_EXECBUFFER, g.DRM_IOCTL_VIRTGPU_EXECBUFFER_RING], BLOCKING);
+commands([g.DRM_IOCTL_VIRTGPU_EXECBUFFER, g.DRM_IOCTL_VIRTGPU_EXECBUFFER_RING], BLOCKING, fences);
 takes(g.drm_virtgpu_execbuffer.command, g.drm_virtgpu_execbuffer.size, 1);
 takes(g.drm_virtgpu_execbuffer.bo_handles, g.drm_virtgpu_execbuffer.num_bo_handles, 4);
-without(FENCES, g.drm_virtgpu_execbuffer.flags, 4, EOPNOTSUPP, DESCRIPTOR);
 commands([g.DRM_IOCTL_VIRTGPU_GETPARAM]);
 givesOne(g.drm_virtgpu_getparam.value, 4);
+// vgem's fences: to attach one is the number of DRM_IOCTL_VIRTGPU_MAP.
+commands([g.DRM_IOCTL_VGEM_FENCE_SIGNAL]);
 commands([g.DRM_IOCTL_VIRTGPU_RESOURCE_CREATE, g.DRM_IOCTL_VIRTGPU_RESOURCE_INFO]);
 commands([g.DRM_IOCTL_VIRTGPU_TRANSFER_FROM_HOST, g.DRM_IOCTL_VIRTGPU_TRANSFER_TO_HOST]);
 commands([g.DRM_IOCTL_VIRTGPU_WAIT], 0, waitBuffer);
@@ -202,23 +204,53 @@ function atomic(): void {
   for (let at: u32 = 0; at < bytesOf(counts) && counts != 0; at += 4) sum += u32At(counts, at);
   if (sum > COMMIT_MAX) return deny(ENOMEM, COMMIT, d.drm_mode_atomic.count_props_ptr);
   if (sum == 0) return;
-  const ids = nested(HEAD, d.drm_mode_atomic.props_ptr, <u32>sum * 4, TO_DRIVER);
-  nested(HEAD, d.drm_mode_atomic.prop_values_ptr, <u32>sum * 8, TO_DRIVER);
-  for (let at: u32 = 0; at < <u32>sum * 4; at += 4) requireHandle(PROPERTIES, ids, at, 4, EACCES, PROPERTY);
+  const ids = nestedRead(HEAD, d.drm_mode_atomic.props_ptr, <u32>sum * 4, TO_DRIVER);
+  const values = nestedRead(HEAD, d.drm_mode_atomic.prop_values_ptr, <u32>sum * 8, TO_DRIVER);
+  for (let at: u32 = 0; values != 0 && at < <u32>sum * 4; at += 4) setInCommit(ids, at, values);
+}
+
+/** A fence property that this file has looked up is a descriptor, or the address where one is written. */
+function setInCommit(ids: u32, at: u32, values: u32): void {
+  const id: u64 = u32At(ids, at);
+  const isIn = id == (call.state & 0xffff);
+  const isOut = id == ((call.state >> 16) & 0xffff) || id == call.state >> 32;
+  if (id == 0 || !(isIn || isOut)) requireHandle(PROPERTIES, ids, at, 4, EACCES, PROPERTY);
+  else if (isIn) passDescriptor(SYNC_FILE, INTO_DRIVER, values, 2 * at, 8);
+  else if (u64At(values, 2 * at) != 0)
+    passDescriptor(SYNC_FILE, OUT_OF_DRIVER, nested(values, 2 * at, 4, ALL_ACCESS), 0);
+}
+
+/** With their only flag, 1, both commands are about the fence in a container. */
+function syncobj(flow: u8): void {
+  const kind = u32At(HEAD, d.drm_syncobj_handle.flags) & 1 ? SYNC_FILE : SYNCOBJ;
+  passDescriptor(kind, flow, HEAD, d.drm_syncobj_handle.fd);
+}
+
+function fences(): void {
+  const flags = u32At(HEAD, g.drm_virtgpu_execbuffer.flags);
+  const fd = g.drm_virtgpu_execbuffer.fence_fd;
+  if (flags & g.VIRTGPU_EXECBUF_FENCE_FD_IN) passDescriptor(SYNC_FILE, INTO_DRIVER, HEAD, fd);
+  if (flags & g.VIRTGPU_EXECBUF_FENCE_FD_OUT) passDescriptor(SYNC_FILE, OUT_OF_DRIVER, HEAD, fd);
 }
 
 function waitBuffer(): void {
   mayBlock((u32At(HEAD, g.drm_virtgpu_3d_wait.flags) & g.VIRTGPU_WAIT_NOWAIT) == 0);
 }
 
-function withoutPrime(): void {
-  if (u64At(HEAD, d.drm_get_cap.capability) == d.DRM_CAP_PRIME) mask(HEAD, d.drm_get_cap.value, 8, 0);
-}
-
-/** IN_FENCE_FD, OUT_FENCE_PTR and WRITEBACK_OUT_FENCE_PTR are not learnt: at the latter two's value the kernel would write into the agent. */
+/**
+ * IN_FENCE_FD, OUT_FENCE_PTR and WRITEBACK_OUT_FENCE_PTR are not the guest's, but the file's that looks them up, in its state, 16 bits
+ * each: at the value of the latter two the kernel would write into the agent. Which is which is in the first letter.
+ */
 function learnProperty(): void {
   for (let at: u32 = 0; at + 4 <= d.DRM_PROP_NAME_LEN; at++) {
-    if (u32At(HEAD, d.drm_mode_get_property.name + at) == FENC) return;
+    if (u32At(HEAD, d.drm_mode_get_property.name + at) == FENC) return rememberFence();
   }
   learn(PROPERTIES, HEAD, d.drm_mode_get_property.prop_id, 4);
+}
+
+function rememberFence(): void {
+  const letter = u8At(HEAD, d.drm_mode_get_property.name);
+  const id: u64 = u32At(HEAD, d.drm_mode_get_property.prop_id);
+  const shift: u64 = letter == 0x49 ? 0 : letter == 0x4f ? 16 : 32;
+  if (id <= 0xffff) after.state = (after.state & ~((<u64>0xffff) << shift)) | (id << shift);
 }

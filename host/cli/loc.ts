@@ -18,7 +18,7 @@ const NOT_WRITTEN = new Set(['__generated__', 'build', 'node_modules']);
 /** The paper's five classes have 900 lines there; this is the bound for the same five here. */
 const CLASS_LINES_MAX = 900;
 /** Classes that the paper does not have. */
-const EXTRA_CLASSES = new Set(['media', 'pty']);
+const EXTRA_CLASSES = new Set(['dma-buf', 'media', 'pty']);
 
 const files = ['policies', 'host', 'native']
   .flatMap((folder) => filesBelow(join(ROOT, folder)))
@@ -53,8 +53,9 @@ const parts = ['classSpecific', 'sdk', 'host', 'native'] as const;
 const totals = parts.map((part) => ({ part, lines: linesOf(filesOf(part)) }));
 
 /** A class's files start with its name, whatever follows a hyphen. */
+/** A class's facts that no header has are in a file beside it, such as netmap-abi.ts. */
 function classOf(path: string): string {
-  return basename(path, '.ts').replace(/-.*/, '');
+  return basename(path, '.ts').replace(/-abi$/, '');
 }
 
 function boundText(lines: number): string {

@@ -69,6 +69,7 @@ function begin(): NativeMediator {
       spinUs: input.spinUs,
       domain: input.domain,
       nodes: input.nodes,
+      descriptors: input.descriptors,
       classes: seats.map(({ judge }) => nativeClassOf(judge, false)),
     },
     exchange.buffer,

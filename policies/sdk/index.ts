@@ -14,6 +14,7 @@ export {
   givesOne,
   hides,
   learns,
+  makesFd,
   marks,
   never,
   onlyFor,
@@ -21,6 +22,7 @@ export {
   requires,
   tail,
   takes,
+  takesFd,
   without,
 } from './rules';
 export { forget, learn, mask } from './settlement';
@@ -53,17 +55,18 @@ export {
   DMA_BUF,
   grant,
   headIs,
-  makesDescriptor,
+  INTO_DRIVER,
   mayBlock,
   nested,
   nestedBytes,
   nestedRead,
   nestedText,
   OFFSET,
-  repeatsDescriptor,
+  OUT_OF_DRIVER,
+  passDescriptor,
+  REPEATED,
   requireHandle,
   SYNC_FILE,
   SYNCOBJ,
-  takesDescriptor,
 } from './verdict';
 export { admit, admitted, after, complete, describe, hooks, watches } from './world';

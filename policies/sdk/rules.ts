@@ -2,12 +2,13 @@
  * What the table says of a command's fields, in the lines below the command: arrays that its head leads to, values that it may not
  * have, handles that it must own, and what a success teaches. A row's rules hold in their order, before its function.
  */
-import { EINVAL } from '../__generated__/kernel';
+import { EINVAL, O_CLOEXEC } from '../__generated__/kernel';
 import { bytesOf, call, HEAD, u16At, u32At, u64At } from './call';
 import { learn, mask } from './settlement';
 import { BOTH_WAYS, FROM_DRIVER, FROM_DRIVER_ON_ERROR, NESTED, NO_ACCESS, reason, Row } from './table';
 import { ruleForGroup, TEACHES, TO_DRIVER } from './table';
-import { ARGUMENT, deny, grant, headIs, nested, nestedRead, NO_FIELD, requireHandle } from './verdict';
+import { ARGUMENT, deny, grant, headIs, INTO_DRIVER, nested, nestedRead, NO_FIELD } from './verdict';
+import { OUT_OF_DRIVER, passDescriptor, requireHandle } from './verdict';
 
 const TOO_MANY = reason('the array is longer than any that a driver takes');
 
@@ -26,6 +27,7 @@ const enum Kind {
   Exception,
   Choice,
   Requirement,
+  Descriptor,
   // What a success teaches comes last.
   Lesson,
   Secret,
@@ -97,6 +99,26 @@ export function tail(count: u32): void {
   const rule = add(Kind.Tail, 0, 0, EINVAL, TOO_MANY, NESTED);
   rule.count = count;
   rule.most = BYTES_MAX;
+}
+
+/** The commands before pass a descriptor of that kind to the driver, in the int at `offset`. */
+export function takesFd(kind: u8, offset: u32): void {
+  addDescriptor(kind, INTO_DRIVER, offset, NO_FIELD);
+}
+
+/**
+ * The driver makes a descriptor of that kind in the commands before, and writes it at `offset`. It is closed on exec where the flags at
+ * `flags` have O_CLOEXEC; where there are none, always.
+ */
+export function makesFd(kind: u8, offset: u32, flags: u32 = NO_FIELD): void {
+  addDescriptor(kind, OUT_OF_DRIVER, offset, flags);
+}
+
+function addDescriptor(kind: u8, flow: u8, offset: u32, flags: u32): void {
+  const rule = add(Kind.Descriptor, offset, 4);
+  rule.table = kind;
+  rule.access = flow;
+  rule.count = flags;
 }
 
 function addArray(access: u8, pointer: u32, count: u32, elementBytes: u32, countBytes: u32): void {
@@ -220,7 +242,9 @@ function admitByRule(rule: Rule, row: Row): void {
       if (!isIn(rule.value, valueOf(rule))) refuseBy(rule);
       return;
     case Kind.Requirement:
-      requireHandle(rule.table, HEAD, rule.offset, rule.bytes, rule.errno, rule.why);
+      return requireHandle(rule.table, HEAD, rule.offset, rule.bytes, rule.errno, rule.why);
+    case Kind.Descriptor:
+      admitDescriptor(rule);
   }
 }
 
@@ -279,6 +303,11 @@ function admitPayloads(rule: Rule, array: u32, access: u8): void {
     const bytes = u32At(array, at + rule.payloadBytes);
     if (bytes != 0) nested(array, at + rule.payload, bytes, access);
   }
+}
+
+function admitDescriptor(rule: Rule): void {
+  const closes = rule.count == NO_FIELD || (u32At(HEAD, rule.count) & O_CLOEXEC) != 0;
+  passDescriptor(<u8>rule.table, <u8>rule.access, HEAD, rule.offset, rule.bytes, closes);
 }
 
 /** A grant that begins where the head ends is part of it. */
