@@ -8,7 +8,7 @@ import { ensureInitramfs, type Initramfs } from './initramfs.js';
 import { ensureKernel, type Kernel } from './kernel.js';
 import { withOwnImage } from './own-modules.js';
 import { QEMU_DESCRIPTORS, qemuArguments, qemuIdentity } from './qemu.js';
-import { QemuProcess } from './qemu-process.js';
+import { type ApertureEnds, QemuProcess } from './qemu-process.js';
 import { type Picture, Screen } from './screen.js';
 import {
   dropSnapshot,
@@ -49,6 +49,8 @@ export interface DriverVmOptions {
    * user, opens it anew: a memory file, or a file that anyone may write.
    */
   recording?: number;
+  /** This is a guest VM: it has an aperture instead of hardware, and never comes from a snapshot. */
+  aperture?: ApertureEnds;
   /** 'tcg' (the default) works everywhere. */
   accelerator?: 'tcg' | 'kvm';
   log: Log;
@@ -95,6 +97,7 @@ interface Plan {
   /** Whether QEMU renders: it needs an X server, and can't be saved. */
   rendering: boolean;
   recording?: number;
+  aperture?: ApertureEnds;
   log: Log;
 }
 
@@ -135,6 +138,7 @@ async function planOf(options: DriverVmOptions): Promise<Plan> {
     devices: hardware.flatMap((one) => one.devices),
     recording: options.recording !== undefined,
     rendering,
+    aperture: options.aperture !== undefined,
   });
   return {
     kernel,
@@ -144,6 +148,7 @@ async function planOf(options: DriverVmOptions): Promise<Plan> {
     snapshotKey: snapshotKey([kernel.digest, initramfs.digest, qemuIdentity(), ...commandLine]),
     rendering,
     log: options.log,
+    ...(options.aperture === undefined ? {} : { aperture: options.aperture }),
     ...(options.recording === undefined ? {} : { recording: options.recording }),
   };
 }
@@ -272,6 +277,7 @@ async function startQemu(
     folder,
     ...(state === undefined ? {} : { state }),
     ...(plan.recording === undefined ? {} : { recording: plan.recording }),
+    ...(plan.aperture === undefined ? {} : { aperture: plan.aperture }),
     ...(display === undefined || environment === undefined
       ? {}
       : { display: { authority: display.authority, environment } }),

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import type pino from 'pino';
 import type { DriverDomain } from '../driver-vm/domain.js';
-import { type MediatorCounters, native } from '../native.js';
+import { type MediatorCounters, type NativeVmGuest, native } from '../native.js';
 import { ROOT } from '../root.js';
 import type { Assignment } from './assignment.js';
 import type { DecisionTimes } from './decision-times.js';
@@ -34,8 +34,8 @@ const domainNumbers = new WeakMap<DriverDomain, number>();
 
 /** What a mediator is made for. */
 export interface MediationOptions {
-  /** The launcher's control socket; the mediation closes it. */
-  socket: number;
+  /** The launcher's control socket, which the mediation closes; or the VM, where the guest is one. */
+  source: { socket: number } | { vm: NativeVmGuest };
   domain: DriverDomain;
   assignment: Assignment;
   /** The assignment's packages, compiled. */
@@ -67,7 +67,7 @@ export class Mediation {
   #hasEnded = false;
 
   constructor({
-    socket,
+    source,
     domain,
     assignment,
     modules,
@@ -78,8 +78,10 @@ export class Mediation {
   }: MediationOptions) {
     const { port1, port2 } = new MessageChannel();
     this.#commands = port1;
+    const socket = 'socket' in source ? source.socket : -1;
     const input: WorkerInput = {
       socket,
+      ...('vm' in source ? { vm: source.vm } : {}),
       control: this.#control,
       commands: port2,
       plan: worldPlan(assignment.guarded, networkAdministration),
@@ -102,7 +104,7 @@ export class Mediation {
       this.#hasEnded = true;
       for (const answered of this.#asked.values()) answered(undefined);
       this.#commands.close();
-      native.closeDescriptor(socket);
+      if (socket >= 0) native.closeDescriptor(socket);
       native.closeDescriptor(this.#control);
     });
   }

@@ -209,7 +209,7 @@ export class Host {
         startedMs: performance.now(),
         pid: 0,
         mediation: new Mediation({
-          ...{ socket, domain, assignment, modules, networkAdministration, log },
+          ...{ source: { socket }, domain, assignment, modules, networkAdministration, log },
           onStart: (process) => {
             guest.pid = process;
           },

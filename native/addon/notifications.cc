@@ -401,7 +401,7 @@ std::optional<Event> Mediator::openNode(const seccomp_notif& notification, Node&
     return std::nullopt;
   }
   Op& op = begin(notification, nullptr, -1);
-  op.tgid = thread->tgid;
+  op.tgid = *tgid;
   op.operation = Operation::kOpen;
   op.call.operation = static_cast<uint32_t>(op.operation);
   op.closeOnExec = (flags & O_CLOEXEC) != 0;

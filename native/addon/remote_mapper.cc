@@ -16,6 +16,7 @@
 #include <string>
 
 #include "descriptors.h"
+#include "process_view.h"
 
 namespace postern {
 namespace {
@@ -24,7 +25,7 @@ namespace {
 constexpr auto kStopBudget = std::chrono::milliseconds(500);
 constexpr size_t kScanBytes = 1 << 16;
 
-// One stopped thread: the process's first.
+// One stopped thread.
 class StoppedThread {
  public:
   explicit StoppedThread(pid_t tid) : tid_(tid) {}
@@ -112,9 +113,18 @@ bool RemoteMapper::findSyscall() {
   return syscallAddress_ != 0;
 }
 
+// Not the process's first thread: its number is the process's own, and a stop of it would look like the end of a child to whoever else in
+// this process waits for that.
+pid_t RemoteMapper::helper() const {
+  for (pid_t tid : threadsOf(process_))
+    if (tid != process_) return tid;
+  return 0;
+}
+
 int RemoteMapper::replace(const std::vector<RemoteRun>& runs, int protection, int descriptor) {
-  if (!findSyscall()) return ESRCH;
-  StoppedThread thread(process_);
+  const pid_t tid = helper();
+  if (tid == 0 || !findSyscall()) return ESRCH;
+  StoppedThread thread(tid);
   if (!thread.stop()) return ESRCH;
   const uint64_t flags = MAP_FIXED | (descriptor >= 0 ? MAP_SHARED : MAP_SHARED | MAP_ANONYMOUS);
   int error = 0;

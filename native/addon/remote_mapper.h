@@ -24,6 +24,7 @@ class RemoteMapper {
 
  private:
   bool findSyscall();
+  pid_t helper() const;
 
   pid_t process_;
   uint64_t syscallAddress_ = 0;  // of a `syscall` instruction in the process
