@@ -97,5 +97,11 @@ export function addVector(name: string, className: string, vector: Vector): void
   let unique = base;
   for (let number = 2; names.has(unique); number++) unique = `${base} (${number})`;
   file.vectors.push({ ...vector, name: unique });
-  writeFileSync(path, `${JSON.stringify(file, null, 2)}\n`);
+  writeFileSync(path, textOf(file));
+}
+
+/** One vector a line: a change of a vector is a change of a line. */
+function textOf({ class: className, vectors }: VectorFile): string {
+  const lines = vectors.map((vector) => `    ${JSON.stringify(vector)}`).join(',\n');
+  return `{\n  "class": ${JSON.stringify(className)},\n  "vectors": [\n${lines}\n  ]\n}\n`;
 }
