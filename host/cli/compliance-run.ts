@@ -68,8 +68,8 @@ const SUITES: ReadonlyMap<string, Suite> = new Map<string, Suite>([
     'v4l2',
     {
       drivers: DRIVERS_DEFAULT,
-      // Ordinary tests, then streaming (-s) with every memory type that the device claims.
-      command: () => ['v4l2-compliance', '-d', '/dev/video0', '-s'],
+      // Ordinary tests, then streaming (-s) with every memory type that the device claims; of buffers by descriptor (-e), the output's.
+      command: () => ['v4l2-compliance', '-d', '/dev/video0', '-e', '/dev/video1', '-s'],
       totals: v4l2Totals,
       verdicts: v4l2Verdicts,
       agree: failTheSame,
