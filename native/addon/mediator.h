@@ -243,6 +243,10 @@ class Mediator {
   uint32_t sessionsOf(uint32_t classIndex) const;
   int prepareDescriptors(Op& op);
   int lendDescriptor(Op& op, PassedDescriptor& passed);
+  int lendFromVm(Op& op, PassedDescriptor& passed, int number);
+  int lend(Op& op, PassedDescriptor& passed, Session* session);
+  std::optional<uint32_t> freeVmFile() const;
+  int giveToVm(Op& op, const PassedDescriptor& passed);
   int expectDescriptor(Op& op, PassedDescriptor& passed);
   uint32_t fileIn(Backend& backend, Session& session);
   bool placeDescriptors(Op& op);
@@ -263,7 +267,7 @@ class Mediator {
   Session* createSession(Op& op, Node* node);
   int finishOpen(Op& op);
   int placeSession(Op& op, Session& session, bool closeOnExec, bool answers);
-  int placeInVm(Op& op, Session& session);
+  void placeInVm(Session& session, uint32_t file);
   void discardSession(Session* session);
   void freeFile(Backend& backend, uint32_t file);
   void releaseClaims(Backend& backend);

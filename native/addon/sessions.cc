@@ -71,7 +71,12 @@ int Mediator::finishOpen(Op& op) {
 // nothing placed.
 int Mediator::placeSession(Op& op, Session& session, bool closeOnExec, bool answers) {
   if (op.abandoned) return -ESRCH;
-  if (vm_) return placeInVm(op, session);
+  if (vm_) {
+    // A guest VM's frontend has made the file, under a number of its own.
+    placeInVm(session, static_cast<uint32_t>(op.data.args[0]));
+    (void)listener_.answer(op.notification, 0, 0);
+    return 0;
+  }
   const int slot = freeWindowSlot(op.tid, 0);
   if (slot < 0) {
     note(Note::kWindowFull, 0, &op);
@@ -93,16 +98,12 @@ int Mediator::placeSession(Op& op, Session& session, bool closeOnExec, bool answ
   return placed;
 }
 
-// A guest VM's frontend has made the file, under a number of its own. Descriptors that drivers make are not passed to guest VMs.
-int Mediator::placeInVm(Op& op, Session& session) {
-  if (op.operation != Operation::kOpen) return -EOPNOTSUPP;
-  session.guestFile = static_cast<uint32_t>(op.data.args[0]);
-  vmFiles_[session.guestFile] = &session;
+void Mediator::placeInVm(Session& session, uint32_t file) {
+  session.guestFile = file;
+  vmFiles_[file] = &session;
   session.placed = true;
   counters_.sessions++;
   present(session, -1);
-  (void)listener_.answer(op.notification, 0, 0);
-  return 0;
 }
 
 // Forgets a session that the driver never opened.

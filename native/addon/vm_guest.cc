@@ -46,13 +46,22 @@ VmGuest::~VmGuest() {
   munmap(control_, POSTERN_VM_CONTROL_BYTES);
 }
 
-void VmGuest::openSpace(Slot& slot, const postern_vm_request& request) {
+void VmGuest::openSpace(Slot& slot, const VmRing::Request& taken) {
+  const postern_vm_request& request = taken.request;
   const bool isAgain = slot.sequence == request.sequence && request.round > 0;
-  if (!isAgain) slot.asked.clear();
+  if (!isAgain) {
+    slot.asked.clear();
+    slot.files.clear();
+  }
+  slot.made.clear();
+  for (uint32_t i = 0; i < request.resolved; i++)
+    if (taken.resolved[i].kind == POSTERN_VM_DESCRIPTOR) slot.files[static_cast<int>(taken.resolved[i].address)] = taken.resolved[i].bytes;
   slot.sequence = request.sequence;
   slot.space.reset(&ram_, request.page_table, ring_.pageLevels());
   holdUsual(slot.space, request);
-  for (const VmNeed& range : slot.asked) slot.space.hold(range.address, range.bytes, range.writes);
+  for (const VmNeed& range : slot.asked)
+    if (range.kind != POSTERN_VM_DESCRIPTOR) slot.space.hold(range.address, range.bytes, range.kind == POSTERN_VM_WRITES);
+  for (auto& [descriptor, file] : slot.files) slot.space.resolve(descriptor, file);
 }
 
 std::optional<VmGuest::Request> VmGuest::receive() {
@@ -62,7 +71,7 @@ std::optional<VmGuest::Request> VmGuest::receive() {
   Slot& slot = slots_[taken->slot];
   slot.id = ++nextId_ * POSTERN_VM_SLOTS + taken->slot;
   slot.isInHand = true;
-  openSpace(slot, taken->request);
+  openSpace(slot, *taken);
   return Request{slot.id, taken->request};
 }
 
@@ -82,10 +91,14 @@ bool VmGuest::answer(uint64_t id, int64_t value, int error) {
     slot.asked.insert(slot.asked.end(), needs.begin(), needs.begin() + static_cast<ptrdiff_t>(asked));
     (void)ring_.ask(number, needs);
   } else {
-    (void)ring_.answer(number, value, error == VmAddressSpace::kPagesNeeded ? EFAULT : error);
+    (void)ring_.answer(number, value, error == VmAddressSpace::kPagesNeeded ? EFAULT : error, slot.made);
   }
   interrupt();
   return true;
+}
+
+void VmGuest::give(uint64_t id, uint64_t address, uint32_t file, bool closeOnExec) {
+  slots_[slotOf(id)].made.push_back({address, file, closeOnExec ? POSTERN_VM_INSTALL_CLOEXEC : POSTERN_VM_INSTALL});
 }
 
 void VmGuest::present(uint32_t file, uint32_t ready) {

@@ -47,6 +47,8 @@ class VmGuest {
   uint64_t sequenceOf(uint64_t id) const { return slots_[slotOf(id)].sequence; }
   // The operation returns `value` or fails with `error`; VmAddressSpace::kPagesNeeded asks for the pages that its space needs.
   bool answer(uint64_t id, int64_t value, int error);
+  // With the operation's answer, the caller gets a descriptor of this file, its number written to `address`.
+  void give(uint64_t id, uint64_t address, uint32_t file, bool closeOnExec);
   void present(uint32_t file, uint32_t ready);
 
   int doorbell() const { return options_.doorbell; }
@@ -67,10 +69,12 @@ class VmGuest {
     uint64_t sequence = 0;
     bool isInHand = false;
     std::vector<VmNeed> asked;  // by earlier rounds of the same operation
+    std::map<int, uint32_t> files;  // what the guest has said of descriptors
+    std::vector<postern_vm_range> made;
     VmAddressSpace space;
   };
   static uint32_t slotOf(uint64_t id) { return static_cast<uint32_t>(id % POSTERN_VM_SLOTS); }
-  void openSpace(Slot& slot, const postern_vm_request& request);
+  void openSpace(Slot& slot, const VmRing::Request& taken);
   void interrupt();
   bool findAperture();
   std::optional<uint64_t> freeRange(uint64_t bytes) const;

@@ -7,6 +7,8 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "vm_frontend.h"
+
 namespace postern {
 namespace {
 
@@ -46,10 +48,11 @@ void VmAddressSpace::reset(const VmRam* ram, uint64_t pageTable, uint32_t levels
   levels_ = levels;
   held_.clear();
   needs_.clear();
+  files_.clear();
 }
 
 void VmAddressSpace::hold(uint64_t address, uint64_t bytes, bool writes) {
-  held_.push_back({address, static_cast<uint32_t>(bytes), writes});
+  held_.push_back({address, static_cast<uint32_t>(bytes), writes ? POSTERN_VM_WRITES : POSTERN_VM_READS});
 }
 
 std::optional<uint64_t> VmAddressSpace::translate(uint64_t address, bool writes) const {
@@ -74,7 +77,7 @@ std::optional<uint64_t> VmAddressSpace::translate(uint64_t address, bool writes)
 }
 
 int VmAddressSpace::need(uint64_t address, uint64_t bytes, bool writes) {
-  needs_.push_back({address, static_cast<uint32_t>(std::min<uint64_t>(bytes, UINT32_MAX)), writes});
+  needs_.push_back({address, static_cast<uint32_t>(std::min<uint64_t>(bytes, UINT32_MAX)), writes ? POSTERN_VM_WRITES : POSTERN_VM_READS});
   return kPagesNeeded;
 }
 
@@ -112,8 +115,15 @@ int VmAddressSpace::write(uint64_t address, const void* from, uint64_t bytes) {
 int VmAddressSpace::prepareWrite(uint64_t address, uint64_t bytes) {
   if (bytes == 0) return 0;
   for (const VmNeed& held : held_)
-    if (held.writes && address >= held.address && address - held.address <= held.bytes && bytes <= held.bytes - (address - held.address)) return 0;
+    if (held.kind == POSTERN_VM_WRITES && address >= held.address && address - held.address <= held.bytes && bytes <= held.bytes - (address - held.address)) return 0;
   return need(address, bytes, true);
+}
+
+std::optional<uint32_t> VmAddressSpace::fileOf(int descriptor) {
+  auto known = files_.find(descriptor);
+  if (known != files_.end()) return known->second;
+  needs_.push_back({static_cast<uint64_t>(descriptor), 0, POSTERN_VM_DESCRIPTOR});
+  return std::nullopt;
 }
 
 }  // namespace postern

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <vector>
 
@@ -32,11 +33,11 @@ class VmRam {
   bool isOwned_;
 };
 
-// What a copy needs of the guest before it can be made: pages that are not there, or not writable.
+// What an operation needs of the guest before it can be done: pages that are not there or not writable, or what a descriptor is.
 struct VmNeed {
-  uint64_t address;
+  uint64_t address;  // or the descriptor
   uint32_t bytes;
-  bool writes;
+  uint32_t kind;  // enum postern_vm_range_kind
 };
 
 // The address space of one program in a guest VM, for one operation.
@@ -54,6 +55,9 @@ class VmAddressSpace {
   int write(uint64_t address, const void* from, uint64_t bytes);
   // Whether the guest holds the range, writable: to be asked before anything happens that can't be done again. 0 or kPagesNeeded.
   int prepareWrite(uint64_t address, uint64_t bytes);
+  // What the program's descriptor is: a file's number, POSTERN_VM_FILE_NONE or _STRANGE; nothing when the guest must be asked first.
+  std::optional<uint32_t> fileOf(int descriptor);
+  void resolve(int descriptor, uint32_t file) { files_[descriptor] = file; }
   const std::vector<VmNeed>& needs() const { return needs_; }
 
  private:
@@ -67,6 +71,7 @@ class VmAddressSpace {
   uint64_t pageTable_ = 0;
   uint32_t levels_ = 0;
   std::vector<VmNeed> held_, needs_;
+  std::map<int, uint32_t> files_;
 };
 
 }  // namespace postern

@@ -42,6 +42,11 @@ seccomp_notif callOf(uint64_t id, const postern_vm_request& request) {
       data.args[4] = request.file;
       data.args[5] = request.offset;
       break;
+    case POSTERN_VM_SEEK:
+      data.nr = SYS_lseek;
+      data.args[1] = request.offset;
+      data.args[2] = request.command;
+      break;
     default:
       data.nr = SYS_openat;
   }
@@ -71,6 +76,7 @@ std::optional<Event> Mediator::receiveRequest() {
     case POSTERN_VM_READ:
     case POSTERN_VM_WRITE:
     case POSTERN_VM_MMAP:
+    case POSTERN_VM_SEEK:
       return operateByRequest(received->id, request);
     default:
       (void)listener_.answer(received->id, 0, EINVAL);
@@ -82,7 +88,7 @@ std::optional<Event> Mediator::receiveRequest() {
 
 std::optional<Event> Mediator::openByRequest(uint64_t id, const postern_vm_request& request) {
   Node* node = view_.at(request.device);
-  const bool isFree = request.file < POSTERN_VM_FILES_MAX && vmFiles_.count(request.file) == 0;
+  const bool isFree = request.file < POSTERN_VM_FILES_MADE && vmFiles_.count(request.file) == 0;
   if (node == nullptr || !isFree) {
     (void)listener_.answer(id, 0, node == nullptr ? ENXIO : EINVAL);
     return std::nullopt;
@@ -94,6 +100,10 @@ std::optional<Event> Mediator::operateByRequest(uint64_t id, const postern_vm_re
   auto found = vmFiles_.find(request.file);
   if (found == vmFiles_.end()) {
     (void)listener_.answer(id, 0, EBADF);
+    return std::nullopt;
+  }
+  if (request.kind == POSTERN_VM_SEEK && !isSought(*found->second)) {
+    (void)listener_.answer(id, 0, ESPIPE);
     return std::nullopt;
   }
   Holding holding;

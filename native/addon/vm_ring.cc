@@ -35,19 +35,23 @@ std::optional<VmRing::Request> VmRing::take() {
     Request taken;
     taken.slot = slot;
     std::memcpy(&taken.request, &ring_->slot[slot].request, sizeof taken.request);
+    taken.request.resolved = std::min(taken.request.resolved, POSTERN_VM_DESCRIPTORS_MAX);
+    std::memcpy(taken.resolved, ring_->slot[slot].range, sizeof taken.resolved);
     inHand_[slot] = true;
     return taken;
   }
   return std::nullopt;
 }
 
-bool VmRing::answer(uint32_t slot, int64_t value, int error) {
+bool VmRing::answer(uint32_t slot, int64_t value, int error, const std::vector<postern_vm_range>& made) {
   if (ring_ == nullptr || slot >= POSTERN_VM_SLOTS || !inHand_[slot]) return false;
   inHand_[slot] = false;
   postern_vm_slot& shared = ring_->slot[slot];
   shared.answer.value = value;
   shared.answer.error = error;
-  shared.answer.ranges = 0;
+  const size_t files = std::min<size_t>(made.size(), POSTERN_VM_DESCRIPTORS_MAX);
+  for (size_t i = 0; i < files; i++) shared.range[i] = made[i];
+  shared.answer.ranges = static_cast<uint32_t>(files);
   store(shared.state, POSTERN_VM_SLOT_ANSWERED);
   return true;
 }
@@ -57,7 +61,7 @@ bool VmRing::ask(uint32_t slot, const std::vector<VmNeed>& needs) {
   inHand_[slot] = false;
   postern_vm_slot& shared = ring_->slot[slot];
   const uint32_t ranges = static_cast<uint32_t>(std::min<size_t>(needs.size(), POSTERN_VM_RANGES_MAX));
-  for (uint32_t i = 0; i < ranges; i++) shared.range[i] = {needs[i].address, needs[i].bytes, needs[i].writes ? 1u : 0u};
+  for (uint32_t i = 0; i < ranges; i++) shared.range[i] = {needs[i].address, needs[i].bytes, needs[i].kind};
   shared.answer.value = 0;
   shared.answer.error = 0;
   shared.answer.ranges = ranges;

@@ -25,10 +25,11 @@ class VmRing {
   struct Request {
     uint32_t slot;
     postern_vm_request request;
+    postern_vm_range resolved[POSTERN_VM_DESCRIPTORS_MAX];  // as many as the request says, which is bounded here
   };
   std::optional<Request> take();
-  // The slot's operation returns `value`, or fails with `error`. False: it has no operation in hand.
-  bool answer(uint32_t slot, int64_t value, int error);
+  // The slot's operation returns `value`, or fails with `error`; `made` are the files that the caller gets. False: it has none in hand.
+  bool answer(uint32_t slot, int64_t value, int error, const std::vector<postern_vm_range>& made = {});
   // The slot's operation is forgotten until the guest has given it these pages. False when it has none in hand or there is nothing to ask.
   bool ask(uint32_t slot, const std::vector<VmNeed>& needs);
   // The file's poll events.

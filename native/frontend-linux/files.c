@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What programs do with the device files: here an ioctl of a guest VM enters. */
+#include <linux/anon_inodes.h>
+#include <linux/file.h>
 #include <linux/slab.h>
+#include <linux/uaccess.h>
 
 #include "frontend.h"
 
@@ -19,7 +22,7 @@ static int file_number(struct frontend *frontend, struct open_file *file) {
   unsigned long flags;
 
   spin_lock_irqsave(&frontend->lock, flags);
-  for (number = 0; number < POSTERN_VM_FILES_MAX && error; number++) {
+  for (number = 0; number < POSTERN_VM_FILES_MADE && error; number++) {
     if (frontend->file[number]) continue;
     frontend->file[number] = file;
     file->number = number;
@@ -36,6 +39,82 @@ static void file_drop(struct open_file *file) {
   file->frontend->file[file->number] = NULL;
   spin_unlock_irqrestore(&file->frontend->lock, flags);
   kfree(file);
+}
+
+void file_refuse(struct frontend *frontend, u32 number) {
+  struct operation *operation = operation_new(frontend, POSTERN_VM_RELEASE);
+
+  if (!operation) return;
+  operation->request.file = number;
+  operation_tell(operation, 0);
+}
+
+int file_resolve(struct operation *operation, int descriptor) {
+  struct postern_vm_range *resolved = &operation->resolved[operation->request.resolved];
+  struct file *file;
+
+  if (operation->request.resolved == POSTERN_VM_DESCRIPTORS_MAX) return -EMFILE;
+  file = fget(descriptor);
+  resolved->address = descriptor;
+  resolved->kind = POSTERN_VM_DESCRIPTOR;
+  resolved->bytes = POSTERN_VM_FILE_NONE;
+  if (file && file->f_op == &frontend_files) {
+    struct open_file *opened = file->private_data;
+
+    resolved->bytes = opened->frontend == operation->frontend ? opened->number : POSTERN_VM_FILE_STRANGE;
+  } else if (file) {
+    resolved->bytes = POSTERN_VM_FILE_STRANGE;
+  }
+  operation->files[operation->request.resolved++] = file;
+  return 0;
+}
+
+/* The number must be the host's to give, and free. */
+static int take_number(struct frontend *frontend, struct open_file *file, u32 number) {
+  int error = -EIO;
+  unsigned long flags;
+
+  if (number < POSTERN_VM_FILES_MADE || number >= POSTERN_VM_FILES_MAX) return error;
+  spin_lock_irqsave(&frontend->lock, flags);
+  if (!frontend->file[number]) {
+    frontend->file[number] = file;
+    file->number = number;
+    error = 0;
+  }
+  spin_unlock_irqrestore(&frontend->lock, flags);
+  return error;
+}
+
+static struct file *file_made(struct frontend *frontend, u32 number) {
+  struct open_file *opened = kzalloc(sizeof *opened, GFP_KERNEL);
+  struct file *file;
+  int error;
+
+  if (!opened) return ERR_PTR(-ENOMEM);
+  opened->frontend = frontend;
+  init_waitqueue_head(&opened->wait);
+  error = take_number(frontend, opened, number);
+  if (error) {
+    kfree(opened);
+    return ERR_PTR(error);
+  }
+  file = anon_inode_getfile("[postern]", &frontend_files, opened, O_RDWR);
+  if (IS_ERR(file)) file_drop(opened);
+  else file->f_mode |= FMODE_LSEEK;
+  return file;
+}
+
+int file_install(struct operation *operation, const struct postern_vm_range *made) {
+  const int descriptor = get_unused_fd_flags(made->kind == POSTERN_VM_INSTALL_CLOEXEC ? O_CLOEXEC : 0);
+  struct file *file = descriptor < 0 ? ERR_PTR(descriptor) : file_made(operation->frontend, made->bytes);
+
+  if (IS_ERR(file)) {
+    if (descriptor >= 0) put_unused_fd(descriptor);
+    file_refuse(operation->frontend, made->bytes);
+    return PTR_ERR(file);
+  }
+  fd_install(descriptor, file);
+  return put_user(descriptor, (s32 __user *)made->address);
 }
 
 static struct operation *operation_on(struct file *file, u32 kind) {
@@ -135,6 +214,16 @@ static __poll_t frontend_poll(struct file *file, poll_table *table) {
   return READ_ONCE(opened->frontend->ring->ready[opened->number]) & (EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLRDNORM | EPOLLWRNORM | EPOLLRDBAND);
 }
 
+/* Only of what drivers make: the device files themselves are opened as not seekable. */
+static loff_t frontend_seek(struct file *file, loff_t offset, int from) {
+  struct operation *operation = operation_on(file, POSTERN_VM_SEEK);
+
+  if (!operation) return -ENOMEM;
+  operation->request.offset = offset;
+  operation->request.command = from;
+  return operation_run(operation);
+}
+
 static int frontend_mmap(struct file *file, struct vm_area_struct *vma) {
   return mapping_make(file->private_data, vma);
 }
@@ -150,5 +239,5 @@ const struct file_operations frontend_files = {
   .poll = frontend_poll,
   .mmap = frontend_mmap,
   .fasync = frontend_fasync,
-  .llseek = no_llseek,
+  .llseek = frontend_seek,
 };

@@ -75,6 +75,8 @@ struct operation {
   wait_queue_head_t wait;
   struct page **pages;
   u32 pages_pinned;
+  struct file *files[POSTERN_VM_DESCRIPTORS_MAX]; /* that the caller's descriptors lead to */
+  struct postern_vm_range resolved[POSTERN_VM_DESCRIPTORS_MAX];
   struct work_struct late; /* posts it when there is a slot */
 };
 
@@ -98,10 +100,18 @@ int memory_pin(struct operation *operation, u64 address, u64 bytes, bool writes)
 void memory_unpin(struct operation *operation);
 
 /* files.c */
+/* Tells the host what the caller's descriptor is, and keeps the file until the operation ends. 0 or a negative errno. */
+int file_resolve(struct operation *operation, int descriptor);
+/* Makes a descriptor of a file that a driver has made. 0 or a negative errno; the host is told when there is none. */
+int file_install(struct operation *operation, const struct postern_vm_range *made);
+/* Tells the host that nobody has the file. */
+void file_refuse(struct frontend *frontend, u32 number);
 extern const struct file_operations frontend_files;
 void file_wake(struct open_file *file);
 
 /* mappings.c */
+/* Tells the host that nobody has the pages. */
+void mapping_refuse(struct frontend *frontend, u64 offset);
 int mapping_make(struct open_file *file, struct vm_area_struct *vma);
 
 /* nodes.c */

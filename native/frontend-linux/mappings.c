@@ -13,6 +13,14 @@ struct mapping {
   struct work_struct work;
 };
 
+void mapping_refuse(struct frontend *frontend, u64 offset) {
+  struct operation *operation = operation_new(frontend, POSTERN_VM_MUNMAP);
+
+  if (!operation) return;
+  operation->request.argument = offset;
+  operation_tell(operation, 0);
+}
+
 /* The host takes the pages back. Not from the unmapping itself, which holds the address space's lock. */
 static void unmap(struct work_struct *work) {
   struct mapping *mapping = container_of(work, struct mapping, work);

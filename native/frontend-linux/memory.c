@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The caller's pages, held while the host works on them: never longer than the operation. */
+#include <linux/file.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -25,6 +26,10 @@ int memory_pin(struct operation *operation, u64 address, u64 bytes, bool writes)
 }
 
 void memory_unpin(struct operation *operation) {
+  u32 i;
+
+  for (i = 0; i < operation->request.resolved; i++)
+    if (operation->files[i]) fput(operation->files[i]);
   if (!operation->pages) return;
   /* Which of them the host has written to, only the host knows. */
   unpin_user_pages_dirty_lock(operation->pages, operation->pages_pinned, true);

@@ -71,6 +71,7 @@ static void post(struct operation *operation) {
   struct postern_vm_slot *slot = &operation->frontend->ring->slot[operation->slot];
 
   slot->request = operation->request;
+  memcpy(slot->range, operation->resolved, operation->request.resolved * sizeof *slot->range);
   WRITE_ONCE(operation->state, OPERATION_POSTED);
   smp_store_release(&slot->state, POSTERN_VM_SLOT_POSTED);
   ring_doorbell(operation->frontend);
@@ -138,7 +139,9 @@ static int give_pages(struct operation *operation) {
   if (ranges == 0 || ++operation->request.round > ROUNDS_MAX) return -EIO;
   for (i = 0; i < ranges; i++) {
     const struct postern_vm_range *range = &operation->range[i];
-    int error = memory_pin(operation, range->address, range->bytes, range->writes);
+    int error = range->kind == POSTERN_VM_DESCRIPTOR
+                    ? file_resolve(operation, range->address)
+                    : memory_pin(operation, range->address, range->bytes, range->kind == POSTERN_VM_WRITES);
 
     if (error) return error;
   }
@@ -155,6 +158,33 @@ static int await(struct operation *operation) {
 static s64 result_of(const struct postern_vm_answer *answer) {
   if (answer->error < 0 || answer->error > MAX_ERRNO) return -EIO;
   return answer->error ? -(s64)answer->error : answer->value;
+}
+
+/* The files that the driver has made become the caller's. 0, or the errno of what could not. */
+static int install_files(struct operation *operation) {
+  const u32 files = min(operation->answer.ranges, POSTERN_VM_DESCRIPTORS_MAX);
+  int error = 0;
+  u32 i;
+
+  for (i = 0; i < files; i++) {
+    const int failed = file_install(operation, &operation->range[i]);
+
+    if (failed) error = failed;
+  }
+  return error;
+}
+
+/* The answer came when its caller had gone: what it gave goes back. */
+static void give_back(struct operation *operation) {
+  const u32 files = min(operation->answer.ranges, POSTERN_VM_DESCRIPTORS_MAX);
+  u32 i;
+
+  if (operation->state != OPERATION_ANSWERED) return;
+  for (i = 0; i < files; i++) file_refuse(operation->frontend, operation->range[i].bytes);
+  if (operation->request.kind == POSTERN_VM_MMAP && result_of(&operation->answer) > 0)
+    mapping_refuse(operation->frontend, operation->answer.value);
+  if (operation->request.kind == POSTERN_VM_OPEN && result_of(&operation->answer) == 0)
+    file_refuse(operation->frontend, operation->request.file);
 }
 
 s64 operation_run(struct operation *operation) {
@@ -174,7 +204,10 @@ s64 operation_run(struct operation *operation) {
     error = await(operation);
     if (error) return abandon(operation, error);
     if (READ_ONCE(operation->state) == OPERATION_POSTED) return abandon(operation, -ENODEV);
-    if (operation->state == OPERATION_ANSWERED) return abandon(operation, result_of(&operation->answer));
+    if (operation->state == OPERATION_ANSWERED) {
+      error = install_files(operation);
+      return abandon(operation, error ?: result_of(&operation->answer));
+    }
     error = give_pages(operation);
     if (error) return abandon(operation, error);
   }
@@ -188,7 +221,7 @@ static bool take_answer(struct operation *operation) {
   if (operation->state != OPERATION_POSTED) return false;
   if (state != POSTERN_VM_SLOT_NEEDS && state != POSTERN_VM_SLOT_ANSWERED) return false;
   operation->answer = slot->answer;
-  if (state == POSTERN_VM_SLOT_NEEDS) memcpy(operation->range, slot->range, sizeof operation->range);
+  memcpy(operation->range, slot->range, sizeof operation->range);
   WRITE_ONCE(operation->state, state == POSTERN_VM_SLOT_NEEDS ? OPERATION_NEEDS : OPERATION_ANSWERED);
   wake_up(&operation->wait);
   if (!operation->abandoned) return false;
@@ -209,6 +242,7 @@ static void take_answers(struct frontend *frontend) {
     spin_unlock_irqrestore(&frontend->lock, flags);
     if (!finished) continue;
     wake_up(&frontend->slot_free);
+    give_back(finished);
     operation_put(finished);
   }
 }

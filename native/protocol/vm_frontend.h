@@ -44,6 +44,10 @@ typedef int64_t s64;
 #define POSTERN_VM_SLOTS 64u
 /* Open files of one guest VM. */
 #define POSTERN_VM_FILES_MAX 1024u
+/* The frontend numbers the files that programs open below this; the host, from here on, those that drivers make. */
+#define POSTERN_VM_FILES_MADE 512u
+/* Descriptors that one operation passes, either way. */
+#define POSTERN_VM_DESCRIPTORS_MAX 16u
 /* Ranges of the guest's memory that the host asks for at a time; what needs more is asked for in rounds. */
 #define POSTERN_VM_RANGES_MAX 56u
 #define POSTERN_VM_DEVICES_MAX 128u
@@ -89,6 +93,7 @@ enum postern_vm_kind {
   POSTERN_VM_MMAP = 6,    /* the answer's value is an offset in the aperture */
   POSTERN_VM_MUNMAP = 7,  /* `argument`: that offset */
   POSTERN_VM_CANCEL = 8,  /* `argument`: the sequence number of the operation that a signal has interrupted */
+  POSTERN_VM_SEEK = 9,    /* `offset`, and in `command` from where (SEEK_SET ...) */
 };
 
 enum postern_vm_slot_state {
@@ -98,10 +103,23 @@ enum postern_vm_slot_state {
   POSTERN_VM_SLOT_ANSWERED = 3, /* by the host; the frontend frees the slot */
 };
 
+enum postern_vm_range_kind {
+  POSTERN_VM_READS = 0,   /* needed: the host will read there */
+  POSTERN_VM_WRITES = 1,  /* needed: the host will write there */
+  /* Needed: what the caller's descriptor `address` is. The frontend posts it again with the file's number, or one of the two below, in
+   * `bytes`, as one of the request's `resolved` ranges. */
+  POSTERN_VM_DESCRIPTOR = 2,
+  /* With an answer: the driver has made a file, which has the number `bytes`; the caller's new descriptor of it goes to `address`. */
+  POSTERN_VM_INSTALL = 3,
+  POSTERN_VM_INSTALL_CLOEXEC = 4,
+};
+#define POSTERN_VM_FILE_NONE 0xffffffffu    /* no descriptor */
+#define POSTERN_VM_FILE_STRANGE 0xfffffffeu /* a descriptor of something else */
+
 struct postern_vm_range {
   u64 address;
   u32 bytes;
-  u32 writes; /* 1: the host will write there */
+  u32 kind; /* enum postern_vm_range_kind */
 };
 
 struct postern_vm_request {
@@ -113,6 +131,7 @@ struct postern_vm_request {
   u32 command; /* an ioctl's command, or an mmap's PROT_* */
   u64 argument, length, offset;
   u64 page_table; /* guest-physical address of the top level page table of the caller */
+  u32 resolved, reserved; /* how many of the slot's ranges tell of descriptors */
 };
 
 struct postern_vm_answer {
@@ -126,7 +145,7 @@ struct postern_vm_slot {
   struct postern_vm_request request;
   struct postern_vm_answer answer;
   struct postern_vm_range range[POSTERN_VM_RANGES_MAX];
-  u64 padding[3];
+  u64 padding[2];
 };
 
 struct postern_vm_ring {
@@ -141,7 +160,7 @@ struct postern_vm_ring {
  * argument of _IOC_SIZE bytes, and a read's or write's buffer up to this many bytes. */
 #define POSTERN_VM_BUFFER_BYTES_MAX (512u << 10)
 
-POSTERN_VM_ASSERT(sizeof(struct postern_vm_request) == 72, "postern_vm_request");
+POSTERN_VM_ASSERT(sizeof(struct postern_vm_request) == 80, "postern_vm_request");
 POSTERN_VM_ASSERT(sizeof(struct postern_vm_slot) == 1024, "postern_vm_slot");
 POSTERN_VM_ASSERT(sizeof(struct postern_vm_ring) == 8192 + 64 * 1024, "postern_vm_ring");
 POSTERN_VM_ASSERT(sizeof(struct postern_vm_device) == 112, "postern_vm_device");
