@@ -128,7 +128,12 @@ async function planOf(options: DriverVmOptions): Promise<Plan> {
   const kernel = withOwnImage(await ensureKernel(options.log), options.modules);
   const hardware = hardwareOf(options.drivers);
   const drivers = hardware.flatMap((one) => one.modules);
-  const initramfs = await ensureInitramfs(kernel, { drivers, sharedRoot, modules: options.modules });
+  const initramfs = await ensureInitramfs(kernel, {
+    drivers,
+    sharedRoot,
+    overlay: options.aperture !== undefined,
+    modules: options.modules,
+  });
   const accelerator = options.accelerator ?? 'tcg';
   const rendering = hardware.some((one) => one.rendering);
   const commandLine = qemuArguments({
@@ -311,7 +316,7 @@ function domainOf(running: Running, plan: Plan): DriverVm {
     channelEvents: null,
     devices: () => qemu.orEnd(qemu.control.devices()),
     picture: () => qemu.orEnd(screen.picture(qemu.qmp)),
-    run: (argv, onOutput) => qemu.orEnd(qemu.control.run(argv, onOutput)),
+    run: (argv, onOutput, input) => qemu.orEnd(qemu.control.run(argv, onOutput, input)),
     sendInput: async (events) => {
       await qemu.orEnd(qemu.qmp.execute('input-send-event', { events }));
     },

@@ -1,6 +1,7 @@
 import { closeSync, constants, openSync, writeSync } from 'node:fs';
+import type { Readable } from 'node:stream';
 import type pino from 'pino';
-import type { DriverDomain, ProgramEnd } from '../driver-vm/domain.js';
+import type { DriverDomain, OnOutput, ProgramEnd } from '../driver-vm/domain.js';
 import { type DriverVm, startDriverVm } from '../driver-vm/driver-vm.js';
 import { ensureKernel } from '../driver-vm/kernel.js';
 import { QEMU_DESCRIPTORS } from '../driver-vm/qemu.js';
@@ -36,9 +37,10 @@ export interface GuestVm {
   pid: number;
   /**
    * Runs a program in the VM.
-   * @param onOutput told what it writes on either stream
+   * @param onOutput told what it writes, and whether that is on its standard error
+   * @param input its standard input; by default there is none
    */
-  run(argv: readonly string[], onOutput: (chunk: Buffer) => void): Promise<ProgramEnd>;
+  run(argv: readonly string[], onOutput: OnOutput, input?: Readable): Promise<ProgramEnd>;
   /** Tells why the VM has ended, when it has by itself. */
   onExit(listener: (reason: string) => void): void;
   /** Ends the VM; what its operations came to. */
@@ -76,7 +78,7 @@ export async function startGuestVm(options: GuestVmOptions): Promise<GuestVm> {
     mediation.ended.catch(() => vm.close());
     return {
       pid: vm.pid,
-      run: (argv, onOutput) => vm.run(argv, onOutput),
+      run: (argv, onOutput, input) => vm.run(argv, onOutput, input),
       onExit: (listener) => vm.onExit(listener),
       close: async () => {
         await vm.close();
