@@ -18,6 +18,7 @@ export interface VmOptions {
 export function vmCommand(): Command {
   return new Command('vm')
     .summary('run a program in a guest that is a virtual machine')
+    .enablePositionalOptions()
     .addCommand(
       vmSubcommand('run')
         .summary('boot a guest VM, run a program in it, and end it')

@@ -117,7 +117,7 @@ int mapping_make(struct open_file *file, struct vm_area_struct *vma);
 /* nodes.c */
 struct node {
   struct cdev cdev;
-  bool added, registered;
+  bool begun, added, registered;
   struct frontend *frontend;
   u32 index;
   dev_t number;

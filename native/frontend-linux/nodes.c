@@ -23,14 +23,20 @@ struct node_text {
 static const char *const own_names[] = {"dev", "uevent", "power", "subsystem", "device"};
 #define OWN_CLASS "postern"
 #define ATTRIBUTES_MAX 64u
+/* Devices that hang on each other. */
+#define DEPTH_MAX 8u
 
-static char *node_path(struct device *device, umode_t *mode) {
+static char *node_path(struct device *device, umode_t *mode, kuid_t *user, kgid_t *group) {
   const struct node *node = dev_get_drvdata(device);
 
   /* As open as the host has made it: who may use the device is judged there. */
   if (mode) *mode = 0666;
   return node ? kasprintf(GFP_KERNEL, "%s", node->name) : NULL;
 }
+
+static const struct device_type node_type = {.name = "postern", .devnode = node_path};
+
+static void free_device(struct device *device) { kfree(device); }
 
 static bool class_exists(const char *name) {
   char path[64];
@@ -58,7 +64,6 @@ static struct class *class_named(struct frontend *frontend, const char *name) {
     kfree(known);
     return error;
   }
-  known->class->devnode = node_path;
   known->next = frontend->classes;
   frontend->classes = known;
   return known->class;
@@ -151,34 +156,63 @@ static int read_texts(struct node *node, const struct postern_vm_device *entry, 
   return 0;
 }
 
-static int make_node(struct frontend *frontend, struct node *node, const struct postern_vm_device *entry, const u8 *table, u32 table_bytes) {
-  struct class *class;
+static int add_file(struct node *node) {
   int error;
 
-  node->frontend = frontend;
-  strscpy(node->name, entry->name, sizeof node->name);
-  if (entry->major >= 1u << MINORBITS >> 8 || entry->minor >= 1u << MINORBITS || !node->name[0]) return -EINVAL;
-  node->number = MKDEV(entry->major, entry->minor);
-  error = read_texts(node, entry, table, table_bytes);
-  if (error) return error;
-  class = class_named(frontend, entry->class_name[0] ? entry->class_name : OWN_CLASS);
-  if (IS_ERR(class)) return PTR_ERR(class);
   /* A range that a built-in subsystem holds is shared with it: only its own devices are in use there. */
   node->registered = register_chrdev_region(node->number, 1, "postern") == 0;
   cdev_init(&node->cdev, &frontend_files);
   node->cdev.owner = THIS_MODULE;
   error = cdev_add(&node->cdev, node->number, 1);
+  node->added = !error;
+  return error;
+}
+
+static int add_device(struct node *node, struct class *class, struct device *parent) {
+  struct device *device = kzalloc(sizeof *device, GFP_KERNEL);
+  int error;
+
+  if (!device) return -ENOMEM;
+  device_initialize(device);
+  device->release = free_device;
+  device->devt = node->number;
+  device->class = class;
+  device->type = &node_type;
+  device->parent = parent;
+  device->groups = (const struct attribute_group **)node->groups;
+  dev_set_drvdata(device, node);
+  error = dev_set_name(device, "%s", kbasename(node->name));
+  if (!error) error = device_add(device);
+  if (error) put_device(device);
+  else node->device = device;
+  return error;
+}
+
+static struct device *parent_of(struct frontend *frontend, u32 parent) {
+  if (parent < frontend->node_count && frontend->nodes[parent].device) return frontend->nodes[parent].device;
+  return &frontend->pci->dev;
+}
+
+static int make_node(struct frontend *frontend, struct node *node, const struct postern_vm_device *entry, const u8 *table, u32 table_bytes) {
+  struct class *class = NULL;
+  int error;
+
+  node->frontend = frontend;
+  strscpy(node->name, entry->name, sizeof node->name);
+  if (entry->major >= 1u << (32 - MINORBITS) || entry->minor >= 1u << MINORBITS || !node->name[0]) return -EINVAL;
+  node->number = MKDEV(entry->major, entry->minor);
+  error = read_texts(node, entry, table, table_bytes);
   if (error) return error;
-  node->added = true;
-  node->device = device_create_with_groups(class, &frontend->pci->dev, node->number, node,
-                                           (const struct attribute_group **)node->groups, "%s", kbasename(node->name));
-  return PTR_ERR_OR_ZERO(node->device);
+  if (entry->class_name[0]) class = class_named(frontend, entry->class_name);
+  if (IS_ERR(class)) return PTR_ERR(class);
+  if (entry->major) error = add_file(node);
+  return error ?: add_device(node, class, parent_of(frontend, entry->parent));
 }
 
 static void drop_node(struct node *node) {
   u32 i;
 
-  if (!IS_ERR_OR_NULL(node->device)) device_unregister(node->device);
+  if (node->device) device_unregister(node->device);
   if (node->added) cdev_del(&node->cdev);
   if (node->registered) unregister_chrdev_region(node->number, 1);
   for (i = 0; node->groups && node->groups[i]; i++) {
@@ -193,6 +227,7 @@ static void drop_node(struct node *node) {
 void nodes_drop(struct frontend *frontend) {
   u32 i;
 
+  /* Those with files hang on those without, which the table has behind them. */
   for (i = 0; i < frontend->node_count; i++) drop_node(&frontend->nodes[i]);
   kvfree(frontend->nodes);
   frontend->nodes = NULL;
@@ -205,21 +240,38 @@ void nodes_drop(struct frontend *frontend) {
   }
 }
 
-/* A device that can't be made is told and left out: the others serve. */
-static void make_nodes(struct frontend *frontend, u8 *table, u32 table_bytes) {
-  u32 i;
+/* Whatever it hangs on comes first; a table that goes round in circles ends where it began. A device that can't be made is told and left
+ * out: the others serve. */
+static void make_in_order(struct frontend *frontend, u32 index, const u8 *table, u32 table_bytes) {
+  struct node *node = &frontend->nodes[index];
+  struct postern_vm_device entry;
+  u32 parents[DEPTH_MAX], depth = 0;
 
-  for (i = 0; i < frontend->node_count; i++) {
-    struct postern_vm_device entry;
+  for (;;) {
+    if (index >= frontend->node_count || frontend->nodes[index].begun || depth == DEPTH_MAX) break;
+    frontend->nodes[index].begun = true;
+    parents[depth++] = index;
+    memcpy(&entry, table + index * sizeof entry, sizeof entry);
+    index = entry.parent;
+  }
+  while (depth > 0) {
     int error;
 
-    memcpy(&entry, table + i * sizeof entry, sizeof entry);
+    index = parents[--depth];
+    node = &frontend->nodes[index];
+    memcpy(&entry, table + index * sizeof entry, sizeof entry);
     entry.name[sizeof entry.name - 1] = 0;
     entry.class_name[sizeof entry.class_name - 1] = 0;
-    frontend->nodes[i].index = i;
-    error = make_node(frontend, &frontend->nodes[i], &entry, table, table_bytes);
-    if (error) dev_warn(&frontend->pci->dev, "the device file %s can't be made: error %d\n", entry.name, -error);
+    node->index = index;
+    error = make_node(frontend, node, &entry, table, table_bytes);
+    if (error) dev_warn(&frontend->pci->dev, "the device %s can't be made: error %d\n", entry.name, -error);
   }
+}
+
+static void make_nodes(struct frontend *frontend, const u8 *table, u32 table_bytes) {
+  u32 i;
+
+  for (i = 0; i < frontend->node_count; i++) make_in_order(frontend, i, table, table_bytes);
 }
 
 int nodes_make(struct frontend *frontend) {

@@ -69,14 +69,18 @@ struct postern_vm_control {
   u32 ring_bytes, page_levels, ring_ready, reserved2;
 };
 
-/* The device table: `devices` of these, then the attributes and the texts that they name by their offset in the table. */
+/* The device table: `devices` of these, then the attributes and the texts that they name by their offset in the table. An operation's
+ * device is its place here. Those without a major number have no file: others hang on them. */
 struct postern_vm_device {
-  char name[64];       /* below /dev */
-  char class_name[32]; /* in /sys/class */
+  char name[64];       /* below /dev; of one without a file, its folder's name */
+  char class_name[32]; /* in /sys/class; empty where it has none */
   u32 major, minor;
   u32 attributes;        /* how many */
   u32 attribute_offset;  /* of the first postern_vm_attribute */
+  u32 parent;            /* its place here; POSTERN_VM_NO_PARENT: the ivshmem device */
+  u32 reserved;
 };
+#define POSTERN_VM_NO_PARENT 0xffffffffu
 
 /* A file that a program finds in the device's folder in sysfs; the name may have one folder before it. */
 struct postern_vm_attribute {
@@ -163,7 +167,7 @@ struct postern_vm_ring {
 POSTERN_VM_ASSERT(sizeof(struct postern_vm_request) == 80, "postern_vm_request");
 POSTERN_VM_ASSERT(sizeof(struct postern_vm_slot) == 1024, "postern_vm_slot");
 POSTERN_VM_ASSERT(sizeof(struct postern_vm_ring) == 8192 + 64 * 1024, "postern_vm_ring");
-POSTERN_VM_ASSERT(sizeof(struct postern_vm_device) == 112, "postern_vm_device");
+POSTERN_VM_ASSERT(sizeof(struct postern_vm_device) == 120, "postern_vm_device");
 POSTERN_VM_ASSERT(sizeof(struct postern_vm_attribute) == 64, "postern_vm_attribute");
 
 #endif
