@@ -3,10 +3,10 @@
  * _IOR commands read their argument too, is in sound/core/{pcm_native,rawmidi,control,control_compat,timer,hwdep}.c).
  */
 import * as a from './__generated__/asound';
-import { after, ALL_ACCESS, atMost, BLOCKING, BOTH_WAYS, call, commands, commandsWith, deny } from './sdk';
-import { device, EACCES, EBADF, EBADFD, EINVAL, ENOMEM, EPERM, fills, HEAD, hooks, NESTED } from './sdk';
-import { nested, nestedBytes, nestedRead, never, POLLERR, PROT_WRITE, READING, reason, refuse } from './sdk';
-import { settles, tail, TO_DRIVER, u32At, u64At, words, WRITING } from './sdk';
+import { after, ALL_ACCESS, ALONE, atMost, BLOCKING, BOTH_WAYS, call, commands, commandsWith } from './sdk';
+import { deny, device, EACCES, EBADF, EBADFD, EINVAL, ENOMEM, EPERM, fills, HEAD, hooks } from './sdk';
+import { NESTED, nested, nestedBytes, nestedRead, never, POLLERR, PROT_WRITE, READING, reason } from './sdk';
+import { refuse, settles, tail, TO_DRIVER, u32At, u64At, words, WRITING } from './sdk';
 
 export { admit, cabi_realloc, complete, describe } from './sdk';
 
@@ -54,7 +54,8 @@ refuse([a.SNDRV_HWDEP_IOCTL_DSP_LOAD], EPERM, FIRMWARE);
 commands([a.SNDRV_PCM_IOCTL_PVERSION, a.SNDRV_PCM_IOCTL_USER_PVERSION, a.SNDRV_PCM_IOCTL_INFO]);
 commandsWith(BOTH_WAYS, [a.SNDRV_PCM_IOCTL_CHANNEL_INFO]);
 commands([a.SNDRV_PCM_IOCTL_HW_REFINE]);
-commands([a.SNDRV_PCM_IOCTL_HW_PARAMS]);
+// A transfer's bytes are reckoned by the frame's size: none may be under way while it changes.
+commands([a.SNDRV_PCM_IOCTL_HW_PARAMS], ALONE);
 settles(configured);
 commands([a.SNDRV_PCM_IOCTL_HW_FREE]);
 settles(unconfigured);

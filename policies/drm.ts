@@ -1,11 +1,11 @@
 /** Graphics: modes, planes and buffers (drm.h, drm_mode.h, drivers/gpu/drm of Linux 6.1), and virtio_gpu's own (virtgpu_drm.h). */
 import * as d from './__generated__/drm';
 import * as g from './__generated__/virtgpu_drm';
-import { admitted, BLOCKING, bytesOf, commands, deny, device, EACCES, EINVAL, ENOENT, ENOMEM } from './sdk';
-import { EOPNOTSUPP, fills, givesOne, HEAD, header, hooks, learn, learns, mask, mayBlock } from './sdk';
-import { NESTED, nested, nestedBytes, nestedRead, OFFSET, READING, reason, refuse } from './sdk';
-import { requireHandle, requires, settles, table, takes, TO_DRIVER, u32At, u64At, watches } from './sdk';
-import { without } from './sdk';
+import { admitted, after, BLOCKING, bytesOf, call, commands, deny, DEVICE, device, EACCES } from './sdk';
+import { EINVAL, empties, ends, ENOENT, ENOMEM, EOPNOTSUPP, fills, givesOne, HEAD, header } from './sdk';
+import { hooks, learn, learns, mask, mayBlock, NESTED, nestedBytes, nestedRead, OFFSET } from './sdk';
+import { READING, reason, refuse, requireHandle, requires, SESSION, settles, table, takes } from './sdk';
+import { TO_DRIVER, u16At, u32At, u64At, watches, without } from './sdk';
 export { admit, cabi_realloc, complete, describe } from './sdk';
 
 device('drm', d.nameOf);
@@ -21,7 +21,7 @@ const FOREIGN_BUFFER = reason('this guest has not been told of a buffer at that 
 const FOREIGN_NAME = reason('the name of a buffer that this guest has not named');
 const FOREIGN_FRAME = reason('the framebuffer of another guest, or of the console');
 const FOREIGN_MAGIC = reason('the magic of a client outside this guest');
-const PROPERTY = reason('a property must be known, and not a fence: those hold addresses and descriptors');
+const PROPERTY = reason('a property must be known, and no fence: those hold addresses and descriptors');
 
 const OFFSETS = table('buffer-offset');
 const NAMES = table('flink-name');
@@ -37,6 +37,9 @@ const NESTED_BYTES_MAX: u32 = 512 * 1024;
 const SAME_FRAME: u32 = 0xffffffff;
 /** "FENCE" in little-endian bytes, four and one: what a property that is given as a descriptor or an address has in its name. */
 const FENC: u32 = 0x434e4546;
+/** "FB_ID" with its end, likewise. Session state: the number of the property with that name; no property has the number 0. */
+const FB_I: u32 = 0x495f4246;
+const D: u32 = 0x44;
 
 const ENUM_BYTES: u32 = d.drm_mode_property_enum.SIZE;
 const CONTEXT_PARAM_BYTES: u32 = g.drm_virtgpu_context_set_param.SIZE;
@@ -78,7 +81,10 @@ refuse([d.DRM_IOCTL_SG_ALLOC, d.DRM_IOCTL_SG_FREE], EINVAL, LEGACY);
 refuse([d.DRM_IOCTL_MODE_ATTACHMODE, d.DRM_IOCTL_MODE_DETACHMODE], EINVAL, LEGACY);
 
 // Buffers: their handles are per open file in the kernel; their flink names are the whole device's.
-commands([d.DRM_IOCTL_GEM_CLOSE, d.DRM_IOCTL_MODE_CREATE_DUMB, d.DRM_IOCTL_MODE_DESTROY_DUMB]);
+// A name ends with the last handle, which only the kernel knows: names are forgotten with any handle of their session.
+commands([d.DRM_IOCTL_MODE_CREATE_DUMB]);
+commands([d.DRM_IOCTL_GEM_CLOSE, d.DRM_IOCTL_MODE_DESTROY_DUMB]);
+empties(NAMES);
 commands([d.DRM_IOCTL_MODE_MAP_DUMB]);
 learns(OFFSETS, d.drm_mode_map_dumb.offset, 8);
 commands([d.DRM_IOCTL_GEM_FLINK]);
@@ -92,6 +98,8 @@ commands([d.DRM_IOCTL_MODE_ADDFB, d.DRM_IOCTL_MODE_ADDFB2]);
 learns(FRAMES, d.drm_mode_fb_cmd.fb_id, 4);
 commands([d.DRM_IOCTL_MODE_GETFB, d.DRM_IOCTL_MODE_GETFB2], 0, (): void => frame(d.drm_mode_fb_cmd.fb_id));
 commands([d.DRM_IOCTL_MODE_RMFB]);
+requires(FRAMES, 0, 4, ENOENT, FOREIGN_FRAME);
+ends(FRAMES, 0, 4);
 commands([d.DRM_IOCTL_MODE_PAGE_FLIP], 0, (): void => frame(d.drm_mode_crtc_page_flip.fb_id));
 commands([d.DRM_IOCTL_MODE_DIRTYFB], BLOCKING, (): void => frame(d.drm_mode_fb_dirty_cmd.fb_id));
 takes(d.drm_mode_fb_dirty_cmd.clips_ptr, d.drm_mode_fb_dirty_cmd.num_clips, d.drm_clip_rect.SIZE);
@@ -184,12 +192,12 @@ commands([g.DRM_IOCTL_VIRTGPU_CONTEXT_INIT]);
 takes(g.drm_virtgpu_context_init.ctx_set_params, g.drm_virtgpu_context_init.num_params, CONTEXT_PARAM_BYTES);
 
 hooks.read = admitted;
-hooks.mmap = (): void => requireHandle(OFFSETS, OFFSET, 0, 8, EINVAL, FOREIGN_BUFFER);
+hooks.mmap = (): void => requireHandle(SESSION, OFFSETS, OFFSET, 0, 8, EINVAL, FOREIGN_BUFFER);
 
 /** None, and the one that the controller has, need no owner. */
 function frame(at: u32): void {
   const id = u32At(HEAD, at);
-  if (id != 0 && id != SAME_FRAME) requireHandle(FRAMES, HEAD, at, 4, ENOENT, FOREIGN_FRAME);
+  if (id != 0 && id != SAME_FRAME) requireHandle(DEVICE, FRAMES, HEAD, at, 4, ENOENT, FOREIGN_FRAME);
 }
 
 /** Objects, how many properties of each are set, and then all of those: as many as the counts sum up to. */
@@ -202,9 +210,13 @@ function atomic(): void {
   for (let at: u32 = 0; at < bytesOf(counts) && counts != 0; at += 4) sum += u32At(counts, at);
   if (sum > COMMIT_MAX) return deny(ENOMEM, COMMIT, d.drm_mode_atomic.count_props_ptr);
   if (sum == 0) return;
-  const ids = nested(HEAD, d.drm_mode_atomic.props_ptr, <u32>sum * 4, TO_DRIVER);
-  nested(HEAD, d.drm_mode_atomic.prop_values_ptr, <u32>sum * 8, TO_DRIVER);
-  for (let at: u32 = 0; at < <u32>sum * 4; at += 4) requireHandle(PROPERTIES, ids, at, 4, EACCES, PROPERTY);
+  const ids = nestedRead(HEAD, d.drm_mode_atomic.props_ptr, <u32>sum * 4, TO_DRIVER);
+  const values = nestedRead(HEAD, d.drm_mode_atomic.prop_values_ptr, <u32>sum * 8, TO_DRIVER);
+  for (let at: u32 = 0; at < <u32>sum; at++) {
+    if (u32At(ids, 4 * at) != call.state) requireHandle(DEVICE, PROPERTIES, ids, 4 * at, 4, EACCES, PROPERTY);
+    else if (u64At(values, 8 * at) != 0)
+      requireHandle(DEVICE, FRAMES, values, 8 * at, 8, ENOENT, FOREIGN_FRAME);
+  }
 }
 
 function waitBuffer(): void {
@@ -215,10 +227,17 @@ function withoutPrime(): void {
   if (u64At(HEAD, d.drm_get_cap.capability) == d.DRM_CAP_PRIME) mask(HEAD, d.drm_get_cap.value, 8, 0);
 }
 
-/** IN_FENCE_FD, OUT_FENCE_PTR and WRITEBACK_OUT_FENCE_PTR are not learnt: at the latter two's value the kernel would write into the agent. */
+/**
+ * IN_FENCE_FD, OUT_FENCE_PTR and WRITEBACK_OUT_FENCE_PTR are not learnt: at the latter two's value the kernel would write into the
+ * agent. Nor is what holds a framebuffer, FB_ID and WRITEBACK_FB_ID: the session's state has the number of FB_ID, whose values are judged.
+ */
 function learnProperty(): void {
+  const name = d.drm_mode_get_property.name;
+  if (u32At(HEAD, name) == FB_I && u16At(HEAD, name + 4) == D)
+    after.state = u32At(HEAD, d.drm_mode_get_property.prop_id);
   for (let at: u32 = 0; at + 4 <= d.DRM_PROP_NAME_LEN; at++) {
-    if (u32At(HEAD, d.drm_mode_get_property.name + at) == FENC) return;
+    const letters = u32At(HEAD, name + at);
+    if (letters == FENC || letters == FB_I) return;
   }
   learn(PROPERTIES, HEAD, d.drm_mode_get_property.prop_id, 4);
 }

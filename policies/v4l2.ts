@@ -1,9 +1,10 @@
 /** Video4Linux2: cameras, tuners, codecs (videodev2.h; what the kernel does is in v4l2-ioctl.c and videobuf2-v4l2.c). */
 import * as v from './__generated__/videodev2';
 import { admitted, after, ALL_BITS, ALWAYS_COPY, among, atMost, BLOCKING, call, comesBack } from './sdk';
-import { commands, device, EAGAIN, EBADR, EINVAL, ENOTTY, EPERM, fills, forget, HEAD, hides } from './sdk';
+import { commands, device, EAGAIN, EBADR, EINVAL, empties, ENOTTY, EPERM, fills, HEAD, hides } from './sdk';
 import { hooks, learn, marks, never, OFFSET, onlyFor, Operation, payloads, POLLERR, POLLPRI } from './sdk';
-import { READING, reason, refuse, requireHandle, settles, table, u32At, without, WRITING } from './sdk';
+import { READING, reason, refuse, requireHandle, SESSION, settles, table, u32At, without } from './sdk';
+import { WRITING } from './sdk';
 export { admit, cabi_realloc, complete, describe } from './sdk';
 
 device('v4l2', v.nameOf);
@@ -108,6 +109,10 @@ commands([v.VIDIOC_DECODER_CMD, v.VIDIOC_TRY_DECODER_CMD]);
 commands([v.VIDIOC_REQBUFS]);
 among(MMAP_OR_DMABUF, v.v4l2_requestbuffers.memory, 4, EINVAL, USERPTR);
 hides(REFUSED_BUF_CAPS, v.v4l2_requestbuffers.capabilities, 4);
+empties(OUTPUT_OFFSETS);
+onlyFor(v.OUTPUT_TYPES, v.v4l2_requestbuffers.type, 4);
+empties(CAPTURE_OFFSETS);
+onlyFor(~v.OUTPUT_TYPES, v.v4l2_requestbuffers.type, 4);
 settles(buffersRequested);
 commands([v.VIDIOC_CREATE_BUFS]);
 among(MMAP_OR_DMABUF, v.v4l2_create_buffers.memory, 4, EINVAL, USERPTR);
@@ -131,7 +136,7 @@ settles((): void => queue(u32At(HEAD, 0), STREAMS_CAPTURE, false));
 hooks.read = admitted;
 hooks.write = admitted;
 hooks.mmap = (): void => {
-  requireHandle(offsetsOf(call.state, call.offset), OFFSET, 0, 8, EINVAL, FOREIGN_BUFFER);
+  requireHandle(SESSION, offsetsOf(call.state, call.offset), OFFSET, 0, 8, EINVAL, FOREIGN_BUFFER);
 };
 hooks.settle = settle;
 
@@ -190,7 +195,6 @@ function queue(type: u32, captureBit: u64, set: bool): void {
 /** Requesting buffers frees those there were, and stops the queue. */
 function buffersRequested(): void {
   const type = u32At(HEAD, v.v4l2_requestbuffers.type);
-  forget(isOneOf(v.OUTPUT_TYPES, type) ? OUTPUT_OFFSETS : CAPTURE_OFFSETS);
   queue(type, OWNS_CAPTURE, u32At(HEAD, v.v4l2_requestbuffers.count) != 0);
   queue(type, STREAMS_CAPTURE, false);
 }

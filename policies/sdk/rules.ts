@@ -7,7 +7,18 @@ import { bytesOf, call, HEAD, u16At, u32At, u64At } from './call';
 import { learn, mask } from './settlement';
 import { BOTH_WAYS, FROM_DRIVER, FROM_DRIVER_ON_ERROR, NESTED, NO_ACCESS, reason, Row } from './table';
 import { ruleForGroup, TEACHES, TO_DRIVER } from './table';
-import { ARGUMENT, deny, grant, headIs, nested, nestedRead, NO_FIELD, requireHandle } from './verdict';
+import {
+  ARGUMENT,
+  deny,
+  DEVICE,
+  forgetHandle,
+  grant,
+  headIs,
+  nested,
+  nestedRead,
+  NO_FIELD,
+  requireHandle,
+} from './verdict';
 
 const TOO_MANY = reason('the array is longer than any that a driver takes');
 
@@ -26,6 +37,7 @@ const enum Kind {
   Exception,
   Choice,
   Requirement,
+  Forgetting,
   // What a success teaches comes last.
   Lesson,
   Secret,
@@ -148,9 +160,22 @@ export function among(set: u64, offset: u32, width: u32, errno: u32, why: u32): 
   add(Kind.Choice, offset, width, errno, why).value = set;
 }
 
-/** The commands before are refused unless the value of `width` bytes at `offset` is one of the guest's handles. */
+/** The commands before are refused unless the value of `width` bytes at `offset` is one of the guest's handles on this device. */
 export function requires(table: u32, offset: u32, width: u32, errno: u32, why: u32): void {
   add(Kind.Requirement, offset, width, errno, why).table = table;
+}
+
+/**
+ * The commands before end what the value of `width` bytes at `offset` names: it is no handle of the guest any more, as the driver may
+ * give the same number to another guest from then on.
+ */
+export function ends(table: u32, offset: u32, width: u32): void {
+  add(Kind.Forgetting, offset, width).table = table;
+}
+
+/** The commands before end what the session's handles in the table name. */
+export function empties(table: u32): void {
+  add(Kind.Forgetting).table = table;
 }
 
 /** When the commands before succeed, the value of `width` bytes at `offset` becomes one of the guest's handles. */
@@ -220,7 +245,9 @@ function admitByRule(rule: Rule, row: Row): void {
       if (!isIn(rule.value, valueOf(rule))) refuseBy(rule);
       return;
     case Kind.Requirement:
-      requireHandle(rule.table, HEAD, rule.offset, rule.bytes, rule.errno, rule.why);
+      return requireHandle(DEVICE, rule.table, HEAD, rule.offset, rule.bytes, rule.errno, rule.why);
+    case Kind.Forgetting:
+      forgetHandle(rule.table, HEAD, rule.offset, rule.bytes);
   }
 }
 

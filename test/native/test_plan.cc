@@ -35,7 +35,10 @@ void relocate(PlanInput& input, uint32_t region, uint32_t offset, uint32_t targe
   input.exchange->relocation[input.exchange->relocations++] = {region, offset, target, 0};
 }
 void require(PlanInput& input, uint32_t source, uint32_t offset, uint32_t width, uint32_t errnum = 22) {
-  input.exchange->requirement[input.exchange->requirements++] = {0, source, offset, width, errnum, 0};
+  input.exchange->requirement[input.exchange->requirements++] = {0, source, offset, width, errnum, 0, 0};
+}
+void forget(PlanInput& input, uint32_t source, uint32_t offset, uint32_t width) {
+  input.exchange->forget[input.exchange->forgets++] = {0, source, offset, width};
 }
 
 void pass(PlanInput& input, uint32_t flow, uint32_t region, uint32_t offset, uint32_t width = 4, uint32_t kind = 0) {
@@ -204,7 +207,7 @@ TEST("what is accepted is what the policy said") {
   grant(input, kPlace + 200, 8, kFromDriver | kFromDriverOnError);
   relocate(input, 0, 16, 1);
   relocate(input, 1, 92, 2);
-  input.exchange->requirement[input.exchange->requirements++] = {7, 1, 12, 4, 2, 5};
+  input.exchange->requirement[input.exchange->requirements++] = {7, 1, 12, 4, 2, 5, 2};
   Plan plan;
   CHECK_EQ(readPlan(*input.exchange, input.envelope, input.context, plan), PlanError::kNone);
   CHECK(plan.blocking);
@@ -217,6 +220,7 @@ TEST("what is accepted is what the policy said") {
   CHECK_EQ(plan.requirements.size(), 1);
   CHECK_EQ(plan.requirements[0].table, 7);
   CHECK_EQ(plan.requirements[0].reason, 5);
+  CHECK_EQ(plan.requirements[0].within, 2);
 }
 
 TEST("nothing of the previous plan stays") {
@@ -513,6 +517,62 @@ TEST("equal offsets of different regions are different places") {
   CHECK_EQ(decide(input), PlanError::kNone);
 }
 
+PlanError decideForgetting(uint32_t source, uint32_t offset, uint32_t width) {
+  PlanInput input = good();
+  grant(input, kPlace, 64);
+  forget(input, source, offset, width);
+  return decide(input);
+}
+
+TEST("what is forgotten is a handle, or all that the session has") {
+  for (uint32_t source : {0u, 1u, kSourceOffset, kSourceArgument}) {
+    for (uint32_t width : {4u, 8u}) CHECK_EQ(decideForgetting(source, 0, width), PlanError::kNone);
+    for (uint32_t width : {1u, 2u, 3u, 5u, 7u, 9u, 12u, kMost}) CHECK_EQ(decideForgetting(source, 0, width), PlanError::kForget);
+  }
+  for (uint32_t width : {4u, 8u}) {
+    CHECK_EQ(decideForgetting(0, kHeadBytes - width, width), PlanError::kNone);
+    CHECK_EQ(decideForgetting(0, kHeadBytes - width + 1, width), PlanError::kForget);
+    CHECK_EQ(decideForgetting(1, 65 - width, width), PlanError::kForget);
+    for (uint32_t source : {2u, kSourceArgument - 1}) CHECK_EQ(decideForgetting(source, 0, width), PlanError::kForget);
+    for (uint32_t source : {kSourceOffset, kSourceArgument}) CHECK_EQ(decideForgetting(source, kMost, width), PlanError::kNone);
+  }
+  // All of a table needs no place.
+  for (uint32_t source : {0u, 2u, kMost - 2}) CHECK_EQ(decideForgetting(source, kMost, 0), PlanError::kNone);
+}
+
+TEST("no more is forgotten at once than the exchange has room for") {
+  PlanInput input = good();
+  for (uint32_t i = 0; i < kForgetsMax; i++) forget(input, 0, 0, 0);
+  CHECK_EQ(decide(input), PlanError::kNone);
+  for (uint32_t beyond : {kForgetsMax + 1, 1u << 31, kMost}) {
+    input.exchange->forgets = beyond;
+    CHECK_EQ(decide(input), PlanError::kForgetCount);
+  }
+}
+
+TEST("an operation may be alone, and what was in the plan before is gone") {
+  PlanInput input = good();
+  forget(input, 0, 0, 4);
+  input.exchange->alone = 1;
+  Plan plan;
+  CHECK_EQ(readPlan(*input.exchange, input.envelope, input.context, plan), PlanError::kNone);
+  CHECK(plan.alone);
+  CHECK_EQ(plan.forgettings.size(), 1);
+  const PlanInput next = good();
+  CHECK_EQ(readPlan(*next.exchange, next.envelope, next.context, plan), PlanError::kNone);
+  CHECK(!plan.alone);
+  CHECK_EQ(plan.forgettings.size(), 0);
+}
+
+TEST("a handle counts within a scope that there is") {
+  for (uint32_t within : {0u, 1u, 2u, 3u, 4u, 1u << 31, kMost}) {
+    PlanInput input = good();
+    require(input, 0, 0, 4);
+    input.exchange->requirement[0].within = within;
+    CHECK_EQ(decide(input), within < 3 ? PlanError::kNone : PlanError::kRequirement);
+  }
+}
+
 TEST("a requirement's errno is an errno") {
   for (uint32_t errnum : {1u, 22u, kErrnoMax}) CHECK_EQ(decideRequirement(0, 0, 4, errnum), PlanError::kNone);
   for (uint32_t errnum : {0u, kErrnoMax + 1, 1u << 31, kMost}) CHECK_EQ(decideRequirement(0, 0, 4, errnum), PlanError::kErrno);
@@ -549,14 +609,14 @@ TEST("a handle lies inside its region") {
 
 TEST("every rule is reached by random plans, and the oracle agrees on a hundred thousand of them") {
   std::mt19937_64 random(20140301);
-  uint32_t decisions[16] = {};
+  uint32_t decisions[static_cast<uint32_t>(PlanError::kForget) + 1] = {};
   for (int round = 0; round < 100000; round++) {
-    uint8_t bytes[112];
+    uint8_t bytes[128];
     for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random());
     PlanInput input = planFromBytes(bytes, random() % (sizeof bytes + 1));
     decisions[static_cast<uint32_t>(decide(input))]++;
   }
-  for (uint32_t error = 0; error <= static_cast<uint32_t>(PlanError::kDescriptor); error++)
+  for (uint32_t error = 0; error <= static_cast<uint32_t>(PlanError::kForget); error++)
     if (decisions[error] == 0) throw check::Failure("no random plan came to PlanError " + std::to_string(error));
   CHECK(decisions[0] > 1000);
 }

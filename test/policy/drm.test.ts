@@ -22,7 +22,14 @@ let policy: PolicyInstance;
 let tables: string[];
 
 beforeAll(async () => {
-  policy = await policyInstance('drm', memoryOf([[B, COUNTS]]));
+  policy = await policyInstance(
+    'drm',
+    memoryOf([
+      [B, COUNTS],
+      [C, new Uint8Array(1024).fill(5)],
+      [D, new Uint8Array(1024)],
+    ]),
+  );
   tables = policy.describe().tables;
 });
 
@@ -242,7 +249,91 @@ describe('an atomic commit', () => {
   });
 });
 
+describe('the framebuffer of an atomic commit', () => {
+  const FRAME_PROPERTY = 17;
+  const ID = 40n;
+  const ids = bytesWith(12, [
+    [0, FRAME_PROPERTY],
+    [4, 5],
+    [8, FRAME_PROPERTY],
+  ]);
+  const values = bytesWith(24, [[0, ID]]);
+  const head = headOf(d.DRM_IOCTL_MODE_ATOMIC, [
+    [d.drm_mode_atomic.count_objs, 2],
+    [d.drm_mode_atomic.objs_ptr, A],
+    [d.drm_mode_atomic.count_props_ptr, B],
+    [d.drm_mode_atomic.props_ptr, C],
+    [d.drm_mode_atomic.prop_values_ptr, D],
+  ]);
+  const named = (name: string): Settlement =>
+    settled(d.DRM_IOCTL_MODE_GETPROPERTY, [
+      [d.drm_mode_get_property.prop_id, FRAME_PROPERTY],
+      ...[...name].map((letter, index): [number, number] => [
+        d.drm_mode_get_property.name + index,
+        letter.charCodeAt(0),
+      ]),
+    ]);
+
+  it('is known by the name of its property, which is not learnt as others are', () => {
+    expect(named('FB_ID')).toMatchObject({ learn: [], state: BigInt(FRAME_PROPERTY) });
+    expect(named('WRITEBACK_FB_ID')).toMatchObject({ learn: [], state: 0n });
+    expect(named('FB_IDLE')).toMatchObject({ learn: [], state: 0n });
+    expect(named('SRC_X')).toMatchObject({ learn: [{ width: 4 }], state: 0n });
+  });
+
+  it("must be the guest's own, as in any other command; none needs no owner", async () => {
+    const atomic = await policyInstance(
+      'drm',
+      memoryOf([
+        [B, COUNTS],
+        [C, ids],
+        [D, values],
+      ]),
+    );
+    const call = callOf({ command: d.DRM_IOCTL_MODE_ATOMIC, state: BigInt(FRAME_PROPERTY) });
+    const { requirements } = planOf(atomic.admit(call, head));
+    expect(
+      requirements.map(({ table, source, offset, width }) => [tables[table], source, offset, width]),
+    ).toEqual([
+      ['framebuffer', 4, 0, 8],
+      ['property', 3, 4, 4],
+    ]);
+  });
+
+  it('is unknown to a session that has not seen its name', async () => {
+    const atomic = await policyInstance(
+      'drm',
+      memoryOf([
+        [B, COUNTS],
+        [C, ids],
+        [D, values],
+      ]),
+    );
+    const { requirements } = planOf(atomic.admit(callOf({ command: d.DRM_IOCTL_MODE_ATOMIC }), head));
+    expect(requirements.map(({ table }) => tables[table])).toEqual(['property', 'property', 'property']);
+  });
+});
+
 describe('what belongs to a guest', () => {
+  it('counts on the device that gave it, and a mapping in the session', () => {
+    expect(planOf(admit(d.DRM_IOCTL_MODE_GETFB, [[0, 40]])).requirements[0]?.within).toBe('device');
+    expect(planOf(admit(d.DRM_IOCTL_MODE_OBJ_SETPROPERTY)).requirements[0]?.within).toBe('device');
+    const map = callOf({ operation: 'mmap', length: 4096n, offset: 0x1_0000_0000n });
+    expect(planOf(policy.admit(map, new Uint8Array())).requirements[0]?.within).toBe('session');
+  });
+
+  it('ends before the driver may give its number to another guest', () => {
+    const removal = planOf(admit(d.DRM_IOCTL_MODE_RMFB, [[0, 40]]));
+    expect(removal.requirements).toMatchObject([{ source: 0, offset: 0, width: 4, errno: kernel.ENOENT }]);
+    expect(removal.forget.map(({ table, ...place }) => ({ table: tables[table], ...place }))).toEqual([
+      { table: 'framebuffer', source: 0, offset: 0, width: 4 },
+    ]);
+    for (const command of [d.DRM_IOCTL_GEM_CLOSE, d.DRM_IOCTL_MODE_DESTROY_DUMB]) {
+      const { forget } = planOf(admit(command));
+      expect(forget.map(({ table, width }) => [tables[table], width])).toEqual([['flink-name', 0]]);
+    }
+  });
+
   it('is learnt from the driver', () => {
     expect(learnt(d.DRM_IOCTL_MODE_MAP_DUMB)).toEqual([['buffer-offset', 8, 8]]);
     expect(learnt(g.DRM_IOCTL_VIRTGPU_MAP)).toEqual([['buffer-offset', 0, 8]]);
