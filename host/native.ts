@@ -49,6 +49,14 @@ export interface NativeNode {
   minor: number;
 }
 
+/** Which class judges the descriptors of a kind, by the contract's numbers of kinds. */
+export interface NativeDescriptor {
+  kind: number;
+  classIndex: number;
+  /** Index into the manifest's nodes. */
+  node: number;
+}
+
 /** A class as a mediator enforces it. */
 export interface NativeClass {
   envelope: NativeEnvelope;
@@ -67,6 +75,7 @@ export interface MediatorOptions {
   domain: number;
   classes: NativeClass[];
   nodes: NativeNode[];
+  descriptors: NativeDescriptor[];
 }
 
 /** What a mediator counts, as plain numbers. */

@@ -24,6 +24,7 @@
         'addon/process_view.cc',
         'addon/reload.cc',
         'addon/sessions.cc',
+        'addon/typed_descriptors.cc',
       ],
       'include_dirs': ["<!(node -p \"require('node-addon-api').include_dir\")", 'protocol', 'addon'],
       'defines': ['NAPI_VERSION=9', 'NODE_ADDON_API_DISABLE_DEPRECATED', '_GNU_SOURCE'],

@@ -1,11 +1,12 @@
 /** Graphics: modes, planes and buffers (drm.h, drm_mode.h, drivers/gpu/drm of Linux 6.1), and virtio_gpu's own (virtgpu_drm.h). */
 import * as d from './__generated__/drm';
 import * as g from './__generated__/virtgpu_drm';
-import { admitted, after, BLOCKING, bytesOf, call, commands, deny, DEVICE, device, EACCES } from './sdk';
-import { EINVAL, empties, ends, ENOENT, ENOMEM, EOPNOTSUPP, fills, givesOne, HEAD, header } from './sdk';
-import { hooks, learn, learns, mask, mayBlock, NESTED, nestedBytes, nestedRead, OFFSET } from './sdk';
-import { READING, reason, refuse, requireHandle, requires, SESSION, settles, table, takes } from './sdk';
-import { TO_DRIVER, u16At, u32At, u64At, watches, without } from './sdk';
+import { admitted, after, ALL_ACCESS, BLOCKING, bytesOf, call, commands, deny, DEVICE, device } from './sdk';
+import { DMA_BUF, EACCES, EINVAL, empties, ends, ENOENT, ENOMEM, EOPNOTSUPP, fills, givesOne } from './sdk';
+import { hasText, HEAD, header, hooks, INTO_DRIVER, isText, learn, learns, makesFd, mayBlock } from './sdk';
+import { NESTED, nested, nestedBytes, nestedRead, OFFSET, onlyWith, OUT_OF_DRIVER } from './sdk';
+import { passDescriptor, READING, reason, refuse, requireHandle, requires, SESSION, settles } from './sdk';
+import { SYNC_FILE, SYNCOBJ, table, takes, takesFd, TO_DRIVER, u32At, u64At, watches } from './sdk';
 export { admit, cabi_realloc, complete, describe } from './sdk';
 
 device('drm', d.nameOf);
@@ -14,14 +15,13 @@ header(g.nameOf);
 watches(READING);
 
 const LEGACY = reason('drivers without kernel modesetting are not served');
-const DESCRIPTOR = reason('buffers and fences are not passed as descriptors');
 const LEASE = reason('a lease is a descriptor, and descriptors are not passed');
 const COMMIT = reason('the commit sets more properties than the class checks at once');
 const FOREIGN_BUFFER = reason('this guest has not been told of a buffer at that offset');
 const FOREIGN_NAME = reason('the name of a buffer that this guest has not named');
 const FOREIGN_FRAME = reason('the framebuffer of another guest, or of the console');
 const FOREIGN_MAGIC = reason('the magic of a client outside this guest');
-const PROPERTY = reason('a property must be known, and no fence: those hold addresses and descriptors');
+const PROPERTY = reason('a property must be known to this guest; a fence, to this very file');
 
 const OFFSETS = table('buffer-offset');
 const NAMES = table('flink-name');
@@ -35,15 +35,14 @@ const COMMIT_MAX: u32 = 64;
 const NESTED_BYTES_MAX: u32 = 512 * 1024;
 /** SETCRTC: the framebuffer that the controller has stays. */
 const SAME_FRAME: u32 = 0xffffffff;
-/** "FENCE" in little-endian bytes, four and one: what a property that is given as a descriptor or an address has in its name. */
-const FENC: u32 = 0x434e4546;
-/** "FB_ID" with its end, likewise. Session state: the number of the property with that name; no property has the number 0. */
-const FB_I: u32 = 0x495f4246;
-const D: u32 = 0x44;
-
+/** Session state: the numbers of the properties that commits are judged by, 16 bits each. No property has the number 0. */
+const IN_FENCE: u64 = 0;
+const OUT_FENCE: u64 = 16;
+const WRITEBACK: u64 = 32;
+const FRAME: u64 = 48;
+const NO_SLOT: u64 = 64;
 const ENUM_BYTES: u32 = d.drm_mode_property_enum.SIZE;
 const CONTEXT_PARAM_BYTES: u32 = g.drm_virtgpu_context_set_param.SIZE;
-const FENCES: u32 = g.VIRTGPU_EXECBUF_FENCE_FD_IN | g.VIRTGPU_EXECBUF_FENCE_FD_OUT;
 
 nestedBytes(NESTED_BYTES_MAX);
 
@@ -54,9 +53,7 @@ fills(d.drm_version.desc, d.drm_version.desc_len, 1, 8);
 commands([d.DRM_IOCTL_GET_UNIQUE]);
 fills(d.drm_unique.unique, d.drm_unique.unique_len, 1, 8);
 commands([d.DRM_IOCTL_GET_CLIENT, d.DRM_IOCTL_GET_STATS]);
-commands([d.DRM_IOCTL_SET_VERSION, d.DRM_IOCTL_SET_CLIENT_CAP]);
-commands([d.DRM_IOCTL_GET_CAP]);
-settles(withoutPrime);
+commands([d.DRM_IOCTL_SET_VERSION, d.DRM_IOCTL_GET_CAP, d.DRM_IOCTL_SET_CLIENT_CAP]);
 commands([d.DRM_IOCTL_SET_MASTER, d.DRM_IOCTL_DROP_MASTER]);
 commands([d.DRM_IOCTL_GET_MAGIC]);
 learns(MAGICS, 0, 4);
@@ -91,7 +88,10 @@ commands([d.DRM_IOCTL_GEM_FLINK]);
 learns(NAMES, d.drm_gem_flink.name, 4);
 commands([d.DRM_IOCTL_GEM_OPEN]);
 requires(NAMES, d.drm_gem_open.name, 4, ENOENT, FOREIGN_NAME);
-refuse([d.DRM_IOCTL_PRIME_HANDLE_TO_FD, d.DRM_IOCTL_PRIME_FD_TO_HANDLE], EOPNOTSUPP, DESCRIPTOR);
+commands([d.DRM_IOCTL_PRIME_HANDLE_TO_FD]);
+makesFd(DMA_BUF, d.drm_prime_handle.fd, d.drm_prime_handle.flags);
+commands([d.DRM_IOCTL_PRIME_FD_TO_HANDLE]);
+takesFd(DMA_BUF, d.drm_prime_handle.fd);
 
 // Framebuffers are found by number alone, and root, which the agent is, gets a buffer's handle from any of them.
 commands([d.DRM_IOCTL_MODE_ADDFB, d.DRM_IOCTL_MODE_ADDFB2]);
@@ -160,7 +160,8 @@ commands([d.DRM_IOCTL_MODE_DESTROYPROPBLOB]);
 
 // Synchronization objects: their handles are per open file, too.
 commands([d.DRM_IOCTL_SYNCOBJ_CREATE, d.DRM_IOCTL_SYNCOBJ_DESTROY, d.DRM_IOCTL_SYNCOBJ_TRANSFER]);
-refuse([d.DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD, d.DRM_IOCTL_SYNCOBJ_FD_TO_HANDLE], EOPNOTSUPP, DESCRIPTOR);
+commands([d.DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD], 0, (): void => syncobj(OUT_OF_DRIVER));
+commands([d.DRM_IOCTL_SYNCOBJ_FD_TO_HANDLE], 0, (): void => syncobj(INTO_DRIVER));
 commands([d.DRM_IOCTL_SYNCOBJ_WAIT], BLOCKING);
 takes(d.drm_syncobj_wait.handles, d.drm_syncobj_wait.count_handles, 4);
 commands([d.DRM_IOCTL_SYNCOBJ_RESET, d.DRM_IOCTL_SYNCOBJ_SIGNAL]);
@@ -178,9 +179,14 @@ learns(OFFSETS, g.drm_virtgpu_map.offset, 8);
 commands([g.DRM_IOCTL_VIRTGPU_EXECBUFFER, g.DRM_IOCTL_VIRTGPU_EXECBUFFER_RING], BLOCKING);
 takes(g.drm_virtgpu_execbuffer.command, g.drm_virtgpu_execbuffer.size, 1);
 takes(g.drm_virtgpu_execbuffer.bo_handles, g.drm_virtgpu_execbuffer.num_bo_handles, 4);
-without(FENCES, g.drm_virtgpu_execbuffer.flags, 4, EOPNOTSUPP, DESCRIPTOR);
+takesFd(SYNC_FILE, g.drm_virtgpu_execbuffer.fence_fd);
+onlyWith(g.VIRTGPU_EXECBUF_FENCE_FD_IN, g.drm_virtgpu_execbuffer.flags, 4);
+makesFd(SYNC_FILE, g.drm_virtgpu_execbuffer.fence_fd);
+onlyWith(g.VIRTGPU_EXECBUF_FENCE_FD_OUT, g.drm_virtgpu_execbuffer.flags, 4);
 commands([g.DRM_IOCTL_VIRTGPU_GETPARAM]);
 givesOne(g.drm_virtgpu_getparam.value, 4);
+// vgem's fences: to attach one is the number of DRM_IOCTL_VIRTGPU_MAP.
+commands([g.DRM_IOCTL_VGEM_FENCE_SIGNAL]);
 commands([g.DRM_IOCTL_VIRTGPU_RESOURCE_CREATE, g.DRM_IOCTL_VIRTGPU_RESOURCE_INFO]);
 commands([g.DRM_IOCTL_VIRTGPU_TRANSFER_FROM_HOST, g.DRM_IOCTL_VIRTGPU_TRANSFER_TO_HOST]);
 commands([g.DRM_IOCTL_VIRTGPU_WAIT], 0, waitBuffer);
@@ -212,32 +218,51 @@ function atomic(): void {
   if (sum == 0) return;
   const ids = nestedRead(HEAD, d.drm_mode_atomic.props_ptr, <u32>sum * 4, TO_DRIVER);
   const values = nestedRead(HEAD, d.drm_mode_atomic.prop_values_ptr, <u32>sum * 8, TO_DRIVER);
-  for (let at: u32 = 0; at < <u32>sum; at++) {
-    if (u32At(ids, 4 * at) != call.state) requireHandle(DEVICE, PROPERTIES, ids, 4 * at, 4, EACCES, PROPERTY);
-    else if (u64At(values, 8 * at) != 0)
-      requireHandle(DEVICE, FRAMES, values, 8 * at, 8, ENOENT, FOREIGN_FRAME);
-  }
+  for (let at: u32 = 0; values != 0 && at < <u32>sum * 4; at += 4) setInCommit(ids, at, values);
+}
+
+/** A fence property that this file has looked up is a descriptor, or the address where one is written; FB_ID is a framebuffer. */
+function setInCommit(ids: u32, at: u32, values: u32): void {
+  const slot = u32At(ids, at) == 0 ? NO_SLOT : slotOf(u32At(ids, at));
+  const isSet = u64At(values, 2 * at) != 0;
+  if (slot == NO_SLOT) requireHandle(DEVICE, PROPERTIES, ids, at, 4, EACCES, PROPERTY);
+  else if (slot == IN_FENCE) passDescriptor(SYNC_FILE, INTO_DRIVER, values, 2 * at, 8);
+  else if (slot == FRAME && isSet) requireHandle(DEVICE, FRAMES, values, 2 * at, 8, ENOENT, FOREIGN_FRAME);
+  else if (isSet) passDescriptor(SYNC_FILE, OUT_OF_DRIVER, nested(values, 2 * at, 4, ALL_ACCESS), 0);
+}
+
+/** Where in the session's state the property is, or NO_SLOT. */
+function slotOf(property: u64): u64 {
+  for (let slot: u64 = 0; slot < NO_SLOT; slot += 16)
+    if (((call.state >> slot) & 0xffff) == property) return slot;
+  return NO_SLOT;
+}
+
+/** With their only flag, 1, both commands are about the fence in a container. */
+function syncobj(flow: u8): void {
+  const kind = u32At(HEAD, d.drm_syncobj_handle.flags) & 1 ? SYNC_FILE : SYNCOBJ;
+  passDescriptor(kind, flow, HEAD, d.drm_syncobj_handle.fd);
 }
 
 function waitBuffer(): void {
   mayBlock((u32At(HEAD, g.drm_virtgpu_3d_wait.flags) & g.VIRTGPU_WAIT_NOWAIT) == 0);
 }
 
-function withoutPrime(): void {
-  if (u64At(HEAD, d.drm_get_cap.capability) == d.DRM_CAP_PRIME) mask(HEAD, d.drm_get_cap.value, 8, 0);
-}
-
 /**
- * IN_FENCE_FD, OUT_FENCE_PTR and WRITEBACK_OUT_FENCE_PTR are not learnt: at the latter two's value the kernel would write into the
- * agent. Nor is what holds a framebuffer, FB_ID and WRITEBACK_FB_ID: the session's state has the number of FB_ID, whose values are judged.
+ * What holds a fence or a framebuffer is not the guest's, but the file's that looks it up, in its state: at the value of a fence's
+ * pointer the kernel would write into the agent. Others of the kind, as WRITEBACK_FB_ID, are learnt by nobody.
  */
 function learnProperty(): void {
   const name = d.drm_mode_get_property.name;
-  if (u32At(HEAD, name) == FB_I && u16At(HEAD, name + 4) == D)
-    after.state = u32At(HEAD, d.drm_mode_get_property.prop_id);
-  for (let at: u32 = 0; at + 4 <= d.DRM_PROP_NAME_LEN; at++) {
-    const letters = u32At(HEAD, name + at);
-    if (letters == FENC || letters == FB_I) return;
-  }
-  learn(PROPERTIES, HEAD, d.drm_mode_get_property.prop_id, 4);
+  if (isText(name, 'IN_FENCE_FD')) remember(IN_FENCE);
+  else if (isText(name, 'OUT_FENCE_PTR')) remember(OUT_FENCE);
+  else if (isText(name, 'WRITEBACK_OUT_FENCE_PTR')) remember(WRITEBACK);
+  else if (isText(name, 'FB_ID')) remember(FRAME);
+  else if (!hasText(name, d.DRM_PROP_NAME_LEN, 'FENCE') && !hasText(name, d.DRM_PROP_NAME_LEN, 'FB_ID'))
+    learn(PROPERTIES, HEAD, d.drm_mode_get_property.prop_id, 4);
+}
+
+function remember(slot: u64): void {
+  const id: u64 = u32At(HEAD, d.drm_mode_get_property.prop_id);
+  if (id <= 0xffff) after.state = (after.state & ~((<u64>0xffff) << slot)) | (id << slot);
 }

@@ -58,8 +58,7 @@ refuse([t.TIOCSERGETLSR, t.TIOCSERGETMULTI, t.TIOCSERSETMULTI], ENOTTY, SERIAL);
 refuse([t.TIOCMIWAIT, t.TIOCGICOUNT], ENOTTY, SERIAL);
 
 hooks.open = open;
-hooks.read = admitted;
-hooks.write = admitted;
+hooks.read = hooks.write = admitted;
 
 /** A terminal is opened by its number, which only the guest that made it has been told. */
 function open(): void {

@@ -1,18 +1,15 @@
 /** Video4Linux2: cameras, tuners, codecs (videodev2.h; what the kernel does is in v4l2-ioctl.c and videobuf2-v4l2.c). */
 import * as v from './__generated__/videodev2';
 import { admitted, after, ALL_BITS, ALWAYS_COPY, among, atMost, BLOCKING, call, comesBack } from './sdk';
-import { commands, device, EAGAIN, EBADR, EINVAL, empties, ENOTTY, EPERM, fills, HEAD, hides } from './sdk';
-import { hooks, learn, marks, never, OFFSET, onlyFor, Operation, payloads, POLLERR, POLLPRI } from './sdk';
-import { READING, reason, refuse, requireHandle, SESSION, settles, table, u32At, without } from './sdk';
-import { WRITING } from './sdk';
+import { commands, device, DMA_BUF, EAGAIN, EBADR, EINVAL, empties, ENOTTY, EPERM, fills, HEAD } from './sdk';
+import { hides, hooks, INTO_DRIVER, learn, makesFd, marks, never, OFFSET, onlyFor, Operation } from './sdk';
+import { passDescriptor, payloads, POLLERR, POLLPRI, READING, reason, refuse, REPEATED } from './sdk';
+import { requireHandle, SESSION, settles, table, u32At, u64At, without, WRITING } from './sdk';
 export { admit, cabi_realloc, complete, describe } from './sdk';
 
 device('v4l2', v.nameOf);
 
-const USERPTR = reason('memory of the guest is not lent to the driver: only V4L2_MEMORY_MMAP buffers');
-const DMABUF = reason(
-  'buffers are not passed between devices: no DMABUF export, and no descriptor of a guest is one',
-);
+const USERPTR = reason('memory of the guest is not lent to the driver: only buffers of MMAP and DMABUF');
 const REQUESTS = reason('the request API is not available');
 const DEBUGGING = reason('registers are not for guests');
 const BITMAP = reason('no clipping by a bitmap, whose size only the driver knows');
@@ -44,7 +41,7 @@ const EDID_BLOCK_BYTES: u32 = 128;
 /** Memory-to-memory devices add this to the offsets of their capture buffers (v4l2-mem2mem.c, DST_QUEUE_OFF_BASE). */
 const CAPTURE_OFFSET_BASE: u64 = 1 << 30;
 
-/** Sets, a bit each: buffer types with a v4l2_window, and memories. A queue for DMABUF may be asked for: it has no memory yet. */
+/** Sets, a bit each: buffer types with a v4l2_window, and memories. */
 const WINDOW_TYPES: u32 = (1 << v.V4L2_BUF_TYPE_VIDEO_OVERLAY) | (1 << v.V4L2_BUF_TYPE_VIDEO_OUTPUT_OVERLAY);
 const MMAP_OR_DMABUF: u32 = (1 << v.V4L2_MEMORY_MMAP) | (1 << v.V4L2_MEMORY_DMABUF);
 const REFUSED_BUF_CAPS: u64 = v.V4L2_BUF_CAP_SUPPORTS_USERPTR | v.V4L2_BUF_CAP_SUPPORTS_REQUESTS;
@@ -118,27 +115,27 @@ commands([v.VIDIOC_CREATE_BUFS]);
 among(MMAP_OR_DMABUF, v.v4l2_create_buffers.memory, 4, EINVAL, USERPTR);
 hides(REFUSED_BUF_CAPS, v.v4l2_create_buffers.capabilities, 4);
 settles(buffersCreated);
-commands([v.VIDIOC_QUERYBUF]);
+commands([v.VIDIOC_QUERYBUF], 0, (): void => planeDescriptors(REPEATED));
 planes();
 settles(learnOffsets);
-commands([v.VIDIOC_QBUF]);
+commands([v.VIDIOC_QBUF], 0, givenDescriptors);
 ownBuffer(EBADR);
-commands([v.VIDIOC_PREPARE_BUF]);
+commands([v.VIDIOC_PREPARE_BUF], 0, givenDescriptors);
 ownBuffer(EINVAL);
-commands([v.VIDIOC_DQBUF], BLOCKING);
+commands([v.VIDIOC_DQBUF], BLOCKING, (): void => planeDescriptors(REPEATED));
 planes();
-refuse([v.VIDIOC_EXPBUF], ENOTTY, DMABUF);
+commands([v.VIDIOC_EXPBUF]);
+makesFd(DMA_BUF, v.v4l2_exportbuffer.fd, v.v4l2_exportbuffer.flags);
 commands([v.VIDIOC_STREAMON]);
 settles((): void => queue(u32At(HEAD, 0), STREAMS_CAPTURE, true));
 commands([v.VIDIOC_STREAMOFF]);
 settles((): void => queue(u32At(HEAD, 0), STREAMS_CAPTURE, false));
 
-hooks.read = admitted;
-hooks.write = admitted;
+hooks.read = hooks.write = admitted;
 hooks.mmap = (): void => {
   requireHandle(SESSION, offsetsOf(call.state, call.offset), OFFSET, 0, 8, EINVAL, FOREIGN_BUFFER);
 };
-hooks.settle = settle;
+hooks.settle = events;
 
 function isOneOf(types: u32, type: u32): bool {
   return type < 32 && (types & (1 << type)) != 0;
@@ -152,32 +149,30 @@ function planes(): void {
   comesBack();
 }
 
-/**
- * Only the driver's own buffers are queued: any descriptor of a guest is answered as dma_buf_get answers one that is no dma-buf.
- * vb2_queue_or_prepare_buf checks the buffer first and the request last.
- */
+/** vb2_queue_or_prepare_buf checks the buffer first and the request last. */
 function ownBuffer(requestErrno: u32): void {
   among(MMAP_OR_DMABUF, v.v4l2_buffer.memory, 4, EINVAL, USERPTR);
-  never(v.V4L2_MEMORY_DMABUF, v.v4l2_buffer.memory, 4, EINVAL, DMABUF);
   planes();
   without(v.V4L2_BUF_FLAG_REQUEST_FD, v.v4l2_buffer.flags, 4, requestErrno, REQUESTS);
+}
+
+function givenDescriptors(): void {
+  if (u32At(HEAD, v.v4l2_buffer.memory) == v.V4L2_MEMORY_DMABUF) planeDescriptors(INTO_DRIVER);
+}
+
+/** In a queue for DMABUF each plane has a descriptor where others have an offset. */
+function planeDescriptors(flow: u8): void {
+  if (!isOneOf(v.MULTIPLANAR_TYPES, u32At(HEAD, v.v4l2_buffer.type)))
+    return passDescriptor(DMA_BUF, flow, HEAD, v.v4l2_buffer.m_offset);
+  const count = u64At(HEAD, v.v4l2_buffer.m_planes) == 0 ? 0 : u32At(HEAD, v.v4l2_buffer.length);
+  for (let plane: u32 = 0; plane < min<u32>(count, v.VIDEO_MAX_PLANES); plane++)
+    passDescriptor(DMA_BUF, flow, 1, plane * v.v4l2_plane.SIZE + v.v4l2_plane.m_mem_offset);
 }
 
 /** The offsets that the session may map `offset` by: with both queues its own, the offset tells them apart. */
 function offsetsOf(state: u64, offset: u64): u32 {
   if ((state & OWNS_OUTPUT) == 0) return CAPTURE_OFFSETS;
   return state & OWNS_CAPTURE && offset >= CAPTURE_OFFSET_BASE ? CAPTURE_OFFSETS : OUTPUT_OFFSETS;
-}
-
-function settle(): void {
-  if (call.operation == Operation.Read) settleTransfer(READS);
-  else if (call.operation == Operation.Write) settleTransfer(WRITES);
-  settleEvents();
-}
-
-/** A first read or write starts the driver's own streaming, even when it would have to wait. */
-function settleTransfer(bit: u64): void {
-  if (call.outcome > 0 || call.outcome == -(<i64>EAGAIN)) after.state |= bit;
 }
 
 function capabilities(): void {
@@ -204,11 +199,12 @@ function buffersCreated(): void {
   if (u32At(HEAD, v.v4l2_create_buffers.count) != 0) queue(type, OWNS_CAPTURE, true);
 }
 
-/** Anyone may query anyone's buffers; only the session whose buffers they are learns where to map them. */
+/** Anyone may query anyone's buffers, which may have descriptors instead; only the session whose buffers they are learns where to map them. */
 function learnOffsets(): void {
   const type = u32At(HEAD, v.v4l2_buffer.type);
   const isOutput = isOneOf(v.OUTPUT_TYPES, type);
-  if ((call.state & (isOutput ? OWNS_OUTPUT : OWNS_CAPTURE)) == 0) return;
+  const isOwn = (call.state & (isOutput ? OWNS_OUTPUT : OWNS_CAPTURE)) != 0;
+  if (!isOwn || u32At(HEAD, v.v4l2_buffer.memory) != v.V4L2_MEMORY_MMAP) return;
   const offsets = isOutput ? OUTPUT_OFFSETS : CAPTURE_OFFSETS;
   if (!isOneOf(v.MULTIPLANAR_TYPES, type)) return learn(offsets, HEAD, v.v4l2_buffer.m_offset, 4);
   const count = min(u32At(HEAD, v.v4l2_buffer.length), v.VIDEO_MAX_PLANES);
@@ -217,8 +213,14 @@ function learnOffsets(): void {
   }
 }
 
-/** vb2_poll starts read and write by itself, so the driver is asked only where a queue is at work already. */
-function settleEvents(): void {
+/**
+ * A first read or write starts the driver's own streaming, even when it would have to wait. So does vb2_poll, which is why the driver is
+ * asked only where a queue is at work already.
+ */
+function events(): void {
+  const hasBegun = call.outcome > 0 || call.outcome == -(<i64>EAGAIN);
+  if (hasBegun && call.operation == Operation.Read) after.state |= READS;
+  if (hasBegun && call.operation == Operation.Write) after.state |= WRITES;
   const state = after.state;
   after.watch = POLLPRI;
   if (state & (STREAMS_CAPTURE | READS) || call.node == RADIO) after.watch |= READING;

@@ -4,7 +4,13 @@ import type { DriverDomain } from '../driver-vm/domain.js';
 import { startDriverVm } from '../driver-vm/driver-vm.js';
 import { startLocalDomain } from '../driver-vm/local-domain.js';
 import { forgetDomain } from '../mediator/mediation.js';
-import { loadPolicies, type PolicyMatch, policyForDevice, refusalOf } from '../policy/store.js';
+import {
+  loadPolicies,
+  type PolicyMatch,
+  type PolicyPackage,
+  policyForDevice,
+  refusalOf,
+} from '../policy/store.js';
 import type { DeviceChoice } from './device-option.js';
 import type { DomainChoice } from './domain-choice.js';
 
@@ -34,8 +40,10 @@ export async function openDomain(choice: DomainChoice, log: pino.Logger): Promis
 }
 
 /** What a driver domain offers now, by name. */
-export async function offeredDevices(domain: DriverDomain): Promise<OfferedDevice[]> {
-  const policies = loadPolicies();
+export async function offeredDevices(
+  domain: DriverDomain,
+  policies: readonly PolicyPackage[] = loadPolicies(),
+): Promise<OfferedDevice[]> {
   const devices = await domain.devices();
   return devices
     .map((device) => ({
@@ -53,8 +61,11 @@ export async function closeDomain(domain: DriverDomain): Promise<void> {
 }
 
 /** Every device of a driver domain that a policy module serves to any guest, each where it is beside its driver. */
-export async function everyServedDevice(domain: DriverDomain): Promise<DeviceChoice[]> {
-  const offered = await offeredDevices(domain);
+export async function everyServedDevice(
+  domain: DriverDomain,
+  policies?: readonly PolicyPackage[],
+): Promise<DeviceChoice[]> {
+  const offered = await offeredDevices(domain, policies);
   const served = offered.filter(
     ({ policy }) => policy !== undefined && !policy.package.manifest.nodes[policy.node]?.onRequest,
   );

@@ -18,7 +18,7 @@ const NOT_WRITTEN = new Set(['__generated__', 'build', 'node_modules']);
 /** The paper's five classes have 900 lines there; this is the bound for the same five here. */
 const CLASS_LINES_MAX = 900;
 /** Classes that the paper does not have. */
-const EXTRA_CLASSES = new Set(['media', 'pty']);
+const EXTRA_CLASSES = new Set(['dma-buf', 'media', 'pty']);
 
 const files = ['policies', 'host', 'native']
   .flatMap((folder) => filesBelow(join(ROOT, folder)))
@@ -52,9 +52,9 @@ const filesOf = (part: Part): string[] => files.filter((path) => partOf(path) ==
 const parts = ['classSpecific', 'sdk', 'host', 'native'] as const;
 const totals = parts.map((part) => ({ part, lines: linesOf(filesOf(part)) }));
 
-/** A class's files start with its name, whatever follows a hyphen. */
+/** A class is one file. */
 function classOf(path: string): string {
-  return basename(path, '.ts').replace(/-.*/, '');
+  return basename(path, '.ts');
 }
 
 function boundText(lines: number): string {

@@ -9,6 +9,7 @@ export interface ServeOptions {
   driverVm: DomainMode;
   driver?: string[];
   modules?: string;
+  store?: string;
   socket?: string;
   verbose?: boolean;
   log?: string;
@@ -26,6 +27,10 @@ export function serveCommand(): Command {
     .addOption(driverVmOption())
     .addOption(driverOption())
     .addOption(modulesOption())
+    .option(
+      '--store <folder>',
+      'the policy store: what is installed there takes effect at once (default: the modules that are built)',
+    )
     .addOption(socketOption())
     .option('-v, --verbose', 'tell on standard error what happens')
     .option('--log <file>', 'append what happens to a file, one JSON object a line')

@@ -1,6 +1,7 @@
 import type { Device } from '../driver-vm/devices.js';
 import type { DriverDomain } from '../driver-vm/domain.js';
-import type { NativeNode } from '../native.js';
+import type { NativeDescriptor, NativeNode } from '../native.js';
+import { DESCRIPTOR_KINDS } from '../policy/lift.js';
 import { type PolicyPackage, policyForDevice, refusalOf } from '../policy/store.js';
 import type { GuardedDevice } from './world.js';
 
@@ -17,6 +18,8 @@ export interface Assignment {
   packages: PolicyPackage[];
   nodes: NativeNode[];
   guarded: GuardedDevice[];
+  /** Which class judges the descriptors that the guest's drivers make. */
+  descriptors: NativeDescriptor[];
 }
 
 /**
@@ -29,7 +32,7 @@ export async function assignDevices(
   policies: readonly PolicyPackage[],
 ): Promise<Assignment> {
   const offered = await domain.devices();
-  const assignment: Assignment = { packages: [], nodes: [], guarded: [] };
+  const assignment: Assignment = { packages: [], nodes: [], guarded: [], descriptors: [] };
   for (const { name, path } of devices) {
     const device = offered.find((candidate) => candidate.name === name);
     if (device === undefined)
@@ -44,6 +47,7 @@ export async function assignDevices(
     addNode(assignment, match.package, match.node, device, path);
     addTerminals(assignment, match.package, policies, offered);
   }
+  if (assignment.packages.some(passesDescriptors)) addDescriptors(assignment, policies);
   return assignment;
 }
 
@@ -66,6 +70,26 @@ function addNode(
     minor: device.minor,
   });
   assignment.guarded.push({ path, device });
+}
+
+function passesDescriptors({ manifest }: PolicyPackage): boolean {
+  return (manifest.envelope.descriptorsMax ?? 0) > 0;
+}
+
+/** Descriptors that a driver makes are judged by the class that has a node of their kind, whichever driver it was. */
+function addDescriptors(assignment: Assignment, policies: readonly PolicyPackage[]): void {
+  for (const [kind, name] of DESCRIPTOR_KINDS.entries()) {
+    const judge = policies.find(({ manifest }) =>
+      manifest.nodes.some(({ descriptor }) => descriptor === name),
+    );
+    if (judge === undefined) continue;
+    if (!assignment.packages.includes(judge)) assignment.packages.push(judge);
+    assignment.descriptors.push({
+      kind,
+      classIndex: assignment.packages.indexOf(judge),
+      node: judge.manifest.nodes.findIndex(({ descriptor }) => descriptor === name),
+    });
+  }
 }
 
 /** A class that also serves terminals that come and go gets its guest a node for each that may come. */

@@ -87,6 +87,7 @@ export class Mediation {
       guest: this.guest,
       spinUs: SPIN_US,
       nodes: assignment.nodes,
+      descriptors: assignment.descriptors,
       classes: modules,
       tellsAllowed: log.isLevelEnabled('trace'),
     };

@@ -1,5 +1,5 @@
 import type { MessagePort } from 'node:worker_threads';
-import type { MediatorCounters, NativeNode } from '../native.js';
+import type { MediatorCounters, NativeDescriptor, NativeNode } from '../native.js';
 import type { Manifest } from '../policy/manifest.js';
 import type { DecisionTimes } from './decision-times.js';
 
@@ -25,6 +25,7 @@ export interface WorkerInput {
   guest: number;
   spinUs: number;
   nodes: NativeNode[];
+  descriptors: NativeDescriptor[];
   classes: ModuleInput[];
   /** Whether allowed operations are told too. */
   tellsAllowed: boolean;

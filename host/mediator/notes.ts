@@ -18,6 +18,8 @@ const TEXTS: Readonly<Record<number, string>> = {
   8: 'backend-confused: the driver domain answered what nobody asked; its process is not listened to any more',
   9: "injection-failed: the guest's threads could not be stopped, or its address space had no room, for mapping driver pages",
   10: 'requirement-failed: the handle or offset is none that the driver gave to this guest',
+  12: 'descriptor-unserved: no policy module judges descriptors of this kind, so no guest gets one',
+  13: 'descriptor-strange: what the driver made is no descriptor of the kind that the policy says',
   11: "device-busy: another guest has the device open, and the class's manifest allows one guest at a time",
 };
 

@@ -15,9 +15,13 @@ import { Seat } from './seat.js';
 const EFAULT = 14;
 
 const input = workerData as WorkerInput;
+/** A collection takes some milliseconds, and an instance some tens of KiB. */
+const SWITCHES_A_COLLECTION = 64;
+
 const exchange = new Exchange();
 const clock = new DecisionClock();
 let mediator: NativeMediator | undefined;
+let switches = 0;
 
 function tell(message: WorkerMessage): void {
   parentPort?.postMessage(message);
@@ -65,6 +69,7 @@ function begin(): NativeMediator {
       spinUs: input.spinUs,
       domain: input.domain,
       nodes: input.nodes,
+      descriptors: input.descriptors,
       classes: seats.map(({ judge }) => nativeClassOf(judge, false)),
     },
     exchange.buffer,
@@ -184,11 +189,18 @@ function takeCommands(serving: NativeMediator): void {
   }
 }
 
+/** A module's instance is small to V8 and not to the machine: without this, those of many reloads would wait for a collection. */
+function collectGarbage(): void {
+  switches++;
+  if (switches % SWITCHES_A_COLLECTION === 0) globalThis.gc?.();
+}
+
 function obey(command: WorkerCommand, serving: NativeMediator): WorkerAnswer {
   switch (command.kind) {
     case 'count':
       return serving.counters();
     case 'switch': {
+      collectGarbage();
       const seat = seats.find(({ judge }) => judge.info.class === command.module.manifest.class);
       return { refusal: seat?.switchTo(command.module, command.onTrial, serving) };
     }

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
 import type pino from 'pino';
 import type { DriverDomain } from '../driver-vm/domain.js';
 import { assignDevices } from '../mediator/assignment.js';
-import { compileModule } from '../mediator/guest.js';
 import { Mediation } from '../mediator/mediation.js';
 import { native } from '../native.js';
 import type { PolicyPackage } from '../policy/store.js';
@@ -10,7 +10,16 @@ import { Channel } from './channel.js';
 import { Door, type Visitor } from './door.js';
 import { tellsBoth } from './guest-log.js';
 import { type Guest, Guests } from './guests.js';
-import { parseRequest, type Reply, type Request, type RequestedDevice, type RunRequest } from './protocol.js';
+import { Modules } from './modules.js';
+import {
+  parseRequest,
+  type Reply,
+  type Request,
+  type RequestedDevice,
+  type RunRequest,
+  type Switch,
+} from './protocol.js';
+import type { PolicySource } from './source.js';
 
 /** A guest that is told to end gets SIGTERM, and after a while SIGKILL, from its command: both are over by then. */
 const GUESTS_END_MS = 8000;
@@ -20,14 +29,14 @@ export interface HostOptions {
   /** Path of the socket. */
   socket: string;
   log: pino.Logger;
-  policies: PolicyPackage[];
+  policies: PolicySource;
   /** Opens the driver domain: at the start, and anew for the guests to come when one has ended. */
   open(): Promise<DriverDomain>;
   close(domain: DriverDomain): Promise<void>;
   /** The only devices that guests get; null: every device that a policy serves. */
   devices: RequestedDevice[] | null;
   /** The devices that a guest gets which asks for none by name, where the host does not say. */
-  served(domain: DriverDomain): Promise<RequestedDevice[]>;
+  served(domain: DriverDomain, policies: readonly PolicyPackage[]): Promise<RequestedDevice[]>;
 }
 
 /** A live host: one driver domain kept warm, and guests that come and go. */
@@ -38,10 +47,16 @@ export class Host {
   readonly #domains: DriverDomain[] = [];
   #domain: Promise<DriverDomain>;
   #door: Door | undefined;
+  #modules: Modules;
+  #stopWatching = (): void => {};
   #isClosing = false;
   #fail = (_error: Error): void => {};
 
-  private constructor(private readonly options: HostOptions) {
+  private constructor(
+    private readonly options: HostOptions,
+    packages: PolicyPackage[],
+  ) {
+    this.#modules = new Modules(packages, this.#guests, options.log);
     this.#domain = this.#open();
     this.failed = new Promise((_, reject) => {
       this.#fail = reject;
@@ -51,11 +66,14 @@ export class Host {
 
   /**
    * Starts the driver domain, then listens.
-   * @throws Error when another host listens there, or the driver domain does not start
+   * @throws Error when a policy module is not fit, another host listens there, or the driver domain does not start
    */
   static async start(options: HostOptions): Promise<Host> {
-    const host = new Host(options);
+    // Mediators of a host that reloads collect their garbage themselves: they never rest.
+    setFlagsFromString('--expose-gc');
+    const host = new Host(options, await options.policies.inForce());
     try {
+      host.#stopWatching = options.policies.watch(() => void host.#refresh());
       host.#door = Door.open(
         options.socket,
         (visitor) => host.#welcome(visitor),
@@ -72,6 +90,7 @@ export class Host {
   /** Ends every guest, then the driver domain, and removes the socket. */
   async close(why: string): Promise<void> {
     this.#isClosing = true;
+    this.#stopWatching();
     await this.#door?.close();
     const guests = this.#guests.all();
     for (const { channel } of guests) send(channel, { reply: 'stopping', message: why });
@@ -80,6 +99,7 @@ export class Host {
     // A command whose host is gone kills its guest.
     for (const { channel } of guests) channel.destroy();
     await ends;
+    await this.#modules.close();
     await this.#domain.catch(() => {});
     for (const domain of this.#domains) await this.options.close(domain);
   }
@@ -136,7 +156,25 @@ export class Host {
     switch (request.request) {
       case 'guests':
         return { reply: 'guests', guests: await this.#guests.states() };
+      case 'policies':
+        return { reply: 'policies', classes: this.#modules.states() };
+      case 'refresh':
+        return { reply: 'refreshed', switches: await this.#takeStore() };
     }
+  }
+
+  /** The store has changed. What can't be read or used leaves everything as it is. */
+  async #refresh(): Promise<void> {
+    try {
+      await this.#takeStore();
+    } catch (error) {
+      const { message } = error as Error;
+      this.options.log.error({ message }, 'the policy store cannot be used; what was in force stays');
+    }
+  }
+
+  async #takeStore(): Promise<Switch[]> {
+    return await this.#modules.take(await this.options.policies.inForce());
   }
 
   /** Mediates for a guest from its launcher's start to its end. */
@@ -145,6 +183,7 @@ export class Host {
     try {
       const guest = await this.#admit(channel, request, name, socket);
       this.#guests.add(guest);
+      void this.#modules.catchUp(guest);
       send(channel, { reply: 'accepted', name });
       const { counters, decisions } = await guest.mediation.ended;
       this.options.log.info({ guest: name, counters }, 'a guest has ended');
@@ -160,8 +199,8 @@ export class Host {
       if (this.#isClosing) throw new Error('The host is about to end.');
       const domain = await this.#domain;
       const devices = await this.#devicesFor(request, domain);
-      const assignment = await assignDevices(domain, devices, this.options.policies);
-      const modules = await Promise.all(assignment.packages.map(compileModule));
+      const assignment = await assignDevices(domain, devices, this.#modules.packages);
+      const modules = await Promise.all(assignment.packages.map((each) => this.#modules.compiled(each)));
       const log = tellsBoth(this.options.log.child({ guest: name }), tells ? channel : undefined);
       const guest: Guest = {
         name,
@@ -174,6 +213,7 @@ export class Host {
           onStart: (process) => {
             guest.pid = process;
           },
+          onRestored: (deviceClass, digest) => void this.#modules.quarantine(deviceClass, digest),
         }),
       };
       return guest;
@@ -189,7 +229,7 @@ export class Host {
       ({ name }) => given !== null && !given.some((other) => other.name === name),
     );
     if (missing !== undefined) throw new Error(`This host gives no guest the device '${missing.name}'.`);
-    return devices ?? given ?? (await this.options.served(domain));
+    return devices ?? given ?? (await this.options.served(domain, this.#modules.packages));
   }
 }
 

@@ -24,7 +24,7 @@ export interface RunRequest {
 }
 
 /** What a command asks of a running host. */
-export type Request = RunRequest | { request: 'guests' };
+export type Request = RunRequest | { request: 'guests' } | { request: 'policies' } | { request: 'refresh' };
 
 /** A policy module, by what its manifest says of it. */
 export interface ModuleName {
@@ -47,6 +47,30 @@ export interface GuestState {
   counters: Partial<MediatorCounters>;
 }
 
+/** What a running host has for a class. */
+export interface ClassState {
+  class: string;
+  inForce: ModuleName;
+  /** Put back when the module in force misbehaves. */
+  previous: ModuleName | null;
+  /** They misbehaved, and don't come back. */
+  quarantined: ModuleName[];
+  /** Why the last new module is not in force. */
+  failure: string | null;
+}
+
+/** What became of a new module. */
+export interface Switch {
+  class: string;
+  module: ModuleName;
+  /** Why it is not in force: what was before it still is. */
+  failure: string | null;
+  /** Guests that it judges now. */
+  switched: string[];
+  /** Guests that keep the module that they have, each with its reason. */
+  kept: { guest: string; reason: string }[];
+}
+
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error';
 
 /** What a running host answers. */
@@ -56,7 +80,9 @@ export type Reply =
   | { reply: 'ended'; counters: MediatorCounters; decisions: DecisionTimes }
   | { reply: 'stopping'; message: string }
   | { reply: 'failed'; message: string }
-  | { reply: 'guests'; guests: GuestState[] };
+  | { reply: 'guests'; guests: GuestState[] }
+  | { reply: 'policies'; classes: ClassState[] }
+  | { reply: 'refreshed'; switches: Switch[] };
 
 /** More errors of one kind say nothing new. */
 const ERRORS_SHOWN = 10;

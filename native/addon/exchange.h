@@ -28,6 +28,8 @@ enum class Note : uint32_t {
   kInjectionFailed = 9,  // the guest's thread could not be made to map
   kRequirementFailed = 10,  // a handle or offset that this guest has not learnt
   kDeviceBusy = 11,         // an exclusive device that another guest has open
+  kDescriptorUnserved = 12,  // a descriptor of a kind that no policy judges: noteDetail is the kind
+  kDescriptorStrange = 13,   // the driver's number is no descriptor of the kind that the policy says: noteDetail is the kind
 };
 
 enum class Operation : uint32_t { kOpen = 0, kIoctl = 1, kRead = 2, kWrite = 3, kMmap = 4, kSeek = 5 };

@@ -51,6 +51,10 @@ std::optional<Event> Mediator::admit(Op& op) {
     counters_.failed++;
     return finishNow(op, 0, error);
   }
+  if (int error = prepareDescriptors(op)) {
+    counters_.failed++;
+    return finishNow(op, 0, error);
+  }
   counters_.allowed++;
   op.admission = ++admissions_;
   op.session->admitted++;
@@ -229,6 +233,10 @@ int Mediator::placeRegions(Op& op) {
     releaseRegions(op);
     return EAGAIN;
   }
+  if (!placeDescriptors(op)) {
+    releaseRegions(op);
+    return EAGAIN;
+  }
   for (uint32_t i = 0; i < op.regions.size(); i++) {
     if (int error = fillRegion(op, op.regions[i], i)) {
       releaseRegions(op);
@@ -239,6 +247,7 @@ int Mediator::placeRegions(Op& op) {
     releaseRegions(op);
     return EINTR;
   }
+  if (op.descriptorBytes > 0) fillDescriptors(op);
   return relocate(op);
 }
 
@@ -311,6 +320,8 @@ postern_op Mediator::submissionOf(const Op& op) const {
   submission.length = op.call.length;
   submission.offset = op.call.offset;
   submission.head_offset = first.bytes > 0 ? first.arena : 0;
+  submission.descriptors_offset = op.descriptorBytes > 0 ? op.descriptorArena : 0;
+  submission.descriptors = op.descriptorBytes / sizeof(postern_descriptor);
   switch (op.operation) {
     case Operation::kOpen:
       submission.kind = POSTERN_OP_OPEN;
@@ -361,6 +372,7 @@ std::optional<Event> Mediator::complete(Op& op, const postern_completion& comple
       if (op.plan.relocations[i].region == 0)
         std::memcpy(op.head.data() + op.plan.relocations[i].offset, &op.originals[i], sizeof(uint64_t));
   }
+  if (!op.passed.empty()) receiveDescriptors(op);
   op.phase = Phase::kSettling;
   current_ = &op;
   exchange_->classIndex = op.session->node->classIndex;
@@ -384,8 +396,9 @@ void Mediator::settle(Op& op) {
   applySettlement(op);
   const bool hasSession = op.operation != Operation::kOpen || op.outcome >= 0;
   // The guest sees the driver's readiness as of this operation, so a new watch must have answered first.
-  op.waitsForWatch = hasSession && setWatch(*op.session, exchange_->watch, op.id);
-  if (!op.waitsForWatch) conclude(op);
+  op.watchesAwaited = hasSession && setWatch(*op.session, exchange_->watch, op.id) ? 1 : 0;
+  if (!op.passed.empty()) watchDescriptors(op);
+  if (op.watchesAwaited == 0) conclude(op);
 }
 
 // The last step: the guest gets its bytes, its poll state and its answer.
@@ -404,6 +417,7 @@ void Mediator::conclude(Op& op) {
     }
     if (error == EOPNOTSUPP) error = ENODEV;
   } else if (!op.abandoned && hasCopyOut(op) && listener_.isValid(op.notification)) {
+    if (error == 0 && !op.passed.empty()) error = returnDescriptors(op);
     // The reply goes out even when the driver failed, where the class says so; a bad address then is the answer.
     if (int copyError = copyOut(op)) error = copyError;
   }
@@ -503,6 +517,8 @@ void Mediator::answer(Op& op, int64_t value, int error) {
 }
 
 void Mediator::releaseRegions(Op& op) {
+  if (op.descriptorBytes > 0) op.backend->channel->arena().release(op.descriptorArena, op.descriptorBytes);
+  op.descriptorBytes = 0;
   for (Region& region : op.regions) {
     if (region.arena == Arena::kNone) continue;
     op.backend->channel->arena().release(region.arena, region.bytes);
@@ -512,6 +528,7 @@ void Mediator::releaseRegions(Op& op) {
 
 void Mediator::release(Op& op) {
   if (op.backend != nullptr) releaseRegions(op);
+  if (!op.passed.empty()) releaseDescriptors(op);
   Session* session = op.session;
   const bool isUnplacedOpen = op.operation == Operation::kOpen && session != nullptr && !session->placed;
   if (op.abandoned) orphans_--;

@@ -7,6 +7,7 @@
 //   execution.cc      verdict -> plan -> backend -> guest (where its bytes are copied)
 //   sessions.cc       open files, backends, readiness, release
 //   mappings.cc       driver pages in guests
+//   typed_descriptors.cc  descriptors in arguments, both ways
 #pragma once
 
 #include <array>
@@ -73,6 +74,8 @@ struct MediatorOptions {
   std::shared_ptr<Domain> domain;
   std::vector<DeviceClass> classes;
   std::vector<Node> nodes;
+  // By kind of descriptor: which class judges it, as which of its nodes. Null: nobody does, and no guest gets one.
+  std::array<std::unique_ptr<Node>, kDescriptorKinds> descriptorNodes;
 };
 
 struct Counters {
@@ -143,8 +146,8 @@ class Mediator {
   void handleStat(const seccomp_notif& notification, Session& session);
   void handleStatx(const seccomp_notif& notification, Session& session);
   void handleStatByName(const seccomp_notif& notification);
-  void answerStat(const seccomp_notif& notification, const Node& node, uint64_t address);
-  void answerStatx(const seccomp_notif& notification, const Node& node);
+  void answerStat(const seccomp_notif& notification, int error, const struct stat& st, uint64_t address);
+  void answerStatx(const seccomp_notif& notification, int error, const struct statx& st);
   void handleFcntl(const seccomp_notif& notification, const Holding& holding);
   void duplicate(const seccomp_notif& notification, int borrowed, std::optional<int> number, uint64_t least, int flags);
   int readVectors(pid_t tid, uint64_t address, uint64_t count, std::vector<iovec>& vectors);
@@ -197,11 +200,28 @@ class Mediator {
   void release(Op& op);
   bool hasReply(const Op& op, const Region& region) const;
 
+  // typed_descriptors.cc
+  uint32_t sessionsOf(uint32_t classIndex) const;
+  int prepareDescriptors(Op& op);
+  int lendDescriptor(Op& op, PassedDescriptor& passed);
+  int expectDescriptor(Op& op, PassedDescriptor& passed);
+  uint32_t fileIn(Backend& backend, Session& session);
+  bool placeDescriptors(Op& op);
+  void fillDescriptors(Op& op);
+  void receiveDescriptors(Op& op);
+  uint8_t* placeOf(Op& op, const PassedDescriptor& passed);
+  void watchDescriptors(Op& op);
+  int returnDescriptors(Op& op);
+  void releaseDescriptors(Op& op);
+  void forgetCopiesIn(Backend& backend);
+  void releaseCopies(Session& session);
+
   // sessions.cc
   Backend* backendFor(pid_t tgid);
   Session* sessionOf(int borrowed);
   Session* createSession(Op& op, Node* node);
   int finishOpen(Op& op);
+  int placeSession(Op& op, Session& session, bool closeOnExec, bool answers);
   void discardSession(Session* session);
   void freeFile(Backend& backend, uint32_t file);
   void releaseClaims(Backend& backend);

@@ -154,7 +154,7 @@ class MediatorObject : public Napi::ObjectWrap<MediatorObject> {
                         InstanceMethod<&MediatorObject::openFiles>("openFiles"), InstanceMethod<&MediatorObject::close>("close")});
   }
 
-  // new Mediator({listener, control, process, guest, spinUs, domain, classes, nodes}, exchange: ArrayBuffer)
+  // new Mediator({listener, control, process, guest, spinUs, domain, classes, nodes, descriptors}, exchange: ArrayBuffer)
   explicit MediatorObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<MediatorObject>(info) {
     Napi::Object from = info[0].As<Napi::Object>();
     Napi::ArrayBuffer exchange = info[1].As<Napi::ArrayBuffer>();
@@ -178,6 +178,14 @@ class MediatorObject : public Napi::ObjectWrap<MediatorObject> {
       node.major = number(object, "major");
       node.minor = number(object, "minor");
       options.nodes.push_back(std::move(node));
+    });
+    forEach(from.Get("descriptors"), [&](const Napi::Value& item) {
+      Napi::Object object = item.As<Napi::Object>();
+      auto node = std::make_unique<Node>();
+      node->classIndex = number(object, "classIndex");
+      node->kind = number(object, "node");
+      const uint32_t kind = number(object, "kind");
+      if (kind < kDescriptorKinds && node->classIndex < options.classes.size()) options.descriptorNodes[kind] = std::move(node);
     });
     exchange_ = Napi::Persistent(exchange);
     try {

@@ -143,7 +143,8 @@ Mediator::Op& Mediator::begin(const seccomp_notif& notification, Session* sessio
   op.call = ExchangeCall{};
   op.data = notification.data;
   op.commandRow = op.rowAccess = 0;
-  op.nested = op.positional = op.nonblocking = op.closeOnExec = op.abandoned = op.cancelled = op.hasReady = op.waitsForWatch = false;
+  op.nested = op.positional = op.nonblocking = op.closeOnExec = op.abandoned = op.cancelled = op.hasReady = false;
+  op.watchesAwaited = 0;
   op.interruption = 0;
   op.admission = 0;
   op.signalRounds = 0;
@@ -440,7 +441,7 @@ std::optional<Event> Mediator::handleOpen(const seccomp_notif& notification) {
   int error = listener_.isValid(notification.id) ? 0 : ESRCH;
   const Envelope& envelope = options_.classes[node->classIndex].envelope;
   if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) error = EEXIST;
-  if (sessions_.size() >= envelope.sessionsMax || running_.size() >= envelope.operationsInFlightMax) {
+  if (sessionsOf(node->classIndex) >= envelope.sessionsMax || running_.size() >= envelope.operationsInFlightMax) {
     note(Note::kLimit, EMFILE);
     error = EMFILE;
   }
@@ -484,20 +485,22 @@ void Mediator::handleStat(const seccomp_notif& notification, Session& session) {
     listener_.proceed(notification.id);
     return;
   }
-  answerStat(notification, *session.node, data.args[isAt ? 2 : 1]);
+  struct stat st;
+  int error = 0;
+  if (session.taken)
+    session.taken->describe(st);
+  else
+    error = statNode(*session.node, st);
+  answerStat(notification, error, st, data.args[isAt ? 2 : 1]);
 }
 
-void Mediator::answerStat(const seccomp_notif& notification, const Node& node, uint64_t address) {
-  struct stat st;
-  int error = statNode(node, st);
+void Mediator::answerStat(const seccomp_notif& notification, int error, const struct stat& st, uint64_t address) {
   if (error == 0 && !listener_.isValid(notification.id)) return;
   if (error == 0) error = writeGuest(static_cast<pid_t>(notification.pid), address, &st, sizeof st);
   listener_.answer(notification.id, 0, error);
 }
 
-void Mediator::answerStatx(const seccomp_notif& notification, const Node& node) {
-  struct statx st {};
-  int error = statxNode(node, static_cast<unsigned>(notification.data.args[3]), st);
+void Mediator::answerStatx(const seccomp_notif& notification, int error, const struct statx& st) {
   if (error == 0 && !listener_.isValid(notification.id)) return;
   if (error == 0) error = writeGuest(static_cast<pid_t>(notification.pid), notification.data.args[4], &st, sizeof st);
   listener_.answer(notification.id, 0, error);
@@ -514,12 +517,17 @@ void Mediator::handleStatByName(const seccomp_notif& notification) {
   std::string path;
   const bool isPath = readGuestPath(tid, data.args[isAt ? 1 : 0], path) == 0 && !path.empty();
   const Node* node = isPath ? view_.resolve(tid, directory, path, followsLast) : nullptr;
-  if (node == nullptr)
+  if (node == nullptr) {
     (void)listener_.proceed(notification.id);
-  else if (data.nr == SYS_statx)
-    answerStatx(notification, *node);
-  else
-    answerStat(notification, *node, data.args[isAt ? 2 : 1]);
+  } else if (data.nr == SYS_statx) {
+    struct statx st {};
+    const int error = statxNode(*node, static_cast<unsigned>(data.args[3]), st);
+    answerStatx(notification, error, st);
+  } else {
+    struct stat st;
+    const int error = statNode(*node, st);
+    answerStat(notification, error, st, data.args[isAt ? 2 : 1]);
+  }
 }
 
 void Mediator::handleStatx(const seccomp_notif& notification, Session& session) {
@@ -530,7 +538,13 @@ void Mediator::handleStatx(const seccomp_notif& notification, Session& session) 
     listener_.proceed(notification.id);
     return;
   }
-  answerStatx(notification, *session.node);
+  struct statx st {};
+  int error = 0;
+  if (session.taken)
+    session.taken->describe(st);
+  else
+    error = statxNode(*session.node, static_cast<unsigned>(data.args[3]), st);
+  answerStatx(notification, error, st);
 }
 
 void Mediator::handleFcntl(const seccomp_notif& notification, const Holding& holding) {

@@ -96,7 +96,7 @@ PlanError checkDescriptor(const Plan& plan, const PlanContext& context, const Ex
   // Only what goes to the driver may be as wide as a property's value.
   if (descriptor.width != kIntBytes && (descriptor.width != 8 || flow != DescriptorFlow::kToDriver)) return PlanError::kDescriptor;
   if (!isInside(descriptor.offset, descriptor.width, regionBytes(plan, context, descriptor.region))) return PlanError::kDescriptor;
-  const uint32_t needed = flow == DescriptorFlow::kToDriver ? kToDriver : kFromDriver;
+  const uint32_t needed = flow != DescriptorFlow::kToDriver ? kFromDriver : kToDriver;
   if ((regionAccess(plan, descriptor.region) & needed) == 0) return PlanError::kDescriptor;
   for (const ExchangeRelocation& relocation : plan.relocations)
     if (relocation.region == descriptor.region && isAcross(descriptor.offset, descriptor.width, relocation.offset, kPointerBytes))

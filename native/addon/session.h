@@ -2,12 +2,14 @@
 #pragma once
 
 #include <linux/seccomp.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -43,6 +45,16 @@ struct RequiredHandle {
 // The classes have a handful of tables.
 constexpr uint32_t kTablesApart = 16;
 
+// What a file is that a driver made and gave out as a descriptor.
+struct TakenFile {
+  uint32_t kind = 0;  // the contract's descriptor-kind
+  uint32_t mode = 0;  // as fstat says beside the driver, and so on
+  uint64_t device = 0, inode = 0, bytes = 0;
+
+  void describe(struct stat& st) const;
+  void describe(struct statx& st) const;
+};
+
 // One open file of the guest.
 struct Session {
   uint32_t id = 0;
@@ -54,6 +66,9 @@ struct Session {
   uint32_t watch = 0, idle = 0, ready = 0;
   Placeholder placeholder;
   bool placed = false;
+  std::optional<TakenFile> taken;      // a descriptor that a driver made
+  std::map<Backend*, uint32_t> copies;  // its numbers in other backend processes that were lent it
+  std::map<int32_t, int32_t> given;     // numbers that this file's driver saw -> the guest's
   uint32_t operations = 0;  // under way: as in the kernel, the file stays open while one runs
   uint32_t admitted = 0;    // of these, what the driver has or will get
   bool isAlone = false;     // one of them admits no other
@@ -71,6 +86,15 @@ struct Mapping {
   Backend* backend = nullptr;
   std::vector<uint64_t> pages;  // offsets in the RAM file
   bool releasing = false;
+};
+
+// A descriptor in the argument of one operation.
+struct PassedDescriptor {
+  ExchangeDescriptor place{};
+  Session* session = nullptr;  // what is lent, or what is to be the guest's
+  int64_t original = 0;        // the guest's own number
+  bool isSubmitted = false;    // the backend is told of it
+  uint32_t file = 0, channel = 0;
 };
 
 // Where a region's bytes are while the driver works on them.
@@ -121,7 +145,10 @@ struct OperationRecord {
   std::vector<RequiredHandle> required;
   uint64_t admission = 0;  // its number among the guest's admitted operations; 0: not admitted
   bool cancelled = false;
-  bool waitsForWatch = false;
+  uint32_t watchesAwaited = 0;
+  std::vector<PassedDescriptor> passed;
+  uint32_t descriptorArena = Arena::kNone, descriptorBytes = 0;
+  bool mayHaveTaken = false;  // the backend has heard of its descriptors
   int interruption = 0;    // what the guest gets when the driver was interrupted: EINTR, or the kernel's ERESTARTSYS
   uint32_t signalRounds = 0;
   Clock::time_point since;

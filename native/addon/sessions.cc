@@ -58,31 +58,37 @@ Session* Mediator::createSession(Op& op, Node* node) {
   return made;
 }
 
-// The driver has opened its file: the guest gets its placeholder, in the window. 0, or an errno with nothing placed.
+// The driver has opened its file: the guest gets its placeholder. 0, or an errno with nothing placed.
 int Mediator::finishOpen(Op& op) {
-  Session& session = *op.session;
-  Descriptor guestEnd;
+  const int placed = placeSession(op, *op.session, op.closeOnExec, true);
+  if (placed >= 0) return 0;
+  releaseSession(std::exchange(op.session, nullptr));
+  return -placed;
+}
+
+// Puts a session's placeholder into the guest, in the window; with `answers`, its number is the call's answer. The number, or -errno with
+// nothing placed.
+int Mediator::placeSession(Op& op, Session& session, bool closeOnExec, bool answers) {
+  if (op.abandoned) return -ESRCH;
   const int slot = freeWindowSlot(op.tid, 0);
-  int error = slot < 0 ? EMFILE : session.placeholder.create(guestEnd);
-  if (slot < 0) note(Note::kWindowFull, 0, &op);
-  if (error == 0) {
-    if ((op.call.fileFlags & O_NONBLOCK) != 0) (void)fcntl(guestEnd.get(), F_SETFL, O_RDWR | O_NONBLOCK);
-    session.holder = op.tid;
-    session.holderNumber = slot;
-    sessionByCookie_[session.placeholder.cookie()] = &session;
-    (void)session.placeholder.present((session.ready & (session.watch | kAlways)) | session.idle, guestEnd.get());
-    poll(session.placeholder.hostEnd(), kSessionTag | session.id, EPOLLRDHUP | EPOLLET);
-    const int placed = op.abandoned ? -ESRCH : listener_.addDescriptor(op.notification, guestEnd.get(), slot, op.closeOnExec, true);
-    if (placed < 0) error = -placed;
+  if (slot < 0) {
+    note(Note::kWindowFull, 0, &op);
+    return -EMFILE;
   }
-  if (error != 0) {
-    releaseSession(&session);
-    op.session = nullptr;
-    return error;
-  }
+  Descriptor guestEnd;
+  if (int error = session.placeholder.create(guestEnd)) return -error;
+  const bool isNonblocking = op.operation == Operation::kOpen && (op.call.fileFlags & O_NONBLOCK) != 0;
+  if (isNonblocking) (void)fcntl(guestEnd.get(), F_SETFL, O_RDWR | O_NONBLOCK);
+  session.holder = op.tid;
+  session.holderNumber = slot;
+  sessionByCookie_[session.placeholder.cookie()] = &session;
+  (void)session.placeholder.present((session.ready & (session.watch | kAlways)) | session.idle, guestEnd.get());
+  poll(session.placeholder.hostEnd(), kSessionTag | session.id, EPOLLRDHUP | EPOLLET);
+  const int placed = listener_.addDescriptor(op.notification, guestEnd.get(), slot, closeOnExec, answers);
+  if (placed < 0) return placed;
   session.placed = true;
   counters_.sessions++;
-  return 0;
+  return placed;
 }
 
 // Forgets a session that the driver never opened.
@@ -118,6 +124,7 @@ void Mediator::releaseSession(Session* session) {
   sessionByCookie_.erase(session->placeholder.cookie());
   cache_.forgetSession(session);
   if (session->placeholder.hostEnd() >= 0) unpoll(session->placeholder.hostEnd());
+  releaseCopies(*session);
   Backend* backend = session->backend;
   backend->sessions--;
   const uint32_t file = session->file;
@@ -158,8 +165,7 @@ void Mediator::finishInternal(const InternalOp& internal, const postern_completi
         if (internal.waiter == 0) present(*session->second, -1);
       }
       if (auto waiter = running_.find(internal.waiter); waiter != running_.end()) {
-        waiter->second->waitsForWatch = false;
-        conclude(*waiter->second);
+        if (--waiter->second->watchesAwaited == 0) conclude(*waiter->second);
       }
       break;
     case Internal::kMunmap:
@@ -214,6 +220,7 @@ void Mediator::retireBackends() {
     }
     unpoll(backend.channel->event());
     options_.domain->releaseChannel(backend.channel);
+    forgetCopiesIn(backend);
     it = backends_.erase(it);
   }
 }
@@ -237,7 +244,7 @@ void Mediator::loseBackend(Backend& backend) {
                   deferred_.end());
   std::vector<Op*> lost;
   for (auto& [id, op] : running_)
-    if (op->backend == &backend && (op->phase == Phase::kDriving || op->waitsForWatch)) lost.push_back(op);
+    if (op->backend == &backend && (op->phase == Phase::kDriving || op->watchesAwaited > 0)) lost.push_back(op);
   for (Op* op : lost) {
     counters_.failed++;
     finishNow(*op, 0, ENODEV);

@@ -106,7 +106,6 @@ export const DRM_IOCTL_SYNCOBJ_QUERY: u32 = 0xc01864cb;
 export const DRM_IOCTL_SYNCOBJ_TRANSFER: u32 = 0xc02064cc;
 export const DRM_IOCTL_SYNCOBJ_TIMELINE_SIGNAL: u32 = 0xc01864cd;
 export const DRM_IOCTL_MODE_GETFB2: u32 = 0xc06864ce;
-export const DRM_CAP_PRIME: u32 = 5;
 export const DRM_PROP_NAME_LEN: u32 = 32;
 export namespace drm_version {
   export const SIZE: u32 = 64;
@@ -130,10 +129,15 @@ export namespace drm_gem_open {
   export const SIZE: u32 = 16;
   export const name: u32 = 0;
 }
-export namespace drm_get_cap {
+export namespace drm_prime_handle {
+  export const SIZE: u32 = 12;
+  export const flags: u32 = 4;
+  export const fd: u32 = 8;
+}
+export namespace drm_syncobj_handle {
   export const SIZE: u32 = 16;
-  export const capability: u32 = 0;
-  export const value: u32 = 8;
+  export const flags: u32 = 4;
+  export const fd: u32 = 8;
 }
 export namespace drm_clip_rect {
   export const SIZE: u32 = 8;

@@ -28,3 +28,4 @@ export const O_NONBLOCK: u32 = 2048;
 export const PROT_READ: u32 = 1;
 export const PROT_WRITE: u32 = 2;
 export const PROT_EXEC: u32 = 4;
+export const O_CLOEXEC: u32 = 0x80000;

@@ -133,6 +133,11 @@ export namespace v4l2_plane {
   export const SIZE: u32 = 64;
   export const m_mem_offset: u32 = 8;
 }
+export namespace v4l2_exportbuffer {
+  export const SIZE: u32 = 64;
+  export const flags: u32 = 12;
+  export const fd: u32 = 16;
+}
 export namespace v4l2_format {
   export const SIZE: u32 = 208;
   export const type: u32 = 0;

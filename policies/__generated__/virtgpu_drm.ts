@@ -14,6 +14,7 @@ export const VIRTGPU_EXECBUF_FENCE_FD_OUT: u32 = 2;
 export const VIRTGPU_WAIT_NOWAIT: u32 = 1;
 export const DRM_IOCTL_VIRTGPU_EXECBUFFER_RING: u32 = 0xc0286442;
 export const DRM_IOCTL_VIRTGPU_RESOURCE_CREATE_BLOB: u32 = 0xc030644a;
+export const DRM_IOCTL_VGEM_FENCE_SIGNAL: u32 = 0x40086442;
 export const DRM_IOCTL_VIRTGPU_CONTEXT_INIT: u32 = 0xc010644b;
 export namespace drm_virtgpu_map {
   export const SIZE: u32 = 16;
@@ -26,6 +27,7 @@ export namespace drm_virtgpu_execbuffer {
   export const command: u32 = 8;
   export const bo_handles: u32 = 16;
   export const num_bo_handles: u32 = 24;
+  export const fence_fd: u32 = 28;
 }
 export namespace drm_virtgpu_getparam {
   export const SIZE: u32 = 16;
@@ -78,6 +80,8 @@ export function nameOf(command: u32): string {
       return 'DRM_IOCTL_VIRTGPU_EXECBUFFER_RING';
     case DRM_IOCTL_VIRTGPU_RESOURCE_CREATE_BLOB:
       return 'DRM_IOCTL_VIRTGPU_RESOURCE_CREATE_BLOB';
+    case DRM_IOCTL_VGEM_FENCE_SIGNAL:
+      return 'DRM_IOCTL_VGEM_FENCE_SIGNAL';
     case DRM_IOCTL_VIRTGPU_CONTEXT_INIT:
       return 'DRM_IOCTL_VIRTGPU_CONTEXT_INIT';
   }

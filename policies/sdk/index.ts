@@ -1,7 +1,7 @@
 /** What a device class is made of: the kernel's errnos and flags, and the words of its table. */
 export * from '../__generated__/kernel';
 export { cabi_realloc } from './arena';
-export { bytesOf, call, HEAD, Operation, u16At, u32At, u64At, u8At } from './call';
+export { bytesOf, call, HEAD, hasText, isText, Operation, u16At, u32At, u64At, u8At } from './call';
 export { READING, WRITING } from './events';
 export {
   ALL_BITS,
@@ -15,14 +15,19 @@ export {
   givesOne,
   hides,
   learns,
+  makesFd,
   marks,
   never,
   onlyFor,
+  onlyIf,
+  onlyWith,
   empties,
   payloads,
   requires,
+  resets,
   tail,
   takes,
+  takesFd,
   without,
 } from './rules';
 export { learn, mask } from './settlement';
@@ -58,18 +63,19 @@ export {
   grant,
   GUEST,
   headIs,
-  makesDescriptor,
+  INTO_DRIVER,
   mayBlock,
   nested,
   nestedBytes,
   nestedRead,
   nestedText,
   OFFSET,
-  repeatsDescriptor,
+  OUT_OF_DRIVER,
+  passDescriptor,
+  REPEATED,
   requireHandle,
   SESSION,
   SYNC_FILE,
   SYNCOBJ,
-  takesDescriptor,
 } from './verdict';
 export { admit, admitted, after, complete, describe, hooks, watches } from './world';

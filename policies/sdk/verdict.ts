@@ -192,26 +192,19 @@ export const DMA_BUF: u8 = 0;
 export const SYNC_FILE: u8 = 1;
 export const SYNCOBJ: u8 = 2;
 /** The contract's `descriptor-flow`. */
-const INTO_DRIVER: u8 = 0;
-const OUT_OF_DRIVER: u8 = 1;
-const REPEATED: u8 = 2;
+export const INTO_DRIVER: u8 = 0;
+export const OUT_OF_DRIVER: u8 = 1;
+export const REPEATED: u8 = 2;
 
-/** The int at `offset` of `region` is a descriptor that the guest passes to the driver. */
-export function takesDescriptor(kind: u8, region: u32, offset: u32, width: u32 = 4): void {
-  descriptor(kind, INTO_DRIVER, region, offset, width, false);
-}
-
-/** The driver writes a descriptor at `offset` of `region`, for the guest. */
-export function makesDescriptor(kind: u8, region: u32, offset: u32, closeOnExec: bool = true): void {
-  descriptor(kind, OUT_OF_DRIVER, region, offset, 4, closeOnExec);
-}
-
-/** The driver may write a number at `offset` of `region` that the guest gave it as a descriptor. */
-export function repeatsDescriptor(kind: u8, region: u32, offset: u32): void {
-  descriptor(kind, REPEATED, region, offset, 4, false);
-}
-
-function descriptor(kind: u8, flow: u8, region: u32, offset: u32, width: u32, closeOnExec: bool): void {
+/** The number at `offset` of `region` is a descriptor of that kind, which goes that way. */
+export function passDescriptor(
+  kind: u8,
+  flow: u8,
+  region: u32,
+  offset: u32,
+  width: u32 = 4,
+  closeOnExec: bool = true,
+): void {
   if (descriptorCount >= DESCRIPTORS_MAX) return deny(ENOMEM, TOO_MUCH);
   const at = descriptors + DESCRIPTOR_BYTES * descriptorCount++;
   store<u32>(at, region, 0);

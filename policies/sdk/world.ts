@@ -181,6 +181,6 @@ function admitCommand(): void {
 function settleCommand(): void {
   const row = rowOf(call.command);
   if (row == null) return;
-  after.state |= settleByRules(row);
+  after.state = settleByRules(row, after.state);
   if (row.settler != 0) changetype<Handler>(row.settler)();
 }

@@ -19,7 +19,7 @@ const SETTLEMENT = { lessonCount: 20 } as const;
 
 const { i32, i64 } = binaryen;
 /** call: session, node, operation, command, file flags; argument, length, offset, state; then the head. */
-const CALL = [i32, i32, i32, i32, i32, i64, i64, i64, i64, i32, i32];
+export const CALL = [i32, i32, i32, i32, i32, i64, i64, i64, i64, i32, i32];
 const COMMAND_PARAMETER = 3;
 
 /** The policy as it is, but for the commands above, where it traps, loops, or answers absurdly. */
@@ -70,7 +70,7 @@ export function spoiltPolicy(good: PolicyPackage, faultsMax: number): PolicyPack
 }
 
 /** Puts code before and after an exported function, whose answer is in the local after its parameters. */
-function wrap(
+export function wrap(
   module: binaryen.Module,
   name: string,
   parameters: number[],

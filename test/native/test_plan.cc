@@ -161,6 +161,11 @@ TEST("a descriptor is no part of a pointer") {
       relocate(input, 0, 16, 1);
       pass(input, kInto, region, offset);
       CHECK_EQ(decide(input), region == 0 && offset > 12 && offset < 24 ? PlanError::kDescriptor : PlanError::kNone);
+      PlanInput other = good();
+      grant(other, kPlace, 64);
+      relocate(other, 1, 16, 1);
+      pass(other, kInto, region, offset);
+      CHECK_EQ(decide(other), region == 1 && offset > 12 && offset < 24 ? PlanError::kDescriptor : PlanError::kNone);
     }
   }
 }
@@ -171,6 +176,7 @@ TEST("descriptors are apart, but for one that goes both ways") {
   for (uint32_t offset : {13u, 15u, 17u, 19u})
     for (uint32_t flow : {kInto, kOut, kRepeated}) CHECK_EQ(decideTwo(flow, kOut, offset), PlanError::kDescriptor);
   CHECK_EQ(decideTwo(kInto, kOut, 16), PlanError::kNone);
+  CHECK_EQ(decideTwo(kOut, kInto, 16), PlanError::kNone);
   CHECK_EQ(decideTwo(kInto, kRepeated, 16), PlanError::kNone);
   CHECK_EQ(decideTwo(kOut, kInto, 16, 8), PlanError::kDescriptor);
   CHECK_EQ(decideTwo(kInto, kInto, 12, 8), PlanError::kDescriptor);

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { PolicyInstance, Settlement } from '../../host/policy/abi.js';
+import type { Plan, PolicyInstance, Settlement } from '../../host/policy/abi.js';
 import * as d from '../../policies/__generated__/drm.js';
 import * as kernel from '../../policies/__generated__/kernel.js';
 import * as g from '../../policies/__generated__/virtgpu_drm.js';
@@ -234,9 +234,15 @@ describe('an atomic commit', () => {
     expect(plan.relocations.map(({ offset }) => offset)).toEqual(head.slice(1).map(([offset]) => offset));
   });
 
-  it('learns no fence property: at the value of one, the kernel writes into the agent', () => {
-    const named = (name: string): [number, number | bigint][] =>
-      [...name].map((letter, index) => [d.drm_mode_get_property.name + index, letter.charCodeAt(0)]);
+  const named = (name: string, id = 0): [number, number | bigint][] => [
+    [d.drm_mode_get_property.prop_id, id],
+    ...[...name].map((letter, index): [number, number] => [
+      d.drm_mode_get_property.name + index,
+      letter.charCodeAt(0),
+    ]),
+  ];
+
+  it('learns no fence property: at the value of one, the kernel would write into the agent', () => {
     for (const name of ['IN_FENCE_FD', 'OUT_FENCE_PTR', 'WRITEBACK_OUT_FENCE_PTR'])
       expect(learnt(d.DRM_IOCTL_MODE_GETPROPERTY, named(name)), name).toEqual([]);
     expect(learnt(d.DRM_IOCTL_MODE_GETPROPERTY, named('CRTC_ID'))).toEqual([
@@ -251,20 +257,32 @@ describe('an atomic commit', () => {
 
 describe('the framebuffer of an atomic commit', () => {
   const FRAME_PROPERTY = 17;
-  const ID = 40n;
-  const ids = bytesWith(12, [
-    [0, FRAME_PROPERTY],
-    [4, 5],
-    [8, FRAME_PROPERTY],
-  ]);
-  const values = bytesWith(24, [[0, ID]]);
-  const head = headOf(d.DRM_IOCTL_MODE_ATOMIC, [
-    [d.drm_mode_atomic.count_objs, 2],
-    [d.drm_mode_atomic.objs_ptr, A],
-    [d.drm_mode_atomic.count_props_ptr, B],
-    [d.drm_mode_atomic.props_ptr, C],
-    [d.drm_mode_atomic.prop_values_ptr, D],
-  ]);
+  const LOOKED_UP = BigInt(FRAME_PROPERTY) << 48n;
+  const required = async (state: bigint, frame: bigint) => {
+    const reading = await policyInstance(
+      'drm',
+      memoryOf([
+        [B, bytesWith(4, [[0, 2]])],
+        [
+          C,
+          bytesWith(8, [
+            [0, FRAME_PROPERTY],
+            [4, 5],
+          ]),
+        ],
+        [D, bytesWith(16, [[0, frame]])],
+      ]),
+    );
+    const head = headOf(d.DRM_IOCTL_MODE_ATOMIC, [
+      [d.drm_mode_atomic.count_objs, 1],
+      [d.drm_mode_atomic.objs_ptr, A],
+      [d.drm_mode_atomic.count_props_ptr, B],
+      [d.drm_mode_atomic.props_ptr, C],
+      [d.drm_mode_atomic.prop_values_ptr, D],
+    ]);
+    const { requirements } = planOf(reading.admit(callOf({ command: d.DRM_IOCTL_MODE_ATOMIC, state }), head));
+    return requirements.map(({ table, source, offset, width }) => [tables[table], source, offset, width]);
+  };
   const named = (name: string): Settlement =>
     settled(d.DRM_IOCTL_MODE_GETPROPERTY, [
       [d.drm_mode_get_property.prop_id, FRAME_PROPERTY],
@@ -275,42 +293,103 @@ describe('the framebuffer of an atomic commit', () => {
     ]);
 
   it('is known by the name of its property, which is not learnt as others are', () => {
-    expect(named('FB_ID')).toMatchObject({ learn: [], state: BigInt(FRAME_PROPERTY) });
+    expect(named('FB_ID')).toMatchObject({ learn: [], state: LOOKED_UP });
     expect(named('WRITEBACK_FB_ID')).toMatchObject({ learn: [], state: 0n });
     expect(named('FB_IDLE')).toMatchObject({ learn: [], state: 0n });
     expect(named('SRC_X')).toMatchObject({ learn: [{ width: 4 }], state: 0n });
   });
 
   it("must be the guest's own, as in any other command; none needs no owner", async () => {
-    const atomic = await policyInstance(
-      'drm',
-      memoryOf([
-        [B, COUNTS],
-        [C, ids],
-        [D, values],
-      ]),
-    );
-    const call = callOf({ command: d.DRM_IOCTL_MODE_ATOMIC, state: BigInt(FRAME_PROPERTY) });
-    const { requirements } = planOf(atomic.admit(call, head));
-    expect(
-      requirements.map(({ table, source, offset, width }) => [tables[table], source, offset, width]),
-    ).toEqual([
-      ['framebuffer', 4, 0, 8],
+    const property = ['property', 3, 4, 4];
+    expect(await required(LOOKED_UP, 40n)).toEqual([['framebuffer', 4, 0, 8], property]);
+    expect(await required(LOOKED_UP, 0n)).toEqual([property]);
+  });
+
+  it('is unknown to a file that has not looked it up', async () => {
+    expect(await required(0n, 40n)).toEqual([
+      ['property', 3, 0, 4],
       ['property', 3, 4, 4],
     ]);
   });
+});
 
-  it('is unknown to a session that has not seen its name', async () => {
-    const atomic = await policyInstance(
+describe('fences of an atomic commit', () => {
+  /** State after the file has looked up IN_FENCE_FD as 20, OUT_FENCE_PTR as 1 and WRITEBACK_OUT_FENCE_PTR as 7. */
+  const LOOKED_UP = 20n | (1n << 16n) | (7n << 32n);
+  const ids = bytesWith(12, [
+    [0, 20],
+    [4, 1],
+    [8, 7],
+  ]);
+  const values = bytesWith(24, [
+    [0, 5n],
+    [8, A + 0x900n],
+    [16, 0n],
+  ]);
+  const head: [number, number | bigint][] = [
+    [d.drm_mode_atomic.count_objs, 1],
+    [d.drm_mode_atomic.objs_ptr, A],
+    [d.drm_mode_atomic.count_props_ptr, B],
+    [d.drm_mode_atomic.props_ptr, C],
+    [d.drm_mode_atomic.prop_values_ptr, D],
+  ];
+  let commit: (state: bigint) => Plan;
+
+  beforeAll(async () => {
+    const reading = await policyInstance(
       'drm',
       memoryOf([
-        [B, COUNTS],
+        [A, new Uint8Array(8)],
+        [B, bytesWith(4, [[0, 3]])],
         [C, ids],
         [D, values],
       ]),
     );
-    const { requirements } = planOf(atomic.admit(callOf({ command: d.DRM_IOCTL_MODE_ATOMIC }), head));
-    expect(requirements.map(({ table }) => tables[table])).toEqual(['property', 'property', 'property']);
+    commit = (state) =>
+      planOf(
+        reading.admit(
+          callOf({ command: d.DRM_IOCTL_MODE_ATOMIC, state }),
+          bytesWith(d.drm_mode_atomic.SIZE, head),
+        ),
+      );
+  });
+
+  it('are remembered by the file that looked them up', () => {
+    const lookedUp = (name: string, id: number): bigint =>
+      settled(d.DRM_IOCTL_MODE_GETPROPERTY, [
+        [d.drm_mode_get_property.prop_id, id],
+        ...[...name].map((letter, index): [number, number] => [
+          d.drm_mode_get_property.name + index,
+          letter.charCodeAt(0),
+        ]),
+      ]).state;
+    expect(lookedUp('IN_FENCE_FD', 20)).toBe(20n);
+    expect(lookedUp('OUT_FENCE_PTR', 1)).toBe(1n << 16n);
+    expect(lookedUp('WRITEBACK_OUT_FENCE_PTR', 7)).toBe(7n << 32n);
+    expect(lookedUp('IN_FENCE_FD', 0x1_0014)).toBe(0n);
+  });
+
+  it('are descriptors in place of values, and behind addresses in place of values', () => {
+    const plan = commit(LOOKED_UP);
+    expect(plan.requirements).toEqual([]);
+    expect(
+      plan.descriptors.map(({ kind, flow, region, offset, width }) => [kind, flow, region, offset, width]),
+    ).toEqual([
+      ['sync-file', 'to-driver', 4, 0, 8],
+      ['sync-file', 'from-driver', 5, 0, 4],
+    ]);
+    expect(plan.grants[4]).toMatchObject({ address: A + 0x900n, length: 4 });
+    expect(plan.relocations).toContainEqual({ region: 4, offset: 8, target: 5 });
+  });
+
+  it('are properties like any other to a file that has not looked them up', () => {
+    const plan = commit(0n);
+    expect(plan.descriptors).toEqual([]);
+    expect(plan.requirements.map(({ source, offset }) => [source, offset])).toEqual([
+      [3, 0],
+      [3, 4],
+      [3, 8],
+    ]);
   });
 });
 
@@ -368,28 +447,56 @@ describe('what belongs to a guest', () => {
   });
 });
 
+/** What an operation passes, as [kind, flow, region, offset, width]. */
+function passed(command: number, values: [number, number | bigint][] = [], state = 0n): unknown[] {
+  const head = bytesWith((command >>> 16) & 0x3fff, values);
+  const { descriptors } = planOf(policy.admit(callOf({ command, state }), head));
+  return descriptors.map(({ kind, flow, region, offset, width }) => [kind, flow, region, offset, width]);
+}
+
 describe('descriptors', () => {
-  it.each([
-    ['PRIME_HANDLE_TO_FD', d.DRM_IOCTL_PRIME_HANDLE_TO_FD],
-    ['PRIME_FD_TO_HANDLE', d.DRM_IOCTL_PRIME_FD_TO_HANDLE],
-    ['SYNCOBJ_HANDLE_TO_FD', d.DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD],
-    ['SYNCOBJ_FD_TO_HANDLE', d.DRM_IOCTL_SYNCOBJ_FD_TO_HANDLE],
-    ['MODE_CREATE_LEASE', d.DRM_IOCTL_MODE_CREATE_LEASE],
-  ])('do not cross: %s', (_, command) => {
-    expect(denialOf(admit(command)).errno).toBe(kernel.EOPNOTSUPP);
+  it('of buffers go both ways', () => {
+    expect(passed(d.DRM_IOCTL_PRIME_HANDLE_TO_FD)).toEqual([['dma-buf', 'from-driver', 0, 8, 4]]);
+    expect(passed(d.DRM_IOCTL_PRIME_FD_TO_HANDLE)).toEqual([['dma-buf', 'to-driver', 0, 8, 4]]);
   });
 
-  it('do not cross as fences of a command stream', () => {
-    for (const flag of [g.VIRTGPU_EXECBUF_FENCE_FD_IN, g.VIRTGPU_EXECBUF_FENCE_FD_OUT])
-      expect(denialOf(admit(g.DRM_IOCTL_VIRTGPU_EXECBUFFER, [[0, flag]])).errno).toBe(kernel.EOPNOTSUPP);
+  it('of buffers are closed on exec where the guest asks for it', () => {
+    for (const [flags, closes] of [
+      [0, false],
+      [2, false],
+      [kernel.O_CLOEXEC, true],
+    ] as const) {
+      const plan = planOf(admit(d.DRM_IOCTL_PRIME_HANDLE_TO_FD, [[d.drm_prime_handle.flags, flags]]));
+      expect(plan.descriptors).toMatchObject([{ closeOnExec: closes }]);
+    }
   });
 
-  it('are not said to cross', () => {
-    const values: [number, number | bigint][] = [
-      [0, BigInt(d.DRM_CAP_PRIME)],
-      [8, 3n],
-    ];
-    expect(settled(d.DRM_IOCTL_GET_CAP, values).masks).toMatchObject([{ offset: 8, width: 8, keep: 0n }]);
+  it('of containers of fences are those, or the fence in them', () => {
+    for (const [flags, kind] of [
+      [0, 'syncobj'],
+      [1, 'sync-file'],
+    ] as const) {
+      const values: [number, number][] = [[d.drm_syncobj_handle.flags, flags]];
+      expect(passed(d.DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD, values)).toEqual([[kind, 'from-driver', 0, 8, 4]]);
+      expect(passed(d.DRM_IOCTL_SYNCOBJ_FD_TO_HANDLE, values)).toEqual([[kind, 'to-driver', 0, 8, 4]]);
+    }
+  });
+
+  it('of a command stream are its fences, as its flags say', () => {
+    const { VIRTGPU_EXECBUF_FENCE_FD_IN: IN, VIRTGPU_EXECBUF_FENCE_FD_OUT: OUT } = g;
+    const at = g.drm_virtgpu_execbuffer.fence_fd;
+    const before = ['sync-file', 'to-driver', 0, at, 4];
+    const after = ['sync-file', 'from-driver', 0, at, 4];
+    for (const command of [g.DRM_IOCTL_VIRTGPU_EXECBUFFER, g.DRM_IOCTL_VIRTGPU_EXECBUFFER_RING]) {
+      expect(passed(command, [[0, 0]])).toEqual([]);
+      expect(passed(command, [[0, IN]])).toEqual([before]);
+      expect(passed(command, [[0, OUT]])).toEqual([after]);
+      expect(passed(command, [[0, IN | OUT]])).toEqual([before, after]);
+    }
+  });
+
+  it('do not cross as leases', () => {
+    expect(denialOf(admit(d.DRM_IOCTL_MODE_CREATE_LEASE)).errno).toBe(kernel.EOPNOTSUPP);
   });
 });
 

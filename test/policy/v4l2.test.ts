@@ -64,15 +64,12 @@ describe('commands', () => {
     expect(info.reasons[verdict.reason]).toContain('does not know this command');
   });
 
-  it.each(['VIDIOC_EXPBUF', 'VIDIOC_DBG_G_REGISTER', 'VIDIOC_DBG_S_REGISTER'])(
-    '%s is refused, by name',
-    (name) => {
-      const row = info.commands.find((command) => command.name === name);
-      expect(row?.refused).toBeGreaterThan(0);
-      const number = (v as unknown as Record<string, number>)[name] as number;
-      expect(denialOf(admit(number, new Uint8Array(64))).errno).toBe(kernel.ENOTTY);
-    },
-  );
+  it.each(['VIDIOC_DBG_G_REGISTER', 'VIDIOC_DBG_S_REGISTER'])('%s is refused, by name', (name) => {
+    const row = info.commands.find((command) => command.name === name);
+    expect(row?.refused).toBeGreaterThan(0);
+    const number = (v as unknown as Record<string, number>)[name] as number;
+    expect(denialOf(admit(number, new Uint8Array(64))).errno).toBe(kernel.ENOTTY);
+  });
 
   it('copy their head back after an error where the kernel does', () => {
     expect(planOf(admit(v.VIDIOC_QUERY_DV_TIMINGS, new Uint8Array(132))).head.fromDriverOnError).toBe(true);
@@ -188,22 +185,57 @@ describe('buffers', () => {
     expect(denialOf(admit(v.VIDIOC_DQBUF, head)).errno).toBe(kernel.EINVAL);
   });
 
-  it.each([
-    [2, 'only V4L2_MEMORY_MMAP', true],
-    [4, 'no DMABUF', false],
-  ])('of memory %i are EINVAL, by name', (memory, reason, refusesQueues) => {
-    const requests = bytesWith(20, [[v.v4l2_requestbuffers.memory, memory]]);
-    const creation = bytesWith(256, [[v.v4l2_create_buffers.memory, memory]]);
-    const queued = buffer(CAPTURE, [[v.v4l2_buffer.memory, memory]]);
-    const queues = [
-      [v.VIDIOC_REQBUFS, requests],
-      [v.VIDIOC_CREATE_BUFS, creation],
+  it('of memory of the guest are EINVAL, by name', () => {
+    const memory = 2;
+    const heads = [
+      [v.VIDIOC_REQBUFS, bytesWith(20, [[v.v4l2_requestbuffers.memory, memory]])],
+      [v.VIDIOC_CREATE_BUFS, bytesWith(256, [[v.v4l2_create_buffers.memory, memory]])],
+      [v.VIDIOC_QBUF, buffer(CAPTURE, [[v.v4l2_buffer.memory, memory]])],
     ] as const;
-    // A queue for DMABUF has no memory yet: nothing of a guest can be put into it.
-    if (!refusesQueues) for (const [command, head] of queues) planOf(admit(command, head));
-    for (const [command, head] of [...(refusesQueues ? queues : []), [v.VIDIOC_QBUF, queued] as const]) {
+    for (const [command, head] of heads) {
       expect(denialOf(admit(command, head)).errno).toBe(kernel.EINVAL);
-      expect(reasonOf(command, head)).toContain(reason);
+      expect(reasonOf(command, head)).toContain('only buffers of MMAP and DMABUF');
+    }
+  });
+
+  const passed = (command: number, head: Uint8Array): unknown[] =>
+    planOf(admit(command, head)).descriptors.map(({ kind, flow, region, offset }) => [
+      kind,
+      flow,
+      region,
+      offset,
+    ]);
+
+  it('of other drivers are queued by descriptor, and their numbers are told again', () => {
+    const single = buffer(CAPTURE, [[v.v4l2_buffer.memory, v.V4L2_MEMORY_DMABUF]]);
+    const several = buffer(CAPTURE_MPLANE, [
+      [v.v4l2_buffer.memory, v.V4L2_MEMORY_DMABUF],
+      [v.v4l2_buffer.length, 2],
+    ]);
+    const fd = v.v4l2_plane.m_mem_offset;
+    for (const command of [v.VIDIOC_QBUF, v.VIDIOC_PREPARE_BUF]) {
+      expect(passed(command, single)).toEqual([['dma-buf', 'to-driver', 0, v.v4l2_buffer.m_offset]]);
+      expect(passed(command, several)).toEqual([
+        ['dma-buf', 'to-driver', 1, fd],
+        ['dma-buf', 'to-driver', 1, v.v4l2_plane.SIZE + fd],
+      ]);
+      expect(passed(command, buffer(CAPTURE, []))).toEqual([]);
+    }
+    for (const command of [v.VIDIOC_DQBUF, v.VIDIOC_QUERYBUF]) {
+      expect(passed(command, single)).toEqual([['dma-buf', 'repeated', 0, v.v4l2_buffer.m_offset]]);
+      expect(passed(command, several)).toHaveLength(2);
+    }
+  });
+
+  it('are exported as descriptors, closed on exec where the guest asks for it', () => {
+    for (const flags of [0, 2, kernel.O_CLOEXEC | 2]) {
+      const head = bytesWith(v.v4l2_exportbuffer.SIZE, [[v.v4l2_exportbuffer.flags, flags]]);
+      expect(planOf(admit(v.VIDIOC_EXPBUF, head)).descriptors).toEqual([
+        {
+          ...{ region: 0, offset: v.v4l2_exportbuffer.fd, width: 4 },
+          ...{ kind: 'dma-buf', flow: 'from-driver', closeOnExec: (flags & kernel.O_CLOEXEC) !== 0 },
+        },
+      ]);
     }
   });
 

@@ -1,0 +1,188 @@
+import type pino from 'pino';
+import { compileModule } from '../mediator/guest.js';
+import type { ModuleInput } from '../mediator/messages.js';
+import type { PolicyPackage } from '../policy/store.js';
+import { type Guest, type Guests, moduleName } from './guests.js';
+import { Preparer } from './prepare.js';
+import type { ClassState, ModuleName, Switch } from './protocol.js';
+
+/** What a class has in this host. */
+interface Place {
+  inForce: PolicyPackage;
+  /** What was in force before, and is put back when the module in force misbehaves. */
+  previous: PolicyPackage | undefined;
+  /** Digests of modules that misbehaved here: they don't come back. */
+  quarantined: ModuleName[];
+  /** Why the last new module is not in force. */
+  failure: string | undefined;
+}
+
+/** The modules of a host: which is in force for each class, and how another takes its place while guests run. */
+export class Modules {
+  readonly #places = new Map<string, Place>();
+  readonly #compiled = new Map<string, Promise<ModuleInput>>();
+  readonly #preparer = new Preparer();
+  /** Changes happen one after the other. */
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    packages: readonly PolicyPackage[],
+    private readonly guests: Guests,
+    private readonly log: pino.Logger,
+  ) {
+    for (const inForce of packages)
+      this.#places.set(inForce.manifest.class, {
+        inForce,
+        previous: undefined,
+        quarantined: [],
+        failure: undefined,
+      });
+  }
+
+  /** What is in force. */
+  get packages(): PolicyPackage[] {
+    return [...this.#places.values()].map(({ inForce }) => inForce);
+  }
+
+  /** A package that is in force or was just before, as a mediator takes it. */
+  compiled(candidate: PolicyPackage): Promise<ModuleInput> {
+    const known = this.#compiled.get(candidate.digest);
+    if (known !== undefined) return known;
+    const made = compileModule(candidate);
+    this.#compiled.set(candidate.digest, made);
+    return made;
+  }
+
+  /** Ends what works for it. */
+  async close(): Promise<void> {
+    await this.#preparer.close();
+  }
+
+  states(): ClassState[] {
+    return [...this.#places].map(([deviceClass, { inForce, previous, quarantined, failure }]) => ({
+      class: deviceClass,
+      inForce: moduleName(inForce),
+      previous: previous === undefined ? null : moduleName(previous),
+      quarantined,
+      failure: failure ?? null,
+    }));
+  }
+
+  /** Puts into force what differs from what is there. Whatever fails leaves the old module in force, and the result says so. */
+  async take(packages: readonly PolicyPackage[]): Promise<Switch[]> {
+    const done: Switch[] = [];
+    for (const candidate of packages) {
+      if (this.#places.get(candidate.manifest.class)?.inForce.digest === candidate.digest) continue;
+      done.push(await this.#inTurn(() => this.#replace(candidate)));
+    }
+    return done;
+  }
+
+  /** Gives a guest that has just begun what came into force meanwhile. */
+  async catchUp(guest: Guest): Promise<void> {
+    await this.#inTurn(async () => {
+      for (const { manifest, digest } of [...guest.packages]) {
+        const inForce = this.#places.get(manifest.class)?.inForce;
+        if (inForce !== undefined && inForce.digest !== digest) await this.#switch(guest, inForce, false);
+      }
+    });
+  }
+
+  /** A guest has found that a module misbehaves: everybody gets the one before it back. */
+  async quarantine(deviceClass: string, digest: string): Promise<void> {
+    await this.#inTurn(async () => {
+      const place = this.#places.get(deviceClass);
+      if (place === undefined || place.inForce.digest !== digest || place.previous === undefined) return;
+      const [bad, good] = [place.inForce, place.previous];
+      place.quarantined.push(moduleName(bad));
+      place.inForce = good;
+      place.previous = undefined;
+      this.#forgetOthers(place);
+      for (const guest of this.#guestsOf(deviceClass)) await this.#switch(guest, good, false);
+      this.log.error(
+        { class: deviceClass, quarantined: bad.manifest.version, inForce: good.manifest.version },
+        'a module misbehaved and is quarantined; the version before it is in force again',
+      );
+    });
+  }
+
+  async #replace(candidate: PolicyPackage): Promise<Switch> {
+    const deviceClass = candidate.manifest.class;
+    const place = this.#places.get(deviceClass);
+    const result: Switch = {
+      class: deviceClass,
+      module: moduleName(candidate),
+      failure: null,
+      switched: [],
+      kept: [],
+    };
+    try {
+      if (place?.quarantined.some(({ digest }) => digest === candidate.digest))
+        throw new Error('It misbehaved here before, and is quarantined.');
+      const module = this.#preparer.prepare(candidate);
+      this.#compiled.set(candidate.digest, module);
+      await module;
+      await this.#putInForce(candidate, place, result);
+      this.log.info({ ...result }, 'a module is in force');
+    } catch (error) {
+      this.#compiled.delete(candidate.digest);
+      result.failure = (error as Error).message;
+      if (place !== undefined) place.failure = result.failure;
+      this.log.error({ ...result }, 'a module is not put into force; what was in force stays');
+    }
+    return result;
+  }
+
+  async #putInForce(candidate: PolicyPackage, place: Place | undefined, result: Switch): Promise<void> {
+    const hasFallback = candidate.manifest.fallback !== 'none' && place !== undefined;
+    const next: Place = {
+      inForce: candidate,
+      previous: hasFallback ? place.inForce : undefined,
+      quarantined: place?.quarantined ?? [],
+      failure: undefined,
+    };
+    // Guests that begin from here on get the new module; those that are there are switched one by one.
+    this.#places.set(candidate.manifest.class, next);
+    this.#forgetOthers(next);
+    for (const guest of this.#guestsOf(candidate.manifest.class)) {
+      const refusal = await this.#switch(guest, candidate, hasFallback);
+      if (refusal === undefined) result.switched.push(guest.name);
+      else result.kept.push({ guest: guest.name, reason: refusal });
+    }
+  }
+
+  /** Why the guest keeps what it has; undefined when it has the new module, or has ended. */
+  async #switch(guest: Guest, candidate: PolicyPackage, onTrial: boolean): Promise<string | undefined> {
+    const answered = guest.mediation.switchTo(await this.compiled(candidate), onTrial);
+    // A guest whose program does not run yet takes the module before anything else; how long its command waits is its own affair.
+    const answer = guest.pid === 0 ? undefined : await answered;
+    if (answer?.refusal !== undefined) return answer.refusal;
+    guest.packages = guest.packages.map((other) =>
+      other.manifest.class === candidate.manifest.class ? candidate : other,
+    );
+    return undefined;
+  }
+
+  #guestsOf(deviceClass: string): Guest[] {
+    return this.guests
+      .all()
+      .filter(({ packages }) => packages.some(({ manifest }) => manifest.class === deviceClass));
+  }
+
+  /** Of a class only what is in force and what was before it stay compiled. */
+  #forgetOthers({ inForce, previous }: Place): void {
+    const kept = new Set(
+      [...this.#places.values(), { inForce, previous }].flatMap((place) => [
+        place.inForce.digest,
+        place.previous?.digest,
+      ]),
+    );
+    for (const digest of this.#compiled.keys()) if (!kept.has(digest)) this.#compiled.delete(digest);
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(work);
+    this.#last = result.catch(() => {});
+    return result;
+  }
+}

@@ -1,0 +1,33 @@
+/** Makes policy modules ready away from every mediator: metered, compiled, tried and warm. */
+import { setPriority } from 'node:os';
+import { parentPort } from 'node:worker_threads';
+import type { ModuleInput } from '../mediator/messages.js';
+import { warmUp } from '../mediator/warm-up.js';
+import type { Manifest } from '../policy/manifest.js';
+import { meteredModule } from '../policy/meter.js';
+
+/** What the worker gets. */
+export interface PrepareInput {
+  core: Uint8Array;
+  manifest: Manifest;
+  digest: string;
+}
+
+/** What it answers. */
+export type PrepareAnswer = { module: ModuleInput } | { refusal: string };
+
+/** What guests do goes before: setpriority(2) with 0 means the calling thread. */
+const NICE = 10;
+
+setPriority(0, NICE);
+parentPort?.on('message', async (input: PrepareInput) => parentPort?.postMessage(await prepare(input)));
+
+async function prepare({ core, manifest, digest }: PrepareInput): Promise<PrepareAnswer> {
+  try {
+    const module: ModuleInput = { manifest, digest, module: await meteredModule(core) };
+    const refusal = warmUp(module);
+    return refusal === undefined ? { module } : { refusal };
+  } catch (error) {
+    return { refusal: (error as Error).message };
+  }
+}

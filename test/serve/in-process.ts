@@ -1,0 +1,105 @@
+import type { ChildProcess } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import pino from 'pino';
+import { closeDomain, everyServedDevice, openDomain } from '../../host/cli/driver-domain.js';
+import { openLog } from '../../host/cli/log.js';
+import type { GuestReport } from '../../host/mediator/guest.js';
+import type { PolicyPackage } from '../../host/policy/store.js';
+import { askHost, connectToHost, runServedGuest } from '../../host/serve/client.js';
+import { Host } from '../../host/serve/host.js';
+import type { ClassState, GuestState, RequestedDevice, Switch } from '../../host/serve/protocol.js';
+import { until } from '../cli/postern.js';
+
+/** A guest of a host in this process. */
+export class ServedGuest {
+  out = '';
+  readonly ended: Promise<GuestReport>;
+  #launcher: ChildProcess | undefined;
+  #hasEnded = false;
+
+  constructor(socket: string, [program = '', ...args]: readonly string[], devices: RequestedDevice[] | null) {
+    this.ended = runServedGuest(connectToHost(socket) as number, {
+      ...{ program, args, devices, networkAdministration: false, log: openLog({}), name: 'guest' },
+      stdio: ['pipe', 'pipe', 'inherit'],
+      onStart: (launcher) => {
+        this.#launcher = launcher;
+        launcher.stdout?.on('data', (chunk: Buffer) => {
+          this.out += chunk.toString();
+        });
+      },
+    }).finally(() => {
+      this.#hasEnded = true;
+    });
+    this.ended.catch(() => {}); // Whoever awaits it is told.
+  }
+
+  async printed(text: string): Promise<void> {
+    await until(() => this.#hasEnded || this.out.includes(text), `the guest to print '${text}'`);
+    if (!this.out.includes(text)) throw new Error(`The guest ended before it printed '${text}': ${this.out}`);
+  }
+
+  write(text: string): void {
+    this.#launcher?.stdin?.write(text);
+  }
+
+  /** Ends its input, waits for its end, and tells what it printed. */
+  async end(): Promise<string> {
+    this.#launcher?.stdin?.end();
+    const { exitCode, signal } = await this.ended;
+    if (exitCode !== 0) throw new Error(`The guest ended with ${exitCode ?? signal}: ${this.out}`);
+    return this.out;
+  }
+}
+
+/** A host in this process, of the local domain's terminals, whose modules the test chooses. */
+export class TestHost {
+  readonly records: Record<string, unknown>[] = [];
+  readonly socket: string;
+  #host: Host | undefined;
+  private readonly folder = mkdtempSync(join(tmpdir(), 'postern-host-'));
+
+  private constructor(private packages: PolicyPackage[]) {
+    this.socket = join(this.folder, 'host.sock');
+  }
+
+  static async start(packages: PolicyPackage[]): Promise<TestHost> {
+    const made = new TestHost(packages);
+    const log = pino({ level: 'info' }, { write: (line) => made.records.push(JSON.parse(line)) });
+    made.#host = await Host.start({
+      socket: made.socket,
+      log,
+      policies: { inForce: async () => made.packages, watch: () => () => {} },
+      open: () => openDomain({ mode: 'local', drivers: [] }, log),
+      close: closeDomain,
+      devices: null,
+      served: everyServedDevice,
+    });
+    return made;
+  }
+
+  guest(...command: string[]): ServedGuest {
+    return new ServedGuest(this.socket, command, null);
+  }
+
+  /** Installs modules, and tells what became of them. */
+  async install(...packages: PolicyPackage[]): Promise<Switch[]> {
+    const classes = new Set(packages.map(({ manifest }) => manifest.class));
+    this.packages = [...this.packages.filter(({ manifest }) => !classes.has(manifest.class)), ...packages];
+    return (await askHost(this.socket, { request: 'refresh' }, 'refreshed')).switches;
+  }
+
+  async guests(): Promise<GuestState[]> {
+    return (await askHost(this.socket, { request: 'guests' }, 'guests')).guests;
+  }
+
+  async classes(): Promise<ClassState[]> {
+    return (await askHost(this.socket, { request: 'policies' }, 'policies')).classes;
+  }
+
+  async close(): Promise<void> {
+    await this.#host?.close('The test has ended.');
+    rmSync(this.folder, { recursive: true });
+  }
+}
