@@ -1,56 +1,12 @@
 // The plan checker: each error reached, each boundary from both sides.
 #include <random>
 
-#include "check.h"
-#include "plan_oracle.h"
+#include "plan_inputs.h"
 
 using namespace postern;
+using namespace plans;
 
 namespace {
-
-constexpr uint32_t kInOut = kToDriver | kFromDriver;
-constexpr uint64_t kPlace = 0x10000;  // somewhere good
-constexpr uint32_t kHeadBytes = 88;
-constexpr uint32_t kEveryOperation = 0x3f;
-constexpr uint32_t kInto = 0, kOut = 1, kRepeated = 2;  // flows of descriptors
-constexpr uint32_t kMost = 0xffffffffu;
-
-// An empty plan that is good, to be spoilt.
-PlanInput good() {
-  PlanInput input;
-  input.envelope.operations = kEveryOperation;
-  input.envelope.grantsMax = input.envelope.relocationsMax = input.envelope.requirementsMax = input.envelope.descriptorsMax = 16;
-  input.envelope.grantBytesMax = 1 << 20;
-  input.context.headBytes = kHeadBytes;
-  input.context.rowAccess = kInOut;
-  input.context.nested = true;
-  input.exchange->headAccess = kInOut;
-  return input;
-}
-
-void grant(PlanInput& input, uint64_t address, uint32_t length, uint32_t access = kInOut) {
-  input.exchange->grant[input.exchange->grants++] = {address, length, access};
-}
-void relocate(PlanInput& input, uint32_t region, uint32_t offset, uint32_t target) {
-  input.exchange->relocation[input.exchange->relocations++] = {region, offset, target, 0};
-}
-void require(PlanInput& input, uint32_t source, uint32_t offset, uint32_t width, uint32_t errnum = 22) {
-  input.exchange->requirement[input.exchange->requirements++] = {0, source, offset, width, errnum, 0, 0};
-}
-void forget(PlanInput& input, uint32_t source, uint32_t offset, uint32_t width) {
-  input.exchange->forget[input.exchange->forgets++] = {0, source, offset, width};
-}
-
-void pass(PlanInput& input, uint32_t flow, uint32_t region, uint32_t offset, uint32_t width = 4, uint32_t kind = 0) {
-  input.exchange->descriptor[input.exchange->descriptors++] = {region, offset, width, kind, flow, 0};
-}
-
-PlanError decide(const PlanInput& input) {
-  PlanError decision;
-  const std::string wrong = disagreement(input, decision);
-  if (!wrong.empty()) throw check::Failure("the oracle disagrees: " + wrong);
-  return decision;
-}
 
 PlanError decideGrant(uint64_t address, uint32_t length, uint32_t access = kInOut) {
   PlanInput input = good();
@@ -521,62 +477,6 @@ TEST("equal offsets of different regions are different places") {
   grant(input, kPlace, 64);
   for (uint32_t region : {0u, 1u, 2u}) relocate(input, region, 8, 1);
   CHECK_EQ(decide(input), PlanError::kNone);
-}
-
-PlanError decideForgetting(uint32_t source, uint32_t offset, uint32_t width) {
-  PlanInput input = good();
-  grant(input, kPlace, 64);
-  forget(input, source, offset, width);
-  return decide(input);
-}
-
-TEST("what is forgotten is a handle, or all that the session has") {
-  for (uint32_t source : {0u, 1u, kSourceOffset, kSourceArgument}) {
-    for (uint32_t width : {4u, 8u}) CHECK_EQ(decideForgetting(source, 0, width), PlanError::kNone);
-    for (uint32_t width : {1u, 2u, 3u, 5u, 7u, 9u, 12u, kMost}) CHECK_EQ(decideForgetting(source, 0, width), PlanError::kForget);
-  }
-  for (uint32_t width : {4u, 8u}) {
-    CHECK_EQ(decideForgetting(0, kHeadBytes - width, width), PlanError::kNone);
-    CHECK_EQ(decideForgetting(0, kHeadBytes - width + 1, width), PlanError::kForget);
-    CHECK_EQ(decideForgetting(1, 65 - width, width), PlanError::kForget);
-    for (uint32_t source : {2u, kSourceArgument - 1}) CHECK_EQ(decideForgetting(source, 0, width), PlanError::kForget);
-    for (uint32_t source : {kSourceOffset, kSourceArgument}) CHECK_EQ(decideForgetting(source, kMost, width), PlanError::kNone);
-  }
-  // All of a table needs no place.
-  for (uint32_t source : {0u, 2u, kMost - 2}) CHECK_EQ(decideForgetting(source, kMost, 0), PlanError::kNone);
-}
-
-TEST("no more is forgotten at once than the exchange has room for") {
-  PlanInput input = good();
-  for (uint32_t i = 0; i < kForgetsMax; i++) forget(input, 0, 0, 0);
-  CHECK_EQ(decide(input), PlanError::kNone);
-  for (uint32_t beyond : {kForgetsMax + 1, 1u << 31, kMost}) {
-    input.exchange->forgets = beyond;
-    CHECK_EQ(decide(input), PlanError::kForgetCount);
-  }
-}
-
-TEST("an operation may be alone, and what was in the plan before is gone") {
-  PlanInput input = good();
-  forget(input, 0, 0, 4);
-  input.exchange->alone = 1;
-  Plan plan;
-  CHECK_EQ(readPlan(*input.exchange, input.envelope, input.context, plan), PlanError::kNone);
-  CHECK(plan.alone);
-  CHECK_EQ(plan.forgettings.size(), 1);
-  const PlanInput next = good();
-  CHECK_EQ(readPlan(*next.exchange, next.envelope, next.context, plan), PlanError::kNone);
-  CHECK(!plan.alone);
-  CHECK_EQ(plan.forgettings.size(), 0);
-}
-
-TEST("a handle counts within a scope that there is") {
-  for (uint32_t within : {0u, 1u, 2u, 3u, 4u, 1u << 31, kMost}) {
-    PlanInput input = good();
-    require(input, 0, 0, 4);
-    input.exchange->requirement[0].within = within;
-    CHECK_EQ(decide(input), within < 3 ? PlanError::kNone : PlanError::kRequirement);
-  }
 }
 
 TEST("a requirement's errno is an errno") {
