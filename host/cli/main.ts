@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { ROOT } from '../root.js';
+import { auditCommand } from './audit.js';
 import { devicesCommand } from './devices.js';
 import { doctorCommand } from './doctor.js';
 import { guestsCommand } from './guests.js';
@@ -25,6 +26,7 @@ const program = new Command('postern')
   .addCommand(guestsCommand())
   .addCommand(devicesCommand())
   .addCommand(policyCommand())
+  .addCommand(auditCommand())
   .addCommand(doctorCommand());
 refuseByThrowing(program);
 
