@@ -92,6 +92,9 @@ export interface MediatorCounters {
   mappings: number;
   sessions: number;
   interrupted: number;
+  /** Operations that the fast frontend posted; of those, what had to be made system calls after all. */
+  posted: number;
+  fallenBack: number;
 }
 
 /** One guest's mediator: native/addon/mediator.h. */

@@ -10,6 +10,9 @@ const FLAGS = ['-std=gnu11', '-D_GNU_SOURCE', '-O2', '-Wall', '-Wextra', '-Werro
 /** What test/guests/render.c needs: OpenGL ES and its ways to a graphics card. */
 export const RENDER_LIBRARIES: readonly string[] = ['EGL', 'GLESv2', 'gbm', 'm'];
 
+/** Makes a program dynamically linked, which a library must be preloaded into. */
+export const DYNAMICALLY: readonly string[] = ['c'];
+
 /**
  * Compiles test/FOLDER/NAME.c where it, or a header beside it, has changed. The program's path.
  * @param libraries what it needs beside the C library, by name. Without any it is static, and so does not care what else is installed.
@@ -22,7 +25,7 @@ export function compileGuestProgram(
 ): string {
   const sources = join(ROOT, 'test', folder);
   const source = join(sources, `${name}.c`);
-  const program = join(PROGRAMS, folder, name);
+  const program = join(PROGRAMS, folder, [name, ...libraries].join('-'));
   const headers = readdirSync(sources).filter((file) => file.endsWith('.h'));
   const newest = Math.max(...[source, ...headers.map((file) => join(sources, file))].map(modified));
   if (modified(program) > newest) return program;

@@ -56,7 +56,7 @@ async function runServed(
   const networkAdministration = options.netAdmin ?? false;
   return await withSignals((onStart) =>
     runServedGuest(connection, {
-      ...{ program, args, devices, networkAdministration, log, onStart },
+      ...{ program, args, devices, networkAdministration, fast: options.fast ?? false, log, onStart },
       name: basename(program).slice(0, NAME_CHARACTERS_MAX),
     }),
   );
@@ -71,7 +71,10 @@ async function runAlone({ program, args, options, log }: GuestCommand): Promise<
     const devices = options.device ?? (await everyServedDevice(domain));
     const networkAdministration = options.netAdmin ?? false;
     return await withSignals((onStart) =>
-      runGuest({ program, args, devices, domain, log, name: program, networkAdministration, onStart }),
+      runGuest({
+        ...{ program, args, devices, domain, log, name: program, networkAdministration, onStart },
+        fast: options.fast ?? false,
+      }),
     );
   } finally {
     await closeDomain(domain);

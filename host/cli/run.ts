@@ -9,6 +9,7 @@ export interface RunOptions {
   driver?: string[];
   modules?: string;
   netAdmin?: boolean;
+  fast?: boolean;
   /** A running host that must be used. */
   socket?: string;
   /** A driver domain of this command's own, also where a host is running. */
@@ -41,6 +42,10 @@ export function runCommand(): Command {
       '--net-admin',
       'keep the right to set up this machine’s network (CAP_NET_ADMIN), for programs that give their tunnel an address; ' +
         'WARNING: the guest may then change every interface, route and packet filter of this machine, not only its own',
+    )
+    .option(
+      '--fast',
+      'have dynamically linked programs post their operations in shared memory instead of trapping each (LD_PRELOAD)',
     )
     .option('-v, --verbose', 'tell on standard error what happens')
     .option('--log <file>', 'append what happens to a file, one JSON object a line')

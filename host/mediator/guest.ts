@@ -13,6 +13,7 @@ import { Mediation } from './mediation.js';
 import type { ModuleInput } from './messages.js';
 
 const LAUNCHER = join(ROOT, 'native', 'build', 'launcher');
+const FAST_FRONTEND = join(ROOT, 'native', 'build', 'postern-fast.so');
 
 /** A program to run as a guest. */
 export interface GuestOptions {
@@ -26,6 +27,8 @@ export interface GuestOptions {
   name: string;
   /** The guest's environment; this process's own by default. */
   environment?: NodeJS.ProcessEnv;
+  /** Whether the guest's programs, where they are linked dynamically, post their operations instead of being trapped. */
+  fast?: boolean;
   /** The guest's working directory; this process's own by default. */
   directory?: string;
   /** Whether the guest keeps CAP_NET_ADMIN, over this machine's network: programs that set up a TUN interface need it. */
@@ -84,7 +87,10 @@ export async function compileModule({ core, manifest, digest }: PolicyPackage): 
 }
 
 /** What a launcher is started with. */
-export type LauncherOptions = Pick<GuestOptions, 'program' | 'args' | 'stdio' | 'environment' | 'directory'>;
+export type LauncherOptions = Pick<
+  GuestOptions,
+  'program' | 'args' | 'stdio' | 'environment' | 'directory' | 'fast'
+>;
 
 /**
  * Starts the launcher of a guest, which then waits for its plan.
@@ -94,9 +100,17 @@ export function startLauncher(options: LauncherOptions, control: number): ChildP
   if (!existsSync(LAUNCHER)) throw new Error(`${LAUNCHER} is not built. Run \`npm run setup\`.`);
   return spawn(LAUNCHER, [options.program, ...options.args], {
     stdio: [...(options.stdio ?? ['inherit', 'inherit', 'inherit']), control],
-    env: options.environment ?? process.env,
+    env: environmentOf(options),
     ...(options.directory === undefined ? {} : { cwd: options.directory }),
   });
+}
+
+/** The library comes first, and what the caller wants preloaded follows. */
+function environmentOf({ environment = process.env, fast = false }: LauncherOptions): NodeJS.ProcessEnv {
+  if (!fast) return environment;
+  if (!existsSync(FAST_FRONTEND)) throw new Error(`${FAST_FRONTEND} is not built. Run \`npm run setup\`.`);
+  const preloaded = [FAST_FRONTEND, environment.LD_PRELOAD].filter((path) => path).join(':');
+  return { ...environment, LD_PRELOAD: preloaded };
 }
 
 /**

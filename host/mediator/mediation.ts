@@ -89,6 +89,7 @@ export class Mediation {
       nodes: assignment.nodes,
       descriptors: assignment.descriptors,
       classes: modules,
+      tellsDenied: log.isLevelEnabled('info'),
       tellsAllowed: log.isLevelEnabled('trace'),
     };
     const worker = new Worker(WORKER, { workerData: input, transferList: [port2] });

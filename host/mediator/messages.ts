@@ -27,7 +27,8 @@ export interface WorkerInput {
   nodes: NativeNode[];
   descriptors: NativeDescriptor[];
   classes: ModuleInput[];
-  /** Whether allowed operations are told too. */
+  /** Whether denials are told, and whether allowed operations are too: a message to the main thread costs more than a decision. */
+  tellsDenied: boolean;
   tellsAllowed: boolean;
 }
 

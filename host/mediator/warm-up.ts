@@ -1,10 +1,11 @@
 import { type Call, type ClassInfo, PolicyFault, PolicyInstance } from '../policy/abi.js';
 import type { ModuleInput } from './messages.js';
 
-/** What V8 compiles better once it has run it often enough: a few hundred calls of each command. */
-const ROUNDS = 200;
-/** A class with hundreds of commands is warm enough after this. */
-const WARM_UP_MS_MAX = 250;
+/**
+ * V8 compiles a function when it is first called; what guests call often it compiles better, beside their calls. More rounds here would
+ * have it do that for every function at once, which takes the processors from the guests.
+ */
+const ROUNDS = 3;
 /** The driver's answer to an operation that succeeded. */
 const SUCCESS = 0n;
 
@@ -20,8 +21,7 @@ export function warmUp({ module, manifest }: ModuleInput): string | undefined {
     const info = instance.describe();
     if (info.class !== manifest.class)
       return `The module says that it is of the class '${info.class}', its manifest '${manifest.class}'.`;
-    const began = performance.now();
-    for (let round = 0; round < ROUNDS && performance.now() - began < WARM_UP_MS_MAX; round++)
+    for (let round = 0; round < ROUNDS; round++)
       for (const [name, call, head] of callsOf(info)) {
         trying = `judge ${name} with arguments of zeroes`;
         instance.admit(call, head);

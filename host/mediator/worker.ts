@@ -15,9 +15,13 @@ import { Seat } from './seat.js';
 const EFAULT = 14;
 
 const input = workerData as WorkerInput;
+/** A collection takes some milliseconds, and an instance some tens of KiB. */
+const SWITCHES_A_COLLECTION = 64;
+
 const exchange = new Exchange();
 const clock = new DecisionClock();
 let mediator: NativeMediator | undefined;
+let switches = 0;
 
 function tell(message: WorkerMessage): void {
   parentPort?.postMessage(message);
@@ -94,8 +98,9 @@ function admit(serving: NativeMediator): void {
     return;
   }
   exchange.writeVerdict(verdict);
-  if (verdict.tag === 'deny') tellDenial(judge, verdict.val, call.operation, call.command);
-  else if (input.tellsAllowed)
+  if (verdict.tag === 'deny') {
+    if (input.tellsDenied) tellDenial(judge, verdict.val, call.operation, call.command);
+  } else if (input.tellsAllowed)
     log(
       'trace',
       { class: judge.info.class, ...named(judge, call.operation, call.command), process: exchange.process },
@@ -185,11 +190,18 @@ function takeCommands(serving: NativeMediator): void {
   }
 }
 
+/** A module's instance is small to V8 and not to the machine: without this, those of many reloads would wait for a collection. */
+function collectGarbage(): void {
+  switches++;
+  if (switches % SWITCHES_A_COLLECTION === 0) globalThis.gc?.();
+}
+
 function obey(command: WorkerCommand, serving: NativeMediator): WorkerAnswer {
   switch (command.kind) {
     case 'count':
       return serving.counters();
     case 'switch': {
+      collectGarbage();
       const seat = seats.find(({ judge }) => judge.info.class === command.module.manifest.class);
       return { refusal: seat?.switchTo(command.module, command.onTrial, serving) };
     }

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
 import type pino from 'pino';
 import type { DriverDomain } from '../driver-vm/domain.js';
 import { assignDevices } from '../mediator/assignment.js';
@@ -68,6 +69,8 @@ export class Host {
    * @throws Error when a policy module is not fit, another host listens there, or the driver domain does not start
    */
   static async start(options: HostOptions): Promise<Host> {
+    // Mediators of a host that reloads collect their garbage themselves: they never rest.
+    setFlagsFromString('--expose-gc');
     const host = new Host(options, await options.policies.inForce());
     try {
       host.#stopWatching = options.policies.watch(() => void host.#refresh());
@@ -96,6 +99,7 @@ export class Host {
     // A command whose host is gone kills its guest.
     for (const { channel } of guests) channel.destroy();
     await ends;
+    await this.#modules.close();
     await this.#domain.catch(() => {});
     for (const domain of this.#domains) await this.options.close(domain);
   }

@@ -3,7 +3,7 @@ import { compileModule } from '../mediator/guest.js';
 import type { ModuleInput } from '../mediator/messages.js';
 import type { PolicyPackage } from '../policy/store.js';
 import { type Guest, type Guests, moduleName } from './guests.js';
-import { prepareModule } from './prepare.js';
+import { Preparer } from './prepare.js';
 import type { ClassState, ModuleName, Switch } from './protocol.js';
 
 /** What a class has in this host. */
@@ -21,6 +21,7 @@ interface Place {
 export class Modules {
   readonly #places = new Map<string, Place>();
   readonly #compiled = new Map<string, Promise<ModuleInput>>();
+  readonly #preparer = new Preparer();
   /** Changes happen one after the other. */
   #last: Promise<unknown> = Promise.resolve();
 
@@ -50,6 +51,11 @@ export class Modules {
     const made = compileModule(candidate);
     this.#compiled.set(candidate.digest, made);
     return made;
+  }
+
+  /** Ends what works for it. */
+  async close(): Promise<void> {
+    await this.#preparer.close();
   }
 
   states(): ClassState[] {
@@ -113,7 +119,7 @@ export class Modules {
     try {
       if (place?.quarantined.some(({ digest }) => digest === candidate.digest))
         throw new Error('It misbehaved here before, and is quarantined.');
-      const module = prepareModule(candidate);
+      const module = this.#preparer.prepare(candidate);
       this.#compiled.set(candidate.digest, module);
       await module;
       await this.#putInForce(candidate, place, result);

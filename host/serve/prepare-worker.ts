@@ -1,5 +1,6 @@
-/** Makes a policy module ready away from every mediator: metered, compiled, tried and warm. Ends with one message. */
-import { parentPort, workerData } from 'node:worker_threads';
+/** Makes policy modules ready away from every mediator: metered, compiled, tried and warm. */
+import { setPriority } from 'node:os';
+import { parentPort } from 'node:worker_threads';
 import type { ModuleInput } from '../mediator/messages.js';
 import { warmUp } from '../mediator/warm-up.js';
 import type { Manifest } from '../policy/manifest.js';
@@ -12,12 +13,16 @@ export interface PrepareInput {
   digest: string;
 }
 
-/** What it says in the end. */
+/** What it answers. */
 export type PrepareAnswer = { module: ModuleInput } | { refusal: string };
 
-const { core, manifest, digest } = workerData as PrepareInput;
+/** What guests do goes before: setpriority(2) with 0 means the calling thread. */
+const NICE = 10;
 
-async function prepare(): Promise<PrepareAnswer> {
+setPriority(0, NICE);
+parentPort?.on('message', async (input: PrepareInput) => parentPort?.postMessage(await prepare(input)));
+
+async function prepare({ core, manifest, digest }: PrepareInput): Promise<PrepareAnswer> {
   try {
     const module: ModuleInput = { manifest, digest, module: await meteredModule(core) };
     const refusal = warmUp(module);
@@ -26,5 +31,3 @@ async function prepare(): Promise<PrepareAnswer> {
     return { refusal: (error as Error).message };
   }
 }
-
-parentPort?.postMessage(await prepare());

@@ -28,6 +28,12 @@ const BUILDS: readonly NativeBuild[] = [
     build: (note) => make('native/launcher', note),
   },
   {
+    name: 'fast frontend',
+    inputs: ['native/frontend', 'native/protocol'],
+    outputs: ['native/build/postern-fast.so'],
+    build: (note) => make('native/frontend', note),
+  },
+  {
     name: 'native addon',
     inputs: ['native/addon', 'native/protocol', 'native/binding.gyp'],
     outputs: ['native/build/Release/postern.node'],

@@ -43,11 +43,15 @@ void DescriptorCache::forgetThread(pid_t tid) {
 }
 
 void DescriptorCache::forgetSession(const Session* session) {
+  generation_++;
   for (Entry& entry : entries_)
     if (entry.session == session) entry = {};
 }
 
-void DescriptorCache::forgetAll() { entries_.fill({}); }
+void DescriptorCache::forgetAll() {
+  generation_++;
+  entries_.fill({});
+}
 
 const std::vector<pid_t>& DescriptorCache::reapThreads() {
   ended_.clear();

@@ -52,6 +52,8 @@ class DescriptorCache {
   void beginChange(pid_t tid, int call);
   // A notification of this thread has come: an earlier call of it has returned.
   void threadReturned(pid_t tid);
+  // Grows with everything that is forgotten: what was learnt at another number is not known any more.
+  uint64_t generation() const { return generation_; }
   // Whether what is learnt now may be remembered. Looks into /proc, seldom, for calls whose threads make no other that is notified.
   bool isSettled();
 
@@ -67,6 +69,7 @@ class DescriptorCache {
   std::array<Entry, kEntries> entries_;
   std::vector<pid_t> watched_, ended_;
   std::vector<Change> changes_;
+  uint64_t generation_ = 1;
   std::chrono::steady_clock::time_point lastLook_{};
   Descriptor threads_;  // epoll of the watched threads' pidfds
 };

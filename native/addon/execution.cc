@@ -18,6 +18,7 @@ constexpr uint64_t kRegionBytesMax = POSTERN_ARENA_BYTES / 4 * 3;
 }  // namespace
 
 std::optional<Event> Mediator::admit(Op& op) {
+  if (op.needsCall) return fallBack(op);
   const DeviceClass& deviceClass = options_.classes[op.session->node->classIndex];
   if (exchange_->verdict == kVerdictDeny) {
     const uint32_t errnum = exchange_->errnum;
@@ -38,6 +39,10 @@ std::optional<Event> Mediator::admit(Op& op) {
     return finishNow(op, 0, EFAULT);
   }
   if (refused != PlanError::kNone) return refusePlan(op, refused);
+  if (op.ring != nullptr) {
+    if (!fitsRing(op)) return fallBack(op);
+    op.plan.blocking = false;
+  }
   if (int error = checkRequirements(op)) {
     counters_.denied++;
     note(Note::kRequirementFailed, 0, &op, error);
@@ -202,6 +207,10 @@ int Mediator::fillRegion(Op& op, Region& region, uint32_t index) {
   }
   counters_.bytesIn += region.bytes;
   // A write that the policy has not seen comes straight from the guest.
+  if (op.operation == Operation::kWrite && op.ring != nullptr && op.head.empty()) {
+    op.ring->copyPayload(op.slot, to, region.bytes);
+    return 0;
+  }
   if (op.operation == Operation::kWrite && op.head.empty()) {
     op.snapshot.markRead();
     return readVectored(op.tid, op.vectors, to);
@@ -352,6 +361,8 @@ void Mediator::conclude(Op& op) {
       return release(op);
     }
     if (error == EOPNOTSUPP) error = ENODEV;
+  } else if (op.ring != nullptr) {
+    putReply(op);
   } else if (!op.abandoned && hasCopyOut(op) && listener_.isValid(op.notification)) {
     if (error == 0 && !op.passed.empty()) error = returnDescriptors(op);
     // The reply goes out even when the driver failed, where the class says so; a bad address then is the answer.
@@ -448,7 +459,10 @@ int Mediator::copyOutVectors(Op& op, uint64_t bytes) {
 void Mediator::answer(Op& op, int64_t value, int error) {
   // The guest's file must be free to close by the time the call returns: the borrowed copy goes first.
   op.borrowed.reset();
-  if (!op.abandoned) (void)listener_.answer(op.notification, value, error);
+  if (op.ring != nullptr)
+    op.ring->answer(op.slot, value, error);
+  else if (!op.abandoned)
+    (void)listener_.answer(op.notification, value, error);
 }
 
 void Mediator::releaseRegions(Op& op) {
@@ -471,6 +485,7 @@ void Mediator::release(Op& op) {
   op.borrowed.reset();
   op.session = nullptr;
   op.backend = nullptr;
+  op.ring = nullptr;
   running_.erase(op.id);
   freeOperations_.push_back(&op);
   if (isUnplacedOpen) discardSession(session);

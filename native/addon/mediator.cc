@@ -1,5 +1,6 @@
 #include "mediator.h"
 
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -30,6 +31,9 @@ constexpr auto kHoldBudget = std::chrono::milliseconds(500);
 constexpr int kMappingIntervalMs = 20;
 // After the guest's end its backends are killed; they have this long.
 constexpr auto kExitBudget = std::chrono::seconds(2);
+
+// While posts are looked for, everything else is looked at about every 10 us.
+constexpr uint32_t kRoundsUntilPoll = 8;
 
 }  // namespace
 
@@ -78,7 +82,7 @@ Event Mediator::step() {
   for (;;) {
     if (!event) event = nextEvent();
     if (!event) {
-      if (!spinForCompletion()) wait();
+      if (!spin()) wait();
       continue;
     }
     lastEvent_ = *event;
@@ -110,6 +114,7 @@ std::optional<Event> Mediator::nextEvent() {
   }
   if (!isHolding()) {
     if (auto event = receiveNotification()) return event;
+    if (auto event = receivePosted()) return event;
   }
   if (isFinished()) return Event::kExit;
   return std::nullopt;
@@ -199,7 +204,7 @@ void Mediator::holdCalls() { holdDeadline_ = Clock::now() + kHoldBudget; }
 // Cancels what the driver still does for threads that have gone. Whether there is any.
 bool Mediator::cancelOrphans() {
   for (auto& [id, op] : running_)
-    if (op->phase == Phase::kDriving && op->plan.blocking && !op->abandoned && !listener_.isValid(op->notification)) abandon(*op);
+    if (op->phase == Phase::kDriving && op->plan.blocking && !op->abandoned && op->ring == nullptr && !listener_.isValid(op->notification)) abandon(*op);
   return orphans_ > 0 && Clock::now() < holdDeadline_;
 }
 
@@ -237,25 +242,42 @@ std::optional<Event> Mediator::receiveNotification() {
 
 bool Mediator::isFinished() const { return guestGone_; }
 
-// A driver in a VM answers within microseconds when its processor is awake: then sleeping and being woken costs more than the answer.
-bool Mediator::spinForCompletion() {
-  if (options_.spinUs == 0 || running_.empty()) return false;
-  const auto deadline = Clock::now() + std::chrono::microseconds(options_.spinUs);
+bool Mediator::hasCompletion() const {
+  return std::any_of(backends_.begin(), backends_.end(), [](auto& backend) { return backend->channel->hasCompletion(); });
+}
+
+// A driver in a VM answers within microseconds when its processor is awake, and a process that posts its operations posts the next one
+// soon: then sleeping and being woken costs more than the wait. Whether there is something to do.
+bool Mediator::spin() {
+  if (options_.spinUs == 0) return false;
   bool isDriving = false;
   for (auto& [id, op] : running_) isDriving |= op->phase == Phase::kDriving && !op->plan.blocking;
-  if (!isDriving) return false;
+  const bool awaitsPosts = std::any_of(rings_.begin(), rings_.end(), [](auto& ring) { return ring->isAwake(); });
+  if (!isDriving && !awaitsPosts) return false;
+  const auto deadline = Clock::now() + std::chrono::microseconds(isDriving ? options_.spinUs : postSpinUs_);
+  uint32_t rounds = 0;
   do {
     for (int i = 0; i < 64; i++) {
-      for (auto& backend : backends_)
-        if (backend->channel->hasCompletion()) return true;
+      if (isDriving && hasCompletion()) return true;
+      if (awaitsPosts && hasPosts()) {
+        if (!isDriving) notePostSpin(true);
+        return true;
+      }
       __builtin_ia32_pause();
     }
+    if (!awaitsPosts) continue;
+    // Whoever shall post may be waiting for this processor, or has made a system call instead.
+    (void)sched_yield();
+    if (++rounds % kRoundsUntilPoll == 0) pollEvents(0);
+    if (listenerReady_ || controlPending_) return true;
   } while (Clock::now() < deadline);
+  if (!isDriving) notePostSpin(false);
   return false;
 }
 
 void Mediator::wait() {
   bool ready = false;
+  for (auto& ring : rings_) ready |= ring->isAwake() && !ring->sleep();
   for (auto& backend : backends_) ready |= !backend->lost && !backend->channel->prepareToSleep();
   int timeout = -1;
   if (mappingRounds_ > 0) timeout = kMappingIntervalMs;
@@ -270,9 +292,13 @@ void Mediator::wait() {
     (void)epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, listener_.fd(), &event);
     listenerArmed_ = wantArmed;
   }
+  pollEvents(timeout);
+}
+
+void Mediator::pollEvents(int timeoutMs) {
   constexpr int kEventsMax = 64;
   epoll_event events[kEventsMax];
-  int count = epoll_wait(epoll_.get(), events, kEventsMax, timeout);
+  int count = epoll_wait(epoll_.get(), events, kEventsMax, timeoutMs);
   for (auto& backend : backends_) backend->channel->wakeUp();
   for (int i = 0; i < count; i++) handleReady(events[i].data.u64, events[i].events);
   watchOperations();
@@ -305,6 +331,7 @@ void Mediator::handleReady(uint64_t tag, uint32_t events) {
       break;
     case kProcessTag:
       if (holders_.erase(static_cast<pid_t>(number)) != 0) mappingRounds_ = std::max(mappingRounds_, 1u);
+      endRing(static_cast<pid_t>(number));
       for (auto& backend : backends_) {
         if (static_cast<uint32_t>(backend->tgid) != number || backend->guestEnded) continue;
         backend->guestEnded = true;
@@ -323,10 +350,10 @@ void Mediator::watchOperations() {
   if (now - lastWatch_ < kWatchInterval) return;
   lastWatch_ = now;
   for (auto& op : operations_)
-    if (op->phase == Phase::kDriving && !op->abandoned && now - op->since >= kWatchInterval) watchOperation(*op);
+    if (op->phase == Phase::kDriving && !op->abandoned && op->ring == nullptr && now - op->since >= kWatchInterval) watchOperation(*op);
   queued_.erase(std::remove_if(queued_.begin(), queued_.end(),
                                [&](Op* op) {
-                                 if (listener_.isValid(op->notification)) return false;
+                                 if (op->ring != nullptr || listener_.isValid(op->notification)) return false;
                                  release(*op);
                                  return true;
                                }),

@@ -3,6 +3,8 @@
 //
 //   mediator.cc       the loop: what happens next, and waiting for it
 //   notifications.cc  trapped system calls -> operations (where an ioctl enters)
+//   holdings.cc       whose a descriptor is
+//   fast_calls.cc     operations that processes post in shared memory
 //   reload.cc         another module for a class, between two operations
 //   execution.cc      verdict -> plan -> backend -> guest (where its bytes are copied)
 //   sessions.cc       open files, backends, readiness, release
@@ -26,6 +28,7 @@
 #include "listener.h"
 #include "plan.h"
 #include "session.h"
+#include "window.h"
 
 struct open_how;
 
@@ -40,6 +43,8 @@ enum EpollTag : uint64_t {
   kProcessTag = 5ull << 32,
 };
 constexpr uint64_t kTagMask = 0xffffffff00000000ull;
+
+inline bool isInWindow(int number) { return number >= int(POSTERN_WINDOW_FIRST) && number <= int(POSTERN_WINDOW_LAST); }
 
 // A row of the class's table, as the policy describes it.
 struct CommandRow {
@@ -81,6 +86,7 @@ struct MediatorOptions {
 struct Counters {
   uint64_t notifications = 0, opensNative = 0, allowed = 0, denied = 0, failed = 0, faults = 0;
   uint64_t bytesIn = 0, bytesOut = 0, pagesMapped = 0, mappings = 0, sessions = 0, interrupted = 0;
+  uint64_t posted = 0, fallenBack = 0;  // by the fast frontend; of those, made as system calls
 };
 
 class Mediator {
@@ -111,8 +117,12 @@ class Mediator {
   void retryQueued();
   std::optional<Event> receiveNotification();
   std::optional<Event> takeNote();
-  bool spinForCompletion();
+  bool spin();
+  void notePostSpin(bool isFruitful);
+  bool hasCompletion() const;
+  bool hasPosts() const;
   void wait();
+  void pollEvents(int timeoutMs);
   void handleReady(uint64_t tag, uint32_t events);
   void watchOperations();
   void watchOperation(Op& op);
@@ -151,6 +161,12 @@ class Mediator {
   void handleFcntl(const seccomp_notif& notification, const Holding& holding);
   void duplicate(const seccomp_notif& notification, int borrowed, std::optional<int> number, uint64_t least, int flags);
   int readVectors(pid_t tid, uint64_t address, uint64_t count, std::vector<iovec>& vectors);
+  Op& begin(const seccomp_notif& notification, Session* session, int number);
+  bool stillWaits(Op& op);
+  std::optional<Event> finishNow(Op& op, int64_t value, int error);
+  Event judge(Op& op);
+
+  // holdings.cc
   struct Thread {
     Descriptor pidfd;
     pid_t tgid = 0;
@@ -160,10 +176,19 @@ class Mediator {
   Descriptor borrow(pid_t tid, int number);
   Holding lookUp(const seccomp_notif& notification, int number, bool needsCopy);
   int freeWindowSlot(pid_t tid, int least);
-  Op& begin(const seccomp_notif& notification, Session* session);
-  bool stillWaits(Op& op);
-  std::optional<Event> finishNow(Op& op, int64_t value, int error);
-  Event judge(Op& op);
+
+  // fast_calls.cc
+  void registerFast(const seccomp_notif& notification);
+  FastRing* ringOf(pid_t tgid);
+  void endRing(pid_t tgid);
+  void wakeRing(pid_t tgid);
+  std::optional<Event> receivePosted();
+  std::optional<Event> handlePosted(FastRing& ring, const FastRing::Posted& posted);
+  std::optional<Event> handlePostedHead(Op& op, bool goesIn);
+  std::optional<Event> handlePostedTransfer(Op& op, const postern_fast_call& call);
+  bool fitsRing(const Op& op) const;
+  std::optional<Event> fallBack(Op& op);
+  void putReply(Op& op);
 
   // reload.cc
   Event refuseOnTrial(Op& op, PlanError refused);
@@ -204,6 +229,8 @@ class Mediator {
   bool placeDescriptors(Op& op);
   void fillDescriptors(Op& op);
   void receiveDescriptors(Op& op);
+  void acceptDescriptor(Op& op, PassedDescriptor& passed, const postern_descriptor& reply);
+  void repeatNumber(Op& op, const PassedDescriptor& passed, int32_t seen);
   uint8_t* placeOf(Op& op, const PassedDescriptor& passed);
   void watchDescriptors(Op& op);
   int returnDescriptors(Op& op);
@@ -279,6 +306,10 @@ class Mediator {
   std::unordered_map<uint32_t, std::unique_ptr<Session>> sessions_;
   std::unordered_map<uint64_t, Session*> sessionByCookie_;
   std::vector<std::unique_ptr<Backend>> backends_;
+  std::vector<std::unique_ptr<FastRing>> rings_;
+  uint32_t postSpinUs_ = 0;      // how long it pays to look for the next post
+  uint32_t idleSpins_ = 0;       // times in a row that it did not
+  uint32_t postsUntilPoll_ = 0;  // other events are looked at too
   std::map<uint32_t, std::unique_ptr<Mapping>> mappings_;
   std::unordered_map<pid_t, Descriptor> holders_;  // pidfds of processes that map driver pages
   std::vector<HandleTables> handles_;  // by class

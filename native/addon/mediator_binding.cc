@@ -228,6 +228,8 @@ class MediatorObject : public Napi::ObjectWrap<MediatorObject> {
     set("mappings", counters.mappings);
     set("sessions", counters.sessions);
     set("interrupted", counters.interrupted);
+    set("posted", counters.posted);
+    set("fallenBack", counters.fallenBack);
     return result;
   }
 
@@ -296,6 +298,11 @@ int Mediator::readForPolicy(uint64_t address, uint8_t* to, uint32_t bytes) {
   if (current_ == nullptr || current_->phase != Phase::kJudging) return EFAULT;
   if (!isGuestRange(address, bytes)) return EFAULT;
   if (bytes > options_.classes[current_->session->node->classIndex].envelope.grantBytesMax) return E2BIG;
+  // What was posted has no thread that surely waits: only a trapped call's memory is read.
+  if (current_->ring != nullptr) {
+    current_->needsCall = true;
+    return EFAULT;
+  }
   const int error = current_->snapshot.fetch(address, to, bytes);
   // A recycled thread number would have shown another process's memory.
   return error == 0 && !stillWaits(*current_) ? EFAULT : error;

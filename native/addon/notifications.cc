@@ -17,15 +17,9 @@
 #include "process_view.h"
 #include "window.h"
 
-#ifndef PIDFD_THREAD
-#define PIDFD_THREAD O_EXCL
-#endif
-
 namespace postern {
 namespace {
 
-// Threads whose descriptors are kept at hand; a guest with more pays for looking them up again.
-constexpr size_t kThreadsMax = 512;
 // Linux's own bound of one read or write (MAX_RW_COUNT).
 constexpr uint64_t kTransferBytesMax = 0x7ffff000;
 
@@ -33,8 +27,6 @@ constexpr uint64_t kTransferBytesMax = 0x7ffff000;
 bool isVfsCommand(uint32_t command) {
   return command == FIOCLEX || command == FIONCLEX || command == FIONBIO || command == FIOASYNC;
 }
-
-bool isInWindow(int number);
 
 // Calls that free or replace a descriptor of the window, or change its flags: nothing of it may be remembered over them.
 bool changesDescriptors(const seccomp_data& data) {
@@ -57,77 +49,9 @@ bool changesDescriptors(const seccomp_data& data) {
   }
 }
 
-bool isInWindow(int number) { return number >= int(POSTERN_WINDOW_FIRST) && number <= int(POSTERN_WINDOW_LAST); }
-
 }  // namespace
 
-Mediator::Thread* Mediator::threadOf(pid_t tid) {
-  auto known = threads_.find(tid);
-  if (known != threads_.end()) return &known->second;
-  if (threads_.size() >= kThreadsMax) {
-    for (auto& [other, thread] : threads_) cache_.forgetThread(other);
-    threads_.clear();
-  }
-  auto tgid = threadGroupOf(tid);
-  if (!tgid) return nullptr;
-  // A thread may have a descriptor table of its own (unshare); kernels before 6.9 know only processes.
-  Descriptor pidfd(static_cast<int>(syscall(SYS_pidfd_open, tid, PIDFD_THREAD)));
-  const bool tellsItsEnd = pidfd.valid() || tid == *tgid;
-  if (!pidfd.valid()) pidfd.reset(static_cast<int>(syscall(SYS_pidfd_open, *tgid, 0)));
-  if (!pidfd.valid()) return nullptr;
-  Thread& thread = threads_[tid];
-  thread.pidfd = std::move(pidfd);
-  thread.tgid = *tgid;
-  if (tellsItsEnd) (void)cache_.watch(tid, thread.pidfd.get());
-  return &thread;
-}
-
-void Mediator::forgetThread(pid_t tid) {
-  cache_.forgetThread(tid);
-  threads_.erase(tid);
-}
-
-// A copy of the guest's descriptor. It is held for the operation only.
-Descriptor Mediator::borrow(pid_t tid, int number) {
-  for (int attempt = 0; attempt < 2; attempt++) {
-    Thread* thread = threadOf(tid);
-    if (thread == nullptr) break;
-    Descriptor copy(static_cast<int>(syscall(SYS_pidfd_getfd, thread->pidfd.get(), number, 0)));
-    if (copy.valid()) return copy;
-    if (errno != ESRCH) break;
-    forgetThread(tid);  // Another thread had this number before.
-  }
-  return Descriptor();
-}
-
-Mediator::Holding Mediator::lookUp(const seccomp_notif& notification, int number, bool needsCopy) {
-  const pid_t tid = static_cast<pid_t>(notification.pid);
-  for (pid_t ended : cache_.reapThreads()) threads_.erase(ended);
-  Holding holding;
-  if (const auto* known = cache_.find(tid, number)) {
-    holding.session = known->session;
-    holding.flags = known->flags;
-    if (!needsCopy) return holding;
-  }
-  holding.copy = borrow(tid, number);
-  holding.session = holding.copy.valid() ? sessionOf(holding.copy.get()) : nullptr;
-  if (holding.session == nullptr) return holding;
-  holding.flags = fcntl(holding.copy.get(), F_GETFL);
-  // Only of a thread that is still in its call is it known that the descriptor was its own.
-  if (cache_.isSettled() && listener_.isValid(notification.id)) cache_.remember(tid, number, holding.session, holding.flags);
-  return holding;
-}
-
-int Mediator::freeWindowSlot(pid_t tid, int least) {
-  for (int number = std::max(least, int(POSTERN_WINDOW_FIRST)); number <= int(POSTERN_WINDOW_LAST); number++) {
-    struct stat st;
-    std::string path = "/proc/" + std::to_string(tid) + "/fd/" + std::to_string(number);
-    if (lstat(path.c_str(), &st) != 0) return number;
-  }
-  return -1;
-}
-
-Mediator::Op& Mediator::begin(const seccomp_notif& notification, Session* session) {
+Mediator::Op& Mediator::begin(const seccomp_notif& notification, Session* session, int number) {
   if (freeOperations_.empty()) {
     operations_.push_back(std::make_unique<Op>());
     freeOperations_.push_back(operations_.back().get());
@@ -138,6 +62,8 @@ Mediator::Op& Mediator::begin(const seccomp_notif& notification, Session* sessio
   op.id = nextId_++;
   op.notification = notification.id;
   op.tid = static_cast<pid_t>(notification.pid);
+  op.ring = nullptr;
+  op.needsCall = false;
   op.session = session;
   op.backend = session != nullptr ? session->backend : nullptr;
   op.call = ExchangeCall{};
@@ -161,7 +87,7 @@ Mediator::Op& Mediator::begin(const seccomp_notif& notification, Session* sessio
     op.call.node = session->node->kind;
     op.call.state = session->state;
     session->holder = op.tid;
-    session->holderNumber = static_cast<int>(notification.data.args[notification.data.nr == SYS_mmap ? 4 : 0]);
+    session->holderNumber = number;
   }
   return op;
 }
@@ -169,7 +95,7 @@ Mediator::Op& Mediator::begin(const seccomp_notif& notification, Session* sessio
 // Whether the thread still waits for its answer: what has been read by its number was its own memory then. The kernel is asked only where
 // something has been read since the last time.
 bool Mediator::stillWaits(Op& op) {
-  if (!op.snapshot.isUnverified()) return true;
+  if (op.ring != nullptr || !op.snapshot.isUnverified()) return true;
   if (!listener_.isValid(op.notification)) return false;
   op.snapshot.verify();
   return true;
@@ -272,8 +198,9 @@ std::optional<Event> Mediator::handle(const seccomp_notif& notification) {
     return std::nullopt;
   }
   settleMappings();
-  Op& op = begin(notification, session);
+  Op& op = begin(notification, session, number);
   op.tgid = threadOf(tid) != nullptr ? threadOf(tid)->tgid : tid;
+  wakeRing(op.tgid);
   op.call.fileFlags = (static_cast<uint32_t>(holding.flags) & ~uint32_t(O_ACCMODE)) | session->accessMode;
   op.nonblocking = (holding.flags & O_NONBLOCK) != 0;
   op.borrowed = std::move(holding.copy);
@@ -305,6 +232,7 @@ std::optional<Event> Mediator::handleIoctl(Op& op, const seccomp_data& data) {
     bytes = std::min<uint32_t>(bytes, _IOC_SIZE(command));
   bytes = std::min<uint64_t>(bytes, std::min<uint64_t>(deviceClass.envelope.argumentBytesMax, kHeadBytesMax));
   op.head.assign(bytes, 0);
+  if (op.ring != nullptr) return handlePostedHead(op, (row->access & kToDriver) != 0);
   if (bytes > 0 && (row->access & kToDriver) != 0) {
     if (!isGuestRange(op.call.argument, bytes)) return finishNow(op, 0, EFAULT);
     if (int error = op.snapshot.fetch(op.call.argument, op.head.data(), bytes)) return finishNow(op, 0, error);
@@ -421,6 +349,10 @@ std::optional<Event> Mediator::handleOpen(const seccomp_notif& notification) {
   const pid_t tid = static_cast<pid_t>(notification.pid);
   const bool hasDirectory = data.nr == SYS_openat || data.nr == SYS_openat2;
   const int directory = hasDirectory ? static_cast<int>(data.args[0]) : AT_FDCWD;
+  if (directory == POSTERN_FAST_DIRFD) {
+    registerFast(notification);
+    return std::nullopt;
+  }
   const uint64_t pathAddress = data.args[hasDirectory ? 1 : 0];
   uint64_t flags = data.nr == SYS_creat ? O_CREAT | O_WRONLY | O_TRUNC : data.args[hasDirectory ? 2 : 1];
   open_how how{};
@@ -451,7 +383,7 @@ std::optional<Event> Mediator::handleOpen(const seccomp_notif& notification) {
     listener_.answer(notification.id, 0, error);
     return std::nullopt;
   }
-  Op& op = begin(notification, nullptr);
+  Op& op = begin(notification, nullptr, -1);
   op.tgid = thread->tgid;
   op.operation = Operation::kOpen;
   op.call.operation = static_cast<uint32_t>(op.operation);

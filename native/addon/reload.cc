@@ -40,6 +40,8 @@ Event Mediator::refuseOnTrial(Op& op, PlanError refused) {
 
 // The operation from its beginning, by the module that is in force now. What was read of the guest's arguments stays in the snapshot.
 std::optional<Event> Mediator::judgeAgain(Op& op) {
+  // What was posted in shared memory is not read twice.
+  if (op.ring != nullptr) return fallBack(op);
   const seccomp_data data = op.data;
   op.call.node = op.session->node->kind;
   op.vectors.clear();

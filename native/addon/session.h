@@ -15,6 +15,7 @@
 
 #include "channel.h"
 #include "descriptors.h"
+#include "fast_ring.h"
 #include "guest_memory.h"
 #include "guest_view.h"
 #include "placeholder.h"
@@ -107,6 +108,10 @@ struct OperationRecord {
   uint64_t notification = 0;
   pid_t tgid = 0, tid = 0;
   Descriptor borrowed;  // a copy of the guest's placeholder: the file stays open while an operation runs, as in the kernel
+  FastRing* ring = nullptr;  // posted there, in `slot`; else trapped
+  uint32_t slot = 0;
+  uint32_t postedBytes = 0;
+  bool needsCall = false;  // posted, but the policy wants what only a trapped call can give
   Session* session = nullptr;
   Backend* backend = nullptr;
   Operation operation = Operation::kIoctl;

@@ -4,6 +4,7 @@ import { Argument, Command } from 'commander';
 import { renderTable } from '../../host/cli/table.js';
 import { withProgress } from '../../host/setup/progress.js';
 import { benchNoop, type NoopResult } from './noop.js';
+import { benchReload, type ReloadResult } from './reload.js';
 import { benchStream, type StreamResult } from './stream.js';
 import { benchUntouched, type UntouchedResult } from './untouched.js';
 
@@ -11,10 +12,11 @@ interface Results {
   machine: { processor: string; processors: number; kernel: string; node: string };
   noop?: NoopResult;
   stream?: StreamResult;
+  reload?: ReloadResult;
   untouched?: UntouchedResult;
 }
 
-const BENCHMARKS = ['noop', 'stream', 'untouched'] as const;
+const BENCHMARKS = ['noop', 'stream', 'untouched', 'reload'] as const;
 type Name = (typeof BENCHMARKS)[number];
 
 const program = new Command('npm run bench --')
@@ -33,6 +35,7 @@ async function measure(names: readonly Name[], quick: boolean): Promise<Results>
   if (names.includes('stream')) results.stream = await withProgress('stream', () => benchStream(quick));
   if (names.includes('untouched'))
     results.untouched = await withProgress('untouched', () => benchUntouched(quick));
+  if (names.includes('reload')) results.reload = await withProgress('reload', () => benchReload(quick));
   return results;
 }
 
@@ -41,7 +44,7 @@ function describeMachine(): Results['machine'] {
   return { processor: all[0]?.model ?? '', processors: all.length, kernel: release(), node: process.version };
 }
 
-function renderText({ machine, noop, stream, untouched }: Results): string {
+function renderText({ machine, noop, stream, untouched, reload }: Results): string {
   const parts = [
     `${machine.processor}, ${machine.processors} processors, Linux ${machine.kernel}, Node ${machine.node}`,
   ];
@@ -82,7 +85,23 @@ function renderText({ machine, noop, stream, untouched }: Results): string {
       `ordinary I/O: ${untouched.ioRatio.toFixed(3)} of native (spread ${percent(untouched.spread)})\n`,
     );
   }
+  if (reload !== undefined) parts.push(renderReload(reload));
   return parts.join('\n');
+}
+
+function renderReload(reload: ReloadResult): string {
+  const times = (name: 'quiet' | 'swapping'): string[] => [
+    name,
+    reload.p999Ms[name].toFixed(2),
+    reload.longestMs[name].toFixed(2),
+    (name === 'quiet' ? reload.quietGapRatio : reload.longestGapRatio).toFixed(2),
+  ];
+  const head = [`${reload.guests} guests`, '99.9 % ms', 'longest ms', 'to the quiet 99.9 %'];
+  return [
+    renderTable(head, [times('quiet'), times('swapping')]),
+    `${reload.operations} operations, ${reload.failed} failed; ${reload.swaps} swaps of ${reload.reloadMs.toFixed(1)} ms; ` +
+      `memory over ${reload.reloads} reloads: ${reload.rssSlopeMb.toFixed(2)} MB a hundred\n`,
+  ].join('\n');
 }
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;

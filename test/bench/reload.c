@@ -1,5 +1,6 @@
 /* A guest under load: calls on a pseudo terminal, one after the other, while a thread of its own sleeps in reads of the other end. Each
- * call counts, and how long it took. Every hundredth opens the terminal anew, which needs the handle that the host has learnt.
+ * call counts, and how long it took: apart for the times before anything is read from standard input, after a 'q', and after an 's'. Every
+ * hundredth opens the terminal anew, which needs the handle that the host has learnt.
  * Usage: reload CALLS. It goes on after so many calls until its standard input ends. */
 #include <fcntl.h>
 #include <poll.h>
@@ -12,15 +13,21 @@
 #include <time.h>
 #include <unistd.h>
 
-/* What is kept of the calls' times; a longer run keeps its longest apart. */
-#define TIMES_MAX 4000000u
+/* What is kept of the calls' times; a longer run keeps the latest, and its longest. */
+#define TIMES_MAX 1000000u
 /* How often the end is asked for, in calls. */
 #define LOOK_EVERY 256u
 #define REOPEN_EVERY 100u
 #define WRITE_EVERY 10u
 
-static double times[TIMES_MAX];
-static unsigned count;
+/* Before anything else, while nothing is exchanged, while modules are. */
+enum period { STARTING, QUIET, SWAPPING, PERIODS };
+
+static struct {
+  double times[TIMES_MAX], longest;
+  unsigned count;
+} of[PERIODS];
+static enum period now = STARTING;
 static atomic_uint failed, reads;
 static char name[32];
 static int master, slave;
@@ -61,10 +68,26 @@ static void one_call(unsigned number) {
   }
 }
 
+/* Takes what the other side says; whether it has said all. */
 static int has_ended(void) {
   struct pollfd input = {.fd = 0, .events = POLLIN};
   char byte;
-  return poll(&input, 1, 0) == 1 && read(0, &byte, 1) == 0;
+  if (poll(&input, 1, 0) != 1) return 0;
+  if (read(0, &byte, 1) != 1) return 1;
+  if (byte == 'q') now = QUIET;
+  if (byte == 's') now = SWAPPING;
+  return 0;
+}
+
+static void note(double took) {
+  of[now].times[of[now].count++ % TIMES_MAX] = took;
+  if (took > of[now].longest) of[now].longest = took;
+}
+
+static double p999(enum period period) {
+  unsigned kept = of[period].count < TIMES_MAX ? of[period].count : TIMES_MAX;
+  qsort(of[period].times, kept, sizeof(double), compare);
+  return of[period].times[(size_t)(kept * 0.999)];
 }
 
 int main(int argc, char **argv) {
@@ -82,18 +105,16 @@ int main(int argc, char **argv) {
   pthread_create(&reader, NULL, read_on, NULL);
   puts("ready");
   fflush(stdout);
-  double longest = 0;
+  unsigned count = 0;
   for (; count < wanted || count % LOOK_EVERY != 0 || !has_ended(); count++) {
+    if (count < wanted && count % LOOK_EVERY == 0) (void)has_ended();
     double began = now_ns();
     one_call(count + 1);
-    double took = now_ns() - began;
-    times[count % TIMES_MAX] = took;
-    if (took > longest) longest = took;
+    note(now_ns() - began);
   }
   check(write(master, "q", 1) == 1);
   pthread_join(reader, NULL);
-  unsigned kept = count < TIMES_MAX ? count : TIMES_MAX;
-  qsort(times, kept, sizeof *times, compare);
-  printf("operations %u failed %u p999 %.0f longest %.0f\n", count + reads, failed, times[(size_t)(kept * 0.999)], longest);
+  printf("operations %u failed %u quiet %.0f quietLongest %.0f swapping %.0f swappingLongest %.0f\n", count + reads, failed,
+         p999(QUIET), of[QUIET].longest, p999(SWAPPING), of[SWAPPING].longest);
   return 0;
 }

@@ -51,7 +51,7 @@ describe('npm run compliance', () => {
     SOUND_TIMEOUT_MS,
   );
 
-  it.skipIf(!hasDriverVm)('finds that modetest, proptest and drmdevice say the same, to the letter', () => {
+  it.skipIf(!hasDriverVm)('finds that modetest, proptest, drmdevice, kmscube and an EGL program say the same, to the letter', () => {
     const { status, out } = compliance('drm', '--json');
     const { guest, direct, differences } = JSON.parse(out);
     expect({ status, guest, differences }).toEqual({ status: 0, guest: direct, differences: [] });

@@ -295,6 +295,34 @@ static void sent(void) {
   say_end("child", child);
 }
 
+/* Buffers of vivid's output, prepared for its capture: what the queue is asked of them is what it was given. */
+static void prepared(void) {
+  int output = (int)MUST(open("/dev/video1", O_RDWR)), camera = open_still_camera();
+  struct v4l2_format format = {.type = V4L2_BUF_TYPE_VIDEO_OUTPUT};
+  MUST(ioctl(output, VIDIOC_G_FMT, &format));
+  struct v4l2_requestbuffers request = {.count = 3, .type = V4L2_BUF_TYPE_VIDEO_OUTPUT, .memory = V4L2_MEMORY_MMAP};
+  MUST(ioctl(output, VIDIOC_REQBUFS, &request));
+  request = (struct v4l2_requestbuffers){.count = 3, .type = V4L2_BUF_TYPE_VIDEO_CAPTURE, .memory = V4L2_MEMORY_DMABUF};
+  MUST(ioctl(camera, VIDIOC_REQBUFS, &request));
+  for (unsigned i = 0; i < 3; i++) {
+    struct v4l2_exportbuffer export = {.type = V4L2_BUF_TYPE_VIDEO_OUTPUT, .index = i, .flags = O_CLOEXEC | O_RDWR};
+    SAY("exported", ioctl(output, VIDIOC_EXPBUF, &export));
+    struct v4l2_buffer buffer = {.type = V4L2_BUF_TYPE_VIDEO_CAPTURE, .memory = V4L2_MEMORY_DMABUF, .index = i};
+    SAY("asked", ioctl(camera, VIDIOC_QUERYBUF, &buffer));
+    buffer.m.fd = (int)0xdeadbeef;
+    SAY("nonsense", ioctl(camera, VIDIOC_PREPARE_BUF, &buffer));
+    SAY("asked again", ioctl(camera, VIDIOC_QUERYBUF, &buffer));
+    buffer.m.fd = export.fd;
+    SAY("prepared", ioctl(camera, VIDIOC_PREPARE_BUF, &buffer));
+    say("as given: %d", buffer.m.fd == export.fd);
+    SAY("asked", ioctl(camera, VIDIOC_QUERYBUF, &buffer));
+    say("as given: %d", buffer.m.fd == export.fd);
+    buffer.m.fd = -1;
+    SAY("queued", ioctl(camera, VIDIOC_QBUF, &buffer));
+    say("as given: %d", buffer.m.fd == export.fd);
+  }
+}
+
 /* A descriptor closes while the driver uses what it leads to. */
 static void closed_in_use(void) {
   int camera = open_still_camera(), card = open_card("vgem");
@@ -322,6 +350,7 @@ static const struct test_case cases[] = {
     {"fences", fences},
     {"copies", copies},
     {"sent", sent},
+    {"prepared", prepared},
     {"closed in use", closed_in_use},
 };
 

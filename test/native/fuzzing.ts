@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { BUILD, NATIVE_TESTS, runToEnd } from './native.js';
 
 /** What the Makefile's FUZZ names; each has seeds in corpus/. */
-export const FUZZ_TARGETS = ['plan', 'channel', 'world'] as const;
+export const FUZZ_TARGETS = ['plan', 'channel', 'world', 'fast'] as const;
 export type FuzzTarget = (typeof FUZZ_TARGETS)[number];
 
 /** Longer inputs only repeat what shorter ones do: plans of a hundred entries, a hundred steps of a channel. */

@@ -1,0 +1,31 @@
+/* The guest's end of the fast frontend's ring. */
+#ifndef POSTERN_FRONTEND_RING_H
+#define POSTERN_FRONTEND_RING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../protocol/fast.h"
+
+/* An operation: what is posted, where its bytes come from and go to. */
+struct operation {
+  struct postern_fast_call call;
+  const void *in;  /* call.bytes of it are posted */
+  void *out;       /* the reply goes there */
+  uint64_t began; /* ticks */
+  int64_t value;
+  int error;
+  int slot;
+};
+
+/* To be called once, before anything else. */
+void ring_prepare(void);
+/* Posts the operation; false: make the system call. */
+bool ring_post(struct operation *operation);
+/* Tells that the operation, which could have been posted, has been made a system call; `began` is when. */
+void ring_note_trapped(uint64_t began);
+/* Waits for the answer of a posted operation; false: make the system call. */
+bool ring_await(struct operation *operation);
+
+#endif

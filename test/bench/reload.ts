@@ -1,0 +1,158 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { compileGuestProgram } from '../../host/cli/guest-program.js';
+import { loadPolicies, type PolicyPackage } from '../../host/policy/store.js';
+import { TestHost } from '../serve/in-process.js';
+import { variant } from '../serve/variants.js';
+import { numbersAfter } from './programs.js';
+
+/** What guests at work notice of modules that are exchanged under them, and what a host keeps of them. */
+export interface ReloadResult {
+  guests: number;
+  swaps: number;
+  /** Of all guests, from their start to their end. */
+  operations: number;
+  failed: number;
+  /** 99.9th percentile of one call, in times without and with swaps, in milliseconds: medians of the guests'. */
+  p999Ms: { quiet: number; swapping: number };
+  /** The longest call of any guest, in milliseconds. */
+  longestMs: { quiet: number; swapping: number };
+  /** The longest call while modules were swapped, to the 99.9th percentile without. */
+  longestGapRatio: number;
+  /** The same of the times without swaps: what the machine alone makes of it. */
+  quietGapRatio: number;
+  /** From a new module to the last guest's switch, milliseconds, median. */
+  reloadMs: number;
+  reloads: number;
+  /** The host's memory over all reloads, MB a hundred reloads, by least squares. */
+  rssSlopeMb: number;
+  rssMb: { first: number; last: number };
+}
+
+const GUESTS = 4;
+const OPERATIONS = 100_000;
+const QUICK_OPERATIONS = 20_000;
+const SWAPS = 50;
+const QUICK_SWAPS = 5;
+const RELOADS = 500;
+const QUICK_RELOADS = 30;
+/** Versions that differ, in turn: each reload compiles and instantiates anew. */
+const VERSIONS = 50;
+/** Before memory is looked at: V8's own heaps grow at first. */
+const SETTLING_SHARE = 0.2;
+const MB = 1 << 20;
+/** Between two swaps, so that they are spread over the guests' work. */
+const PAUSE_MS = 50;
+/** Quiet times and times of swaps take turns, so that whatever else the machine does meets both. */
+const SWAPS_A_PERIOD = 5;
+const NS_PER_MS = 1e6;
+/** What test/bench/reload.c prints. */
+const COUNTED = ['operations', 'failed', 'quiet', 'quietLongest', 'swapping', 'swappingLongest'] as const;
+
+/** A host in this process with guests at work on terminals of the local driver domain. */
+export async function benchReload(quick: boolean): Promise<ReloadResult> {
+  const pty = loadPolicies().find(({ manifest }) => manifest.name === 'pty') as PolicyPackage;
+  const swaps = quick ? QUICK_SWAPS : SWAPS;
+  const reloads = quick ? QUICK_RELOADS : RELOADS;
+  const calls = (quick ? QUICK_OPERATIONS : OPERATIONS) / GUESTS;
+  const versions = Array.from({ length: Math.min(VERSIONS, swaps) }, (_, number) => variant(pty, number));
+  const host = await TestHost.start([pty]);
+  try {
+    // Once through all of them, so that none is metered for the first time while it is timed.
+    for (const version of versions) await installed(host, version);
+    const times: number[] = [];
+    const load = await underLoad(host, calls, async (say) => {
+      for (let swap = 0; swap < swaps; ) {
+        say('q');
+        await sleep(SWAPS_A_PERIOD * PAUSE_MS);
+        say('s');
+        for (const end = swap + SWAPS_A_PERIOD; swap < end; swap++) {
+          times.push(await installed(host, at(versions, swap)));
+          await sleep(PAUSE_MS);
+        }
+      }
+    });
+    const memory = await memoryOver(host, versions, reloads);
+    return {
+      guests: GUESTS,
+      swaps,
+      ...load,
+      longestGapRatio: load.longestMs.swapping / load.p999Ms.quiet,
+      quietGapRatio: load.longestMs.quiet / load.p999Ms.quiet,
+      reloadMs: median(times),
+      reloads,
+      ...memory,
+    };
+  } finally {
+    await host.close();
+  }
+}
+
+/** Installs a version, and returns how long that took, in milliseconds. */
+async function installed(host: TestHost, version: PolicyPackage): Promise<number> {
+  const began = performance.now();
+  const [done] = await host.install(version);
+  if (done === undefined || done.failure !== null || done.kept.length > 0)
+    throw new Error(`A module was not put into force: ${JSON.stringify(done)}`);
+  return performance.now() - began;
+}
+
+type Load = Pick<ReloadResult, 'operations' | 'failed' | 'p999Ms' | 'longestMs'>;
+
+/** What guests count that work until `during` has ended, and at least for so many calls; `say` tells them which period begins. */
+async function underLoad(
+  host: TestHost,
+  calls: number,
+  during: (say: (period: 'q' | 's') => void) => Promise<void>,
+): Promise<Load> {
+  const program = compileGuestProgram('reload', 'bench');
+  const guests = Array.from({ length: GUESTS }, () => host.guest(program, String(calls)));
+  for (const guest of guests) await guest.printed('ready');
+  await during((period) => {
+    for (const guest of guests) guest.write(period);
+  });
+  const ends = await Promise.all(guests.map((guest) => guest.end()));
+  const numbers = ends.map((out) => numbersAfter(out, COUNTED));
+  const all = (name: (typeof COUNTED)[number]): number[] => numbers.map((one) => one[name]);
+  return {
+    operations: all('operations').reduce((sum, one) => sum + one, 0),
+    failed: all('failed').reduce((sum, one) => sum + one, 0),
+    p999Ms: { quiet: median(all('quiet')) / NS_PER_MS, swapping: median(all('swapping')) / NS_PER_MS },
+    longestMs: {
+      quiet: Math.max(...all('quietLongest')) / NS_PER_MS,
+      swapping: Math.max(...all('swappingLongest')) / NS_PER_MS,
+    },
+  };
+}
+
+async function memoryOver(
+  host: TestHost,
+  versions: readonly PolicyPackage[],
+  reloads: number,
+): Promise<Pick<ReloadResult, 'rssSlopeMb' | 'rssMb'>> {
+  const samples: [reload: number, mb: number][] = [];
+  await underLoad(host, 1, async () => {
+    for (let reload = 0; reload < reloads; reload++) {
+      await installed(host, at(versions, reload));
+      if (reload >= reloads * SETTLING_SHARE) samples.push([reload, process.memoryUsage.rss() / MB]);
+    }
+  });
+  const [first, last] = [samples[0], samples.at(-1)] as [[number, number], [number, number]];
+  return { rssSlopeMb: 100 * slope(samples), rssMb: { first: first[1], last: last[1] } };
+}
+
+function at(versions: readonly PolicyPackage[], number: number): PolicyPackage {
+  return versions[number % versions.length] as PolicyPackage;
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)] ?? 0;
+}
+
+/** Of the line nearest to the points, by least squares. */
+function slope(points: readonly [x: number, y: number][]): number {
+  const mean = (of: 0 | 1): number => points.reduce((sum, point) => sum + point[of], 0) / points.length;
+  const [x, y] = [mean(0), mean(1)];
+  const covariance = points.reduce((sum, point) => sum + (point[0] - x) * (point[1] - y), 0);
+  return covariance / points.reduce((sum, point) => sum + (point[0] - x) ** 2, 0);
+}
