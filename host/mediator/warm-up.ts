@@ -1,4 +1,5 @@
 import { type Call, type ClassInfo, PolicyFault, PolicyInstance } from '../policy/abi.js';
+import { envelopeFaults } from '../policy/command-envelope.js';
 import type { ModuleInput } from './messages.js';
 
 /**
