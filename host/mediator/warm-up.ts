@@ -22,6 +22,8 @@ export function warmUp({ module, manifest }: ModuleInput): string | undefined {
     const info = instance.describe();
     if (info.class !== manifest.class)
       return `The module says that it is of the class '${info.class}', its manifest '${manifest.class}'.`;
+    const beyond = envelopeFaults(info, manifest);
+    if (beyond.length > 0) return `The module is beyond its envelope: ${beyond.join(' ')}`;
     for (let round = 0; round < ROUNDS; round++)
       for (const [name, call, head] of callsOf(info)) {
         trying = `judge ${name} with arguments of zeroes`;

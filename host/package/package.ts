@@ -2,11 +2,12 @@ import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { type ClassInfo, PolicyInstance } from '../policy/abi.js';
 import { worldFaults } from '../policy/check-component.js';
 import { type CoreFaultKind, coreFindings } from '../policy/check-core.js';
+import { schemaFaults } from '../policy/checked-json.js';
 import { envelopeFaults } from '../policy/command-envelope.js';
 import type { Manifest } from '../policy/manifest.js';
 import { meteredCore } from '../policy/meter.js';
-import { schemaFaults } from '../policy/schema.js';
 import type { PolicyPackage } from '../policy/store.js';
+import { parseVectors, type VectorFile } from '../policy/vectors.js';
 import { coreModuleOf } from '../policy/wasm-sections.js';
 import { type Members, PACKAGE_BYTES_MAX, pack, unpack } from './archive.js';
 import { coded, PackageError, type PackageErrorCode } from './errors.js';
@@ -31,7 +32,7 @@ export interface SourceRecord {
 export interface OpenedPackage {
   members: Members;
   manifest: Manifest;
-  vectors: unknown;
+  vectors: VectorFile;
   source: SourceRecord;
   component: Buffer;
   /** SHA-256 of the whole file, of what signers sign, and of the component. Hexadecimal. */
@@ -88,7 +89,7 @@ export function openPackage(file: Buffer): OpenedPackage {
     members,
     manifest,
     component,
-    vectors: vectorsOf(member(members, 'vectors.json')),
+    vectors: vectorsOf(member(members, 'vectors.json'), manifest),
     source: sourceOf(member(members, 'source.json')),
     fileDigest: sha256(file),
     contentDigest: sha256(statementBytes(members)),
@@ -148,7 +149,7 @@ function member(members: Members, name: string): Buffer {
 function manifestOf(bytes: Buffer): Manifest {
   const value = parseCanonicalJson(bytes, 'manifest.json');
   refuseOtherContract(value);
-  const faults = schemaFaults('manifest', value);
+  const faults = schemaFaults(value, 'manifest.schema.json');
   const { envelope } = value as Manifest;
   if (faults.length === 0 && envelope.commands === undefined)
     faults.push('/envelope must list the commands: build the package with `postern policy build`');
@@ -170,13 +171,19 @@ function refuseOtherContract(value: unknown): void {
   );
 }
 
-function vectorsOf(bytes: Buffer): unknown {
-  return parseCanonicalJson(bytes, 'vectors.json');
+function vectorsOf(bytes: Buffer, manifest: Manifest): VectorFile {
+  parseCanonicalJson(bytes, 'vectors.json');
+  const vectors = coded('POSTERN_PKG_VECTORS', () => parseVectors(bytes.toString('utf8'), 'vectors.json'));
+  if (vectors.class === manifest.class) return vectors;
+  throw new PackageError(
+    'POSTERN_PKG_VECTORS',
+    `The test vectors are of the class '${vectors.class}', the manifest of '${manifest.class}'.`,
+  );
 }
 
 function sourceOf(bytes: Buffer): SourceRecord {
   const value = parseCanonicalJson(bytes, 'source.json');
-  const faults = schemaFaults('package-source', value);
+  const faults = schemaFaults(value, 'package-source.schema.json');
   if (faults.length === 0 && (value as SourceRecord).sha256 !== sourceDigest((value as SourceRecord).files))
     faults.push('/sha256 is not that of the files');
   if (faults.length === 0) return value as SourceRecord;

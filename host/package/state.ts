@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { schemaFaults } from '../policy/schema.js';
+import { schemaFaults } from '../policy/checked-json.js';
 import { writeDurably } from './durable.js';
 import { PackageError } from './errors.js';
 import { canonicalJson } from './json.js';
@@ -90,7 +90,7 @@ export function readState(folder: string): StoreState | undefined {
   } catch (error) {
     throw damaged(path, [(error as Error).message]);
   }
-  const faults = schemaFaults('policy-store', value);
+  const faults = schemaFaults(value, 'policy-store.schema.json');
   if (faults.length > 0) throw damaged(path, faults);
   return value as StoreState;
 }

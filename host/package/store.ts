@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { native } from '../native.js';
 import { loadPolicies, type PolicyPackage } from '../policy/store.js';
+import type { VectorFile } from '../policy/vectors.js';
 import { coreModuleOf } from '../policy/wasm-sections.js';
 import { makeFolder, UNFINISHED_ENDING, writeDurably } from './durable.js';
 import { PackageError } from './errors.js';
@@ -44,8 +45,8 @@ const REASON_LENGTH_MAX = 500;
 export interface StoredPolicy extends PolicyPackage {
   /** Undefined: it came with Postern. */
   entry: StoreEntry | undefined;
-  /** Its test vectors (vectors.json of the package). */
-  vectors: unknown;
+  /** The package's test vectors; undefined for what came with Postern, whose vectors the build has run. */
+  vectors: VectorFile | undefined;
 }
 
 /** How a package is to be taken. */

@@ -1,6 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { schemaFaults } from '../policy/schema.js';
+import { schemaFaults } from '../policy/checked-json.js';
 import { PackageError } from './errors.js';
 import { fingerprintOf, publicKeyOf } from './keys.js';
 
@@ -39,7 +39,7 @@ export class TrustPolicy {
     value: unknown,
     readonly source: string,
   ) {
-    const faults = schemaFaults('trust', value);
+    const faults = schemaFaults(value, 'trust.schema.json');
     if (faults.length > 0) throw untrusted([`${source} is no trust policy:`, ...faults].join('\n  '));
     const file = value as TrustFile;
     const named = new Map<string, TrustedKey>();

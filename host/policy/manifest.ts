@@ -1,4 +1,4 @@
-import { schemaFaults } from './schema.js';
+import { parseChecked } from './checked-json.js';
 
 export type OperationName = 'open' | 'ioctl' | 'read' | 'write' | 'mmap' | 'seek';
 
@@ -73,21 +73,10 @@ export interface Manifest {
  * @throws Error with everything that is wrong, one line a fault, each with its path in the manifest
  */
 export function parseManifest(text: string, source: string): Manifest {
-  const parsed = parseJson(text, source);
-  const faults = schemaFaults('manifest', parsed);
-  if (faults.length === 0) return parsed as Manifest;
-  throw new Error([`${source} is not a policy manifest:`, ...faults].join('\n  '));
+  return parseChecked<Manifest>(text, source, 'manifest.schema.json', 'a policy manifest');
 }
 
 /** Whether a device name below /dev is one of a node's. */
 export function matchesNode(node: ManifestNode, deviceName: string): boolean {
   return node.pattern !== undefined && new RegExp(`^(?:${node.pattern})$`, 'u').test(deviceName);
-}
-
-function parseJson(text: string, source: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new Error(`${source} is not JSON: ${(error as Error).message}`);
-  }
 }
