@@ -45,7 +45,7 @@ const REASON_LENGTH_MAX = 500;
 export interface StoredPolicy extends PolicyPackage {
   /** Undefined: it came with Postern. */
   entry: StoreEntry | undefined;
-  /** The package's test vectors; undefined for what came with Postern, whose vectors the build has run. */
+  /** The package's test vectors; undefined for what came with Postern. */
   vectors: VectorFile | undefined;
 }
 

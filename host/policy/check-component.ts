@@ -2,8 +2,11 @@ import { componentSections, type Section, type SectionReader, sectionReader } fr
 
 /** Sections of a component's binary that name what crosses its boundary (component-model, Binary.md). */
 const COMPONENT_SECTION = { import: 10, export: 11 } as const;
-/** The contract's world, by the names that a component has for it. The types are an interface that both import. */
-const IMPORTS = ['postern:device/guest-memory@0.1.0', 'postern:device/types@0.1.0'];
+/** The contract's world, by the names that a component has for it: its import, the interface of its types, and those it uses. */
+const IMPORTS = [
+  ...['postern:device/guest-memory@0.1.0', 'postern:device/types@0.1.0'],
+  ...['call', 'verdict', 'settlement', 'class-info'],
+];
 const EXPORTS = ['admit', 'complete', 'describe'];
 
 /** Tags of an extern description, and of a sort. */
