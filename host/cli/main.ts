@@ -6,6 +6,7 @@ import { ROOT } from '../root.js';
 import { auditCommand } from './audit.js';
 import { devicesCommand } from './devices.js';
 import { doctorCommand } from './doctor.js';
+import { foregroundCommand } from './foreground.js';
 import { guestsCommand } from './guests.js';
 import { policyCommand } from './policy.js';
 import { runCommand } from './run.js';
@@ -24,6 +25,7 @@ const program = new Command('postern')
   .addCommand(runCommand())
   .addCommand(serveCommand())
   .addCommand(guestsCommand())
+  .addCommand(foregroundCommand())
   .addCommand(devicesCommand())
   .addCommand(policyCommand())
   .addCommand(auditCommand())
