@@ -3,8 +3,10 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { ROOT } from '../root.js';
+import { auditCommand } from './audit.js';
 import { devicesCommand } from './devices.js';
 import { doctorCommand } from './doctor.js';
+import { foregroundCommand } from './foreground.js';
 import { guestsCommand } from './guests.js';
 import { policyCommand } from './policy.js';
 import { runCommand } from './run.js';
@@ -25,8 +27,10 @@ const program = new Command('postern')
   .addCommand(vmCommand())
   .addCommand(serveCommand())
   .addCommand(guestsCommand())
+  .addCommand(foregroundCommand())
   .addCommand(devicesCommand())
   .addCommand(policyCommand())
+  .addCommand(auditCommand())
   .addCommand(doctorCommand());
 refuseByThrowing(program);
 

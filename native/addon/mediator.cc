@@ -44,6 +44,7 @@ Mediator::Mediator(MediatorOptions options, Exchange* exchange)
       listener_(vm_ ? Listener(vm_.get()) : Listener(options_.listener)),
       view_(std::move(options_.nodes)),
       epoll_(epoll_create1(EPOLL_CLOEXEC)) {
+  isFront_ = options_.isFront;
   pidNamespace_ = vm_ ? 0 : pidNamespaceOf(options_.process);
   std::string missing = vm_ ? "" : view_.attach(options_.process);
   if (!missing.empty()) throw std::runtime_error("the guest's view lacks the guarded device file " + missing);
@@ -122,6 +123,10 @@ std::optional<Event> Mediator::nextEvent() {
   submitDeferred();
   retryQueued();
   if (auto event = takeNote()) return event;
+  if (frontWanted_ && frontPending_ == 0 && undrained_.empty()) {
+    frontWanted_ = false;
+    return Event::kFront;
+  }
   if (controlPending_) {
     controlPending_ = false;
     return Event::kControl;
@@ -199,11 +204,17 @@ std::optional<Event> Mediator::drainCompletions() {
 }
 
 void Mediator::retryQueued() {
-  for (size_t i = queued_.size(); i > 0; i--) {
-    Op* op = queued_.front();
-    queued_.pop_front();
-    start(*op);
+  std::deque<Op*> waiting;
+  waiting.swap(queued_);  // What has to wait once more queues up again, in the same order.
+  for (Op* op : waiting) {
+    // What it names may have been forgotten meanwhile; it itself has forgotten what it ends.
+    const int error = op->plan.forgettings.empty() ? checkRequirements(*op) : 0;
+    if (error == 0)
+      start(*op);
+    else
+      finishNow(*op, 0, error);
   }
+  if (!undrained_.empty()) drainOthers();
 }
 
 // A close that has been made is finished before the next call is looked at, and so is an operation whose thread has been killed: to the
@@ -371,6 +382,7 @@ void Mediator::watchOperations() {
   lastWatch_ = now;
   for (auto& op : operations_)
     if (op->phase == Phase::kDriving && !op->abandoned && op->ring == nullptr && now - op->since >= kWatchInterval) watchOperation(*op);
+  if (!held_.empty()) watchHeld();
   queued_.erase(std::remove_if(queued_.begin(), queued_.end(),
                                [&](Op* op) {
                                  if (op->ring != nullptr || listener_.isValid(op->notification)) return false;
@@ -386,17 +398,21 @@ void Mediator::watchOperation(Op& op) {
     return;
   }
   // A guest VM's frontend tells of signals by itself.
-  auto pending = op.cancelled || vm_ ? std::nullopt : pendingSignals(op.tgid, op.tid);
-  if (!pending) return;
-  op.signalRounds = pending->forProcess ? op.signalRounds + 1 : 0;
-  if (pending->forThread || (pending->forProcess && pending->threads == 1))
-    op.interruption = kErestartsys;  // This thread is flagged for it: the kernel restarts or ends the call as the handler says.
-  else if (op.signalRounds >= kProcessSignalRounds)
-    op.interruption = EINTR;
-  else
-    return;
+  const int interruption = op.cancelled || vm_ ? 0 : interruptionOf(op);
+  if (interruption == 0) return;
+  op.interruption = interruption;
   counters_.interrupted++;
   cancel(op);
+}
+
+// What the operation is to end with because of a signal; 0: nothing.
+int Mediator::interruptionOf(Op& op) {
+  auto pending = pendingSignals(op.tgid, op.tid);
+  if (!pending) return 0;
+  op.signalRounds = pending->forProcess ? op.signalRounds + 1 : 0;
+  // This thread is flagged for it: the kernel restarts or ends the call as the handler says.
+  if (pending->forThread || (pending->forProcess && pending->threads == 1)) return kErestartsys;
+  return op.signalRounds >= kProcessSignalRounds ? EINTR : 0;
 }
 
 }  // namespace postern

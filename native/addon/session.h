@@ -37,6 +37,15 @@ struct Backend {
   std::map<uint32_t, std::string> claims;  // by file: the device, where its class is exclusive
 };
 
+// A handle that an operation relies on, until it has ended.
+struct RequiredHandle {
+  uint32_t table = 0;
+  uint64_t value = 0;
+};
+
+// The classes have a handful of tables.
+constexpr uint32_t kTablesApart = 16;
+
 // What a file is that a driver made and gave out as a descriptor.
 struct TakenFile {
   uint32_t kind = 0;  // the contract's descriptor-kind
@@ -45,6 +54,14 @@ struct TakenFile {
 
   void describe(struct stat& st) const;
   void describe(struct statx& st) const;
+};
+
+// What an operation showed, as the driver got it: done again when its guest comes to the front.
+struct Replay {
+  uint32_t command = 0;
+  uint32_t key = 0;  // what it showed it on; a later one on the same takes its place
+  std::vector<std::vector<uint8_t>> regions;
+  std::vector<ExchangeRelocation> relocations;
 };
 
 // One open file of the guest.
@@ -62,7 +79,14 @@ struct Session {
   std::optional<TakenFile> taken;      // a descriptor that a driver made
   std::map<Backend*, uint32_t> copies;  // its numbers in other backend processes that were lent it
   std::map<int32_t, int32_t> given;     // numbers that this file's driver saw -> the guest's
+  uint32_t handedOver = 0;   // a bit for each handover of its class that it gave when its guest left the front
+  bool isDraining = false;   // its guest has come to the front, but what the driver has for it came before
+  std::vector<Replay> replays;
   uint32_t operations = 0;  // under way: as in the kernel, the file stays open while one runs
+  uint32_t admitted = 0;    // of these, what the driver has or will get
+  bool isAlone = false;     // one of them admits no other
+  // When a handle table of the session was emptied, in admissions of the guest; two tables that share an entry are emptied together.
+  uint64_t emptied[kTablesApart] = {};
   bool hungUp = false;      // the guest's last copy has gone
   // Who was last seen to hold it, as a place to borrow from; checked by its cookie then.
   pid_t holder = 0;
@@ -99,6 +123,7 @@ enum class Phase {
   kFree,
   kJudging,   // the policy looks at it
   kQueued,    // admitted; waits for room in the ring or the arena
+  kHeld,      // admitted; waits for its guest to come to the front
   kDriving,   // the backend has it
   kSettling,  // the policy looks at the result
 };
@@ -130,6 +155,8 @@ struct OperationRecord {
   Snapshot snapshot;
   VmAddressSpace* space = nullptr;  // of a program in a guest VM; null: the thread's own memory
   Plan plan;
+  std::vector<std::vector<uint8_t>> sent;  // the regions as the driver got them, of a command that may have to be replayed
+  bool isRecalled = false;       // a read that was under way when its guest left the front
   std::vector<Region> regions;   // [0] is the head or the read/write buffer
   std::vector<uint64_t> originals;  // the guest's own pointer values, by relocation
   int64_t outcome = 0;
@@ -137,6 +164,8 @@ struct OperationRecord {
   uint32_t ready = 0;
   bool hasReady = false;
   bool abandoned = false;  // its thread has gone
+  std::vector<RequiredHandle> required;
+  uint64_t admission = 0;  // its number among the guest's admitted operations; 0: not admitted
   bool cancelled = false;
   uint32_t watchesAwaited = 0;
   std::vector<PassedDescriptor> passed;
