@@ -7,7 +7,7 @@ import { ensureKernel } from '../driver-vm/kernel.js';
 import { QEMU_DESCRIPTORS } from '../driver-vm/qemu.js';
 import { assignDevices, type DeviceNames } from '../mediator/assignment.js';
 import { compileModule } from '../mediator/guest.js';
-import { Mediation, type MediationEnd } from '../mediator/mediation.js';
+import { Mediation, type MediationEnd, type MediationOptions } from '../mediator/mediation.js';
 import { type NativeVmGuest, native } from '../native.js';
 import { loadPolicies, type PolicyPackage } from '../policy/store.js';
 import { controlPages } from './device-table.js';
@@ -66,14 +66,15 @@ export async function startGuestVm(options: GuestVmOptions): Promise<GuestVm> {
   try {
     writeSync(aperture.memory, controlPages(assignment.guarded, APERTURE_BYTES), 0, undefined, 0);
     const vm = await boot(options, aperture);
-    const mediation = new Mediation({
+    const mediation = await mediate((onStart) => ({
       source: { vm: guestOf(vm, aperture) },
       domain,
       assignment,
       modules,
       networkAdministration: false,
       log: options.log.child({ guest: options.name }),
-    });
+      onStart,
+    }));
     // Nothing runs unjudged: a VM whose mediator has failed is ended.
     mediation.ended.catch(() => vm.close());
     return {
@@ -89,6 +90,14 @@ export async function startGuestVm(options: GuestVmOptions): Promise<GuestVm> {
     closeAperture(aperture);
     throw error;
   }
+}
+
+/** A mediator that serves already. */
+async function mediate(optionsFor: (onStart: () => void) => MediationOptions): Promise<Mediation> {
+  return await new Promise((resolve, reject) => {
+    const mediation = new Mediation(optionsFor(() => resolve(mediation)));
+    mediation.ended.catch(reject);
+  });
 }
 
 function newAperture(): Aperture {

@@ -165,6 +165,7 @@ static int frontend_release(struct inode *inode, struct file *file) {
   struct open_file *opened = file->private_data;
   struct operation *operation = operation_on(file, POSTERN_VM_RELEASE);
 
+  mapping_settle(opened->frontend);
   frontend_fasync(-1, file, 0);
   if (operation) operation_tell(operation, RELEASE_WAIT);
   file_drop(opened);

@@ -46,6 +46,7 @@ struct frontend {
   u64 next_sequence;
   bool gone; /* the device is being taken away */
   struct workqueue_struct *work;
+  atomic_t unmapping; /* mappings that have gone here and that the host has not been told of */
   struct node *nodes;
   u32 node_count;
   struct node_class *classes;
@@ -110,6 +111,8 @@ extern const struct file_operations frontend_files;
 void file_wake(struct open_file *file);
 
 /* mappings.c */
+/* What has been unmapped is unmapped for the host too, before what comes next. */
+void mapping_settle(struct frontend *frontend);
 /* Tells the host that nobody has the pages. */
 void mapping_refuse(struct frontend *frontend, u64 offset);
 int mapping_make(struct open_file *file, struct vm_area_struct *vma);

@@ -31,7 +31,17 @@ static void unmap(struct work_struct *work) {
     operation->request.file = mapping->file;
     operation_tell(operation, HZ);
   }
+  atomic_dec(&mapping->frontend->unmapping);
   kfree(mapping);
+}
+
+void mapping_settle(struct frontend *frontend) {
+  if (atomic_read(&frontend->unmapping)) flush_workqueue(frontend->work);
+}
+
+static void begin_unmap(struct mapping *mapping) {
+  atomic_inc(&mapping->frontend->unmapping);
+  queue_work(mapping->frontend->work, &mapping->work);
 }
 
 static void mapping_open(struct vm_area_struct *vma) {
@@ -43,7 +53,7 @@ static void mapping_open(struct vm_area_struct *vma) {
 static void mapping_close(struct vm_area_struct *vma) {
   struct mapping *mapping = vma->vm_private_data;
 
-  if (refcount_dec_and_test(&mapping->references)) queue_work(mapping->frontend->work, &mapping->work);
+  if (refcount_dec_and_test(&mapping->references)) begin_unmap(mapping);
 }
 
 static const struct vm_operations_struct mapping_operations = {.open = mapping_open, .close = mapping_close};
@@ -100,7 +110,7 @@ int mapping_make(struct open_file *file, struct vm_area_struct *vma) {
   vma->vm_flags |= VM_DONTEXPAND | VM_DONTDUMP;
   error = remap_pfn_range(vma, vma->vm_start, (frontend->aperture + offset) >> PAGE_SHIFT, bytes, vma->vm_page_prot);
   if (error) {
-    queue_work(frontend->work, &mapping->work);
+    begin_unmap(mapping);
     return error;
   }
   vma->vm_private_data = mapping;

@@ -191,6 +191,7 @@ s64 operation_run(struct operation *operation) {
   struct frontend *frontend = operation->frontend;
   int error;
 
+  mapping_settle(frontend);
   if (wait_event_interruptible(frontend->slot_free, take_slot(operation) || !host_serves(frontend))) {
     operation_put(operation);
     return -ERESTARTSYS;

@@ -20,6 +20,9 @@ export const UNITS = [
   'process_view',
   'guest_view',
   'filter',
+  'vm_memory',
+  'vm_ring',
+  'remote_mapper',
 ] as const;
 
 /** How a program ended, and its last words. */
