@@ -5,7 +5,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { native } from '../native.js';
 import { loadPolicies, type PolicyPackage } from '../policy/store.js';
 import type { VectorFile } from '../policy/vectors.js';
-import { coreModuleOf } from '../policy/wasm-sections.js';
 import { makeFolder, UNFINISHED_ENDING, writeDurably } from './durable.js';
 import { PackageError } from './errors.js';
 import { type OpenedPackage, openPackage, PACKAGE_ENDING, readPackageFile } from './package.js';
@@ -294,8 +293,7 @@ export class PolicyStore {
     const opened = openPackage(readPackageFile(path));
     if (opened.fileDigest !== entry.file)
       throw new PackageError('POSTERN_STORE_DIGEST', `${path} is not the package that was installed.`);
-    const { manifest, component, digest, vectors } = opened;
-    return { manifest, core: coreModuleOf(component), component: path, digest, entry, vectors };
+    return { ...policyOf(opened, path), entry, vectors: opened.vectors };
   }
 
   async #reading<T>(read: () => T): Promise<T> {
