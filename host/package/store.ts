@@ -7,7 +7,7 @@ import { loadPolicies, type PolicyPackage } from '../policy/store.js';
 import type { VectorFile } from '../policy/vectors.js';
 import { makeFolder, UNFINISHED_ENDING, writeDurably } from './durable.js';
 import { PackageError } from './errors.js';
-import { type OpenedPackage, openPackage, PACKAGE_ENDING, readPackageFile } from './package.js';
+import { type OpenedPackage, openPackage, PACKAGE_ENDING, policyOf, readPackageFile } from './package.js';
 import { refuseOld } from './rollback-protection.js';
 import { verifySignatures } from './signatures.js';
 import {
