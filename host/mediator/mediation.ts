@@ -129,6 +129,11 @@ export class Mediation {
     await this.#ask({ kind: 'front', isFront });
   }
 
+  /** Records what a class's decisions depend on, on a tape; undefined: no more. */
+  async record(deviceClass: string, tape: SharedArrayBuffer | undefined): Promise<void> {
+    await this.#ask({ kind: 'record', class: deviceClass, tape });
+  }
+
   /** Gives the worker a command, which it takes between two operations. Undefined: the guest has ended. */
   #ask(command: WorkerCommand): Promise<WorkerAnswer | undefined> {
     if (this.#hasEnded) return Promise.resolve(undefined);

@@ -47,6 +47,8 @@ export type WorkerMessage =
 /** What the main thread asks of a worker, between two operations. */
 export type WorkerCommand =
   | { kind: 'count' }
+  /** Records the decisions of a class on a tape (tape.ts); undefined: does so no more. */
+  | { kind: 'record'; class: string; tape: SharedArrayBuffer | undefined }
   /** The guest comes to the front, or leaves it. */
   | { kind: 'front'; isFront: boolean }
   /** Another module for its class; `onTrial`: the one before is put back when it misbehaves. */

@@ -11,6 +11,7 @@ import type { NumberedCommand, WorkerAnswer, WorkerCommand, WorkerInput, WorkerM
 import { nativeClassOf } from './native-class.js';
 import { describeNote, NOTE_PLAN_REFUSED, planError } from './notes.js';
 import { Seat } from './seat.js';
+import { Tape } from './tape.js';
 
 /** asm-generic/errno-base.h: what a policy gets that reads while no operation is being judged. */
 const EFAULT = 14;
@@ -96,6 +97,7 @@ function admit(serving: NativeMediator): void {
   const { judge } = seat;
   const call = exchange.call();
   const verdict = clock.counts() ? timed(judge, call) : judge.admit(call, exchange.head());
+  if (seat.tape !== undefined) seat.record(call, exchange.head());
   if (verdict === undefined) {
     if (restore(seat, serving)) exchange.writeAgain();
     else exchange.writeFault();
@@ -169,6 +171,7 @@ function complete(serving: NativeMediator): void {
   let settlement = judge.complete(call, exchange.head(), exchange.outcome);
   if (settlement === undefined && (judge !== seat.judge || restore(seat, serving)))
     settlement = seat.judge.complete(call, exchange.head(), exchange.outcome);
+  if (seat.tape !== undefined) seat.record(call, exchange.head(), exchange.outcome);
   if (settlement === undefined) exchange.writeFault();
   else exchange.writeSettlement(settlement);
   if (judge !== seat.judge) seat.sweep(serving);
@@ -215,6 +218,11 @@ function obey(command: Exclude<WorkerCommand, { kind: 'front' }>, serving: Nativ
   switch (command.kind) {
     case 'count':
       return serving.counters();
+    case 'record': {
+      const seat = seats.find(({ judge }) => judge.info.class === command.class);
+      if (seat !== undefined) seat.tape = command.tape === undefined ? undefined : new Tape(command.tape);
+      return 'done';
+    }
     case 'switch': {
       collectGarbage();
       const seat = seats.find(({ judge }) => judge.info.class === command.module.manifest.class);

@@ -75,6 +75,7 @@ export class Host {
     setFlagsFromString('--expose-gc');
     const host = new Host(options, await options.policies.inForce());
     try {
+      await host.#modules.takeCandidates(await options.policies.candidates());
       host.#stopWatching = options.policies.watch(() => void host.#refresh());
       host.#door = Door.open(
         options.socket,
@@ -158,6 +159,8 @@ export class Host {
     switch (request.request) {
       case 'guests':
         return { reply: 'guests', guests: await this.#guests.states(this.#front.name) };
+      case 'shadow':
+        return { reply: 'shadow', classes: await this.#modules.reports() };
       case 'foreground':
         return await this.#bring(request.guest);
       case 'policies':
@@ -187,7 +190,9 @@ export class Host {
   }
 
   async #takeStore(): Promise<Switch[]> {
-    return await this.#modules.take(await this.options.policies.inForce());
+    const switches = await this.#modules.take(await this.options.policies.inForce());
+    await this.#modules.takeCandidates(await this.options.policies.candidates());
+    return switches;
   }
 
   /** Mediates for a guest from its launcher's start to its end. */

@@ -9,6 +9,8 @@ const QUIET_MS = 150;
 export interface PolicySource {
   /** @throws Error with everything that is wrong with what is there */
   inForce(): Promise<PolicyPackage[]>;
+  /** Those that judge beside the modules in force, at most one a class. */
+  candidates(): Promise<PolicyPackage[]>;
   /** Calls `onChange` when something may have changed, until the returned function is called. */
   watch(onChange: () => void): () => void;
 }
@@ -21,6 +23,10 @@ export class FolderSource implements PolicySource {
 
   async inForce(): Promise<PolicyPackage[]> {
     return loadPolicies(this.folder);
+  }
+
+  async candidates(): Promise<PolicyPackage[]> {
+    return [];
   }
 
   watch(onChange: () => void): () => void {
@@ -46,6 +52,7 @@ export type SharingChoices = ReadonlyMap<string, Sharing>;
 export function withSharing(source: PolicySource, choices: SharingChoices): PolicySource {
   return {
     inForce: async () => (await source.inForce()).map((candidate) => sharedBy(choices, candidate)),
+    candidates: async () => (await source.candidates()).map((candidate) => sharedBy(choices, candidate)),
     watch: (onChange) => source.watch(onChange),
   };
 }
