@@ -47,7 +47,7 @@ export interface MediationOptions {
   /** Told the number of the guest's first process when the program is about to run. */
   onStart?: (process: number) => void;
   /** Told of a module that misbehaved, so that the one before it is in force again. */
-  onRestored?: (deviceClass: string, digest: string) => void;
+  onRestored?: (deviceClass: string, digest: string, reason: string) => void;
 }
 
 /** What a mediator counted, at its guest's end. */
@@ -100,7 +100,7 @@ export class Mediation {
     this.ended = endOf(worker, (message) => {
       if (message.kind === 'log') log[message.level](message.fields, message.text);
       else if (message.kind === 'started') onStart?.(message.process);
-      else if (message.kind === 'restored') onRestored?.(message.class, message.digest);
+      else if (message.kind === 'restored') onRestored?.(message.class, message.digest, message.reason);
       else if (message.kind === 'answer') this.#take(message.id, message.answer);
     }).finally(() => {
       this.#hasEnded = true;

@@ -39,7 +39,7 @@ export type WorkerMessage =
   | { kind: 'log'; level: 'trace' | 'info' | 'warn' | 'error'; fields: Record<string, unknown>; text: string }
   | { kind: 'started'; process: number }
   /** A module misbehaved, and the one before it is in force again. */
-  | { kind: 'restored'; class: string; digest: string }
+  | { kind: 'restored'; class: string; digest: string; reason: string }
   | { kind: 'answer'; id: number; answer: WorkerAnswer }
   | { kind: 'failed'; message: string }
   | { kind: 'ended'; counters: MediatorCounters; decisions: DecisionTimes };

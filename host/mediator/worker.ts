@@ -24,6 +24,8 @@ const exchange = new Exchange();
 const clock = new DecisionClock();
 let mediator: NativeMediator | undefined;
 let switches = 0;
+/** Why a policy was blamed last. */
+let lastFault = '';
 /** Commands that wait for the native side's word. */
 const frontAsked: number[] = [];
 
@@ -57,6 +59,7 @@ function tellFault({ input: { manifest }, isQuarantined }: Judge, fault: PolicyF
     quarantined: isQuarantined,
     detail: fault.message,
   };
+  lastFault = `${fault.code}: ${fault.message}`;
   log('error', fields, 'a policy faulted: EIO');
 }
 
@@ -125,7 +128,7 @@ function timed(judge: Judge, call: Call): Verdict | undefined {
 function restore(seat: Seat, serving: NativeMediator): boolean {
   const { digest, manifest } = seat.judge.input;
   if (!seat.restore(serving)) return false;
-  tell({ kind: 'restored', class: manifest.class, digest });
+  tell({ kind: 'restored', class: manifest.class, digest, reason: lastFault });
   return true;
 }
 

@@ -179,6 +179,20 @@ export class Host {
     return { reply: 'foreground', guest: name };
   }
 
+  /** A guest has found that a module misbehaves: nobody has it any more, and the store does not give it out again. */
+  async #quarantine(deviceClass: string, digest: string, reason: string): Promise<void> {
+    try {
+      if (await this.#modules.quarantine(deviceClass, digest))
+        await this.options.policies.quarantine(deviceClass, digest, reason);
+    } catch (error) {
+      const { message } = error as Error;
+      this.options.log.error(
+        { class: deviceClass, digest, message },
+        'the store does not know of a quarantine',
+      );
+    }
+  }
+
   /** The store has changed. What can't be read or used leaves everything as it is. */
   async #refresh(): Promise<void> {
     try {
@@ -232,7 +246,7 @@ export class Host {
           onStart: (process) => {
             guest.pid = process;
           },
-          onRestored: (deviceClass, digest) => void this.#modules.quarantine(deviceClass, digest),
+          onRestored: (...found) => void this.#quarantine(...found),
         }),
       };
       // At once: the next guest must not find the front free as well.

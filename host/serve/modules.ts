@@ -114,11 +114,12 @@ export class Modules {
     });
   }
 
-  /** A guest has found that a module misbehaves: everybody gets the one before it back. */
-  async quarantine(deviceClass: string, digest: string): Promise<void> {
-    await this.#inTurn(async () => {
+  /** A guest has found that a module misbehaves: everybody gets the one before it back. Whether that is news. */
+  async quarantine(deviceClass: string, digest: string): Promise<boolean> {
+    return await this.#inTurn(async () => {
       const place = this.#places.get(deviceClass);
-      if (place === undefined || place.inForce.digest !== digest || place.previous === undefined) return;
+      if (place === undefined || place.inForce.digest !== digest || place.previous === undefined)
+        return false;
       const [bad, good] = [place.inForce, place.previous];
       place.quarantined.push(moduleName(bad));
       place.inForce = good;
@@ -130,6 +131,7 @@ export class Modules {
         { class: deviceClass, quarantined: bad.manifest.version, inForce: good.manifest.version },
         'a module misbehaved and is quarantined; the version before it is in force again',
       );
+      return true;
     });
   }
 

@@ -11,6 +11,8 @@ export interface PolicySource {
   inForce(): Promise<PolicyPackage[]>;
   /** Those that judge beside the modules in force, at most one a class. */
   candidates(): Promise<PolicyPackage[]>;
+  /** A module misbehaved: it is not to be given out again. */
+  quarantine(deviceClass: string, digest: string, reason: string): Promise<void>;
   /** Calls `onChange` when something may have changed, until the returned function is called. */
   watch(onChange: () => void): () => void;
 }
@@ -28,6 +30,8 @@ export class FolderSource implements PolicySource {
   async candidates(): Promise<PolicyPackage[]> {
     return [];
   }
+
+  async quarantine(): Promise<void> {}
 
   watch(onChange: () => void): () => void {
     let timer: NodeJS.Timeout | undefined;
@@ -53,6 +57,7 @@ export function withSharing(source: PolicySource, choices: SharingChoices): Poli
   return {
     inForce: async () => (await source.inForce()).map((candidate) => sharedBy(choices, candidate)),
     candidates: async () => (await source.candidates()).map((candidate) => sharedBy(choices, candidate)),
+    quarantine: (...found) => source.quarantine(...found),
     watch: (onChange) => source.watch(onChange),
   };
 }

@@ -65,6 +65,8 @@ export class TestHost {
   readonly records: Record<string, unknown>[] = [];
   readonly socket: string;
   candidates: PolicyPackage[] = [];
+  /** What the host has told its store of: class, digest and reason. */
+  readonly quarantined: [string, string, string][] = [];
   #host: Host | undefined;
   private readonly folder = mkdtempSync(join(tmpdir(), 'postern-host-'));
 
@@ -81,6 +83,7 @@ export class TestHost {
       policies: {
         inForce: async () => made.packages,
         candidates: async () => made.candidates,
+        quarantine: async (...found) => void made.quarantined.push(found),
         watch: () => () => {},
       },
       open: async () => domain ?? (await openDomain({ mode: 'local', drivers: [] }, log)),
