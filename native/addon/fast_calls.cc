@@ -69,7 +69,7 @@ void Mediator::endRing(pid_t tgid) {
   rings_.erase(std::remove_if(rings_.begin(), rings_.end(), [](auto& ring) { return ring->ended && ring->busy() == 0; }), rings_.end());
 }
 
-// A trapped call of a process that can post: its next operation may come that way.
+// A trapped call of a process that can post is answered: its next operation may come that way.
 void Mediator::wakeRing(pid_t tgid) {
   if (rings_.empty()) return;
   FastRing* ring = ringOf(tgid);

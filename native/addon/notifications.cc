@@ -200,7 +200,6 @@ std::optional<Event> Mediator::handle(const seccomp_notif& notification) {
   settleMappings();
   Op& op = begin(notification, session, number);
   op.tgid = threadOf(tid) != nullptr ? threadOf(tid)->tgid : tid;
-  wakeRing(op.tgid);
   op.call.fileFlags = (static_cast<uint32_t>(holding.flags) & ~uint32_t(O_ACCMODE)) | session->accessMode;
   op.nonblocking = (holding.flags & O_NONBLOCK) != 0;
   op.borrowed = std::move(holding.copy);
