@@ -45,8 +45,10 @@ interface Suite {
 
 /**
  * What there is, its properties once more by the atomic interface, which cards libdrm finds, a commit of 13 properties, and pictures that
- * Mesa draws by virgl, off screen, with a sum of all pixels of each.
+ * Mesa draws by virgl: off screen, with a sum of all pixels of each, and a cube on the screen, by page flips and by commits with fences. It
+ * would end with its standard input, which therefore never ends; its times and addresses are its own.
  */
+const CUBE = 'stdbuf -oL kmscube -c 20';
 const GRAPHICS = [
   'export MESA_SHADER_CACHE_DISABLE=true',
   'modetest -M virtio_gpu',
@@ -56,6 +58,9 @@ const GRAPHICS = [
   'echo | modetest -M virtio_gpu -a -s 34:1024x768 -P 31@33:1024x768',
   'proptest -M virtio_gpu',
   '"$0" /dev/dri/renderD128 24',
+  'in=/dev/shm/postern-cube-$$; mkfifo "$in"',
+  ...['', ' -A'].map((option) => `${CUBE}${option} 2>&1 0<>"$in" | sed 's/ in .*//; s/0x[0-9a-f]*//'`),
+  'rm "$in"',
 ].join(' 2>&1; ');
 
 const SUITES: ReadonlyMap<string, Suite> = new Map<string, Suite>([
@@ -63,8 +68,8 @@ const SUITES: ReadonlyMap<string, Suite> = new Map<string, Suite>([
     'v4l2',
     {
       drivers: DRIVERS_DEFAULT,
-      // Ordinary tests, then streaming (-s) with every memory type that the device claims.
-      command: () => ['v4l2-compliance', '-d', '/dev/video0', '-s'],
+      // Ordinary tests, then streaming (-s) with every memory type that the device claims; of buffers by descriptor (-e), the output's.
+      command: () => ['v4l2-compliance', '-d', '/dev/video0', '-e', '/dev/video1', '-s'],
       totals: v4l2Totals,
       verdicts: v4l2Verdicts,
       agree: failTheSame,
@@ -87,7 +92,7 @@ const SUITES: ReadonlyMap<string, Suite> = new Map<string, Suite>([
     {
       drivers: ['virtio-gpu-gl'],
       command: () => ['sh', '-c', GRAPHICS, compileGuestProgram('render', 'guests', RENDER_LIBRARIES)],
-      tool: 'modetest, drmdevice, proptest, an EGL program',
+      tool: 'modetest, drmdevice, proptest, kmscube, an EGL program',
       totals: drmTotals,
       verdicts: linesAsVerdicts,
       agree: (differences) => differences.length === 0,

@@ -3,14 +3,22 @@ import { join } from 'node:path';
 import { Ajv } from 'ajv';
 import { ROOT } from '../root.js';
 
+/** What is in a folder of the driver domain's sysfs. */
+export interface FolderContent {
+  /** The attribute files of the folder with their text. */
+  files: Record<string, string>;
+  /** Those that are no text, in hexadecimal digits. */
+  binaries?: Record<string, string>;
+  /** The symbolic links of the folder with their targets. */
+  links: Record<string, string>;
+  /** Groups of attributes, and what hangs on the device without a device file of its own, by name. */
+  folders?: Record<string, FolderContent>;
+}
+
 /** A folder of the driver domain's sysfs that stands for a device. */
-export interface DeviceFolder {
+export interface DeviceFolder extends FolderContent {
   /** Below /sys, such as '/devices/platform/vivid.0'. */
   sysfs: string;
-  /** The attribute files of that folder with their text. */
-  files: Record<string, string>;
-  /** The symbolic links of that folder with their targets. */
-  links: Record<string, string>;
 }
 
 /** A character device of the driver domain, as schemas/devices.schema.json describes it. */
@@ -23,10 +31,6 @@ export interface Device extends DeviceFolder {
   subsystem: string;
   /** The device's folder below /sys, such as '/devices/platform/vivid.0/video4linux/video0'; '' where there is none. */
   sysfs: string;
-  /** The attribute files of that folder with their text. */
-  files: Record<string, string>;
-  /** The symbolic links of that folder with their targets. */
-  links: Record<string, string>;
   /** The devices that it hangs on, from the nearest up. */
   parents?: DeviceFolder[];
 }

@@ -1,5 +1,5 @@
-import { getSystemErrorName } from 'node:util';
 import type { ClassInfo } from '../policy/abi.js';
+import { commandName, errnoName } from '../policy/described.js';
 import type { NativeNote } from './exchange.js';
 
 /** The note that tells of a policy's fault, which the native side found in its answer. */
@@ -41,18 +41,6 @@ const PLAN_ERRORS: Readonly<Record<number, string>> = {
   14: 'too many descriptors',
   15: 'a descriptor of no kind, outside its region, against its access, or across a pointer or another',
 };
-
-/** `VIDIOC_S_FMT (0xc0d05605)`, or the number alone where the class does not know it. */
-export function commandName(info: ClassInfo | undefined, command: number): string {
-  const hexadecimal = `0x${command.toString(16).padStart(8, '0')}`;
-  const row = info?.commands.find((entry) => (command & entry.mask) >>> 0 === entry.number);
-  return row === undefined ? hexadecimal : `${row.name} (${hexadecimal})`;
-}
-
-/** The errno's name, such as ENOTTY; '' for 0. */
-export function errnoName(errno: number): string {
-  return errno === 0 ? '' : getSystemErrorName(-errno);
-}
 
 /** One of the native refusals in words. */
 export function planError(number: number): string {

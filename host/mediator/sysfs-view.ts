@@ -1,9 +1,9 @@
 import { lstatSync, readdirSync, readlinkSync } from 'node:fs';
 import { basename, dirname, posix } from 'node:path';
-import type { Device, DeviceFolder } from '../driver-vm/devices.js';
+import type { Device, FolderContent } from '../driver-vm/devices.js';
 
 /** A folder, file or link that a guest's /sys shall have beside or instead of this machine's own. */
-type Entry = Folder | { kind: 'file'; text: string } | { kind: 'link'; target: string };
+type Entry = Folder | { kind: 'file'; bytes: Buffer } | { kind: 'link'; target: string };
 
 interface Folder {
   kind: 'folder';
@@ -11,6 +11,9 @@ interface Folder {
   /** It stands for a device of the driver domain: files and links of a device of this machine that has the same name are not its. */
   isMirrored: boolean;
 }
+
+/** A `subsystem` link to a class: '../../../class/input'. */
+const CLASS_LINK = /^(?:\.\.\/)+class\/([\w.:-]+)$/;
 
 /** Lines of the launcher's plan: what to keep before /sys is covered, and how to make it anew. */
 export interface SysfsLines {
@@ -33,19 +36,24 @@ export function sysfsLines(devices: readonly Device[]): SysfsLines {
 }
 
 function addDevice(root: Entry, device: Device): void {
-  const folder = device.sysfs;
-  for (const one of [device, ...(device.parents ?? [])]) addFolder(root, one);
-  link(root, `/dev/char/${device.major}:${device.minor}`, folder);
-  if (device.subsystem !== '') link(root, `/class/${device.subsystem}/${basename(folder)}`, folder);
+  for (const one of [device, ...(device.parents ?? [])]) addFolder(root, one.sysfs, one);
+  link(root, `/dev/char/${device.major}:${device.minor}`, device.sysfs);
 }
 
-function addFolder(root: Entry, { sysfs, files, links }: DeviceFolder): void {
+function addFolder(root: Entry, sysfs: string, content: FolderContent): void {
+  const { files, binaries = {}, links, folders = {} } = content;
   for (const [name, text] of Object.entries(files))
-    put(root, posix.join(sysfs, name), { kind: 'file', text });
+    put(root, posix.join(sysfs, name), { kind: 'file', bytes: Buffer.from(text) });
+  for (const [name, hex] of Object.entries(binaries))
+    put(root, posix.join(sysfs, name), { kind: 'file', bytes: Buffer.from(hex, 'hex') });
   for (const [name, target] of Object.entries(links))
     put(root, posix.join(sysfs, name), { kind: 'link', target });
+  for (const [name, folder] of Object.entries(folders)) addFolder(root, posix.join(sysfs, name), folder);
   const folder = entryAt(root, sysfs);
   if (folder?.kind === 'folder') folder.isMirrored = true;
+  // Every device is listed in its class, those that others hang on too.
+  const subsystem = CLASS_LINK.exec(links.subsystem ?? '')?.[1];
+  if (subsystem !== undefined) link(root, `/class/${subsystem}/${basename(sysfs)}`, sysfs);
 }
 
 function newFolder(): Folder {
@@ -86,7 +94,7 @@ function merge(path: string, { entries, isMirrored }: Folder, lines: SysfsLines)
   }
   for (const [name, entry] of entries) {
     const at = `${path}/${name}`;
-    if (entry.kind === 'file') lines.make.push(['file', at, Buffer.from(entry.text).toString('hex')]);
+    if (entry.kind === 'file') lines.make.push(['file', at, entry.bytes.toString('hex')]);
     else if (entry.kind === 'link') lines.make.push(['symlink', entry.target, at]);
     else {
       lines.make.push(['dir', at, '755']);

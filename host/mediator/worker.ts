@@ -2,13 +2,14 @@
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { type NativeMediator, native } from '../native.js';
 import type { Call, Denial, Verdict } from '../policy/abi.js';
+import { commandName, errnoName } from '../policy/described.js';
 import { PolicyFault } from '../policy/fault.js';
 import { DecisionClock } from './decision-times.js';
 import { EVENT, Exchange } from './exchange.js';
 import type { Judge } from './judge.js';
 import type { NumberedCommand, WorkerAnswer, WorkerCommand, WorkerInput, WorkerMessage } from './messages.js';
 import { nativeClassOf } from './native-class.js';
-import { commandName, describeNote, errnoName, NOTE_PLAN_REFUSED, planError } from './notes.js';
+import { describeNote, NOTE_PLAN_REFUSED, planError } from './notes.js';
 import { Seat } from './seat.js';
 
 /** asm-generic/errno-base.h: what a policy gets that reads while no operation is being judged. */

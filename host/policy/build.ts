@@ -119,7 +119,7 @@ function inputsDigest(): string {
 
 function inputPaths(): string[] {
   const sources = readdirSync(SOURCES, { recursive: true, encoding: 'utf8' })
-    .filter((file) => file.endsWith('.ts') || file.endsWith('.json'))
+    .filter((file) => file.endsWith('.ts') || (file.endsWith('.json') && !file.endsWith('.vectors.json')))
     .map((file) => join(SOURCES, file));
   const tools = ['package-lock.json', 'asconfig.json', 'host/policy/build.ts'].map((file) =>
     join(ROOT, file),

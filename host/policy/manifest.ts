@@ -99,7 +99,8 @@ function isRegularExpression(text: string): boolean {
   }
 }
 
-function describeError(error: ErrorObject): string {
+/** One fault that ajv found, with its path. */
+export function describeError(error: ErrorObject): string {
   const place = error.instancePath === '' ? '/' : error.instancePath;
   const params = error.params as {
     additionalProperty?: string;

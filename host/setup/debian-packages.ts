@@ -32,6 +32,7 @@ export const DEBIAN_PACKAGES: readonly DebianPackage[] = [
   { name: 'libegl-dev', purpose: 'rendering compliance' },
   { name: 'libgles-dev', purpose: 'rendering compliance' },
   { name: 'libgbm-dev', purpose: 'rendering compliance' },
+  { name: 'kmscube', purpose: 'rendering compliance' },
   { name: 'libegl-mesa0', purpose: 'rendering compliance' },
   { name: 'clang', purpose: 'sanitizer tests' },
   { name: 'libclang-rt-14-dev', purpose: 'sanitizer tests' },

@@ -229,6 +229,8 @@ class Mediator {
   bool placeDescriptors(Op& op);
   void fillDescriptors(Op& op);
   void receiveDescriptors(Op& op);
+  void acceptDescriptor(Op& op, PassedDescriptor& passed, const postern_descriptor& reply);
+  void repeatNumber(Op& op, const PassedDescriptor& passed, int32_t seen);
   uint8_t* placeOf(Op& op, const PassedDescriptor& passed);
   void watchDescriptors(Op& op);
   int returnDescriptors(Op& op);

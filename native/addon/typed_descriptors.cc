@@ -141,8 +141,8 @@ void Mediator::fillDescriptors(Op& op) {
   op.mayHaveTaken = true;
 }
 
-// The backend has answered: what it took belongs to the sessions that were made for it, and the guest's own numbers are in their places
-// again before the policy or the guest sees the reply.
+// The backend has answered: what it took belongs to the sessions that were made for it, and where the driver repeats a number of its own,
+// the guest's is there again before the policy or the guest sees the reply.
 void Mediator::receiveDescriptors(Op& op) {
   Channel& channel = *op.backend->channel;
   uint32_t at = op.descriptorArena;
@@ -152,22 +152,38 @@ void Mediator::receiveDescriptors(Op& op) {
       std::memcpy(&reply, channel.at(at), sizeof reply);
       at += sizeof reply;
     }
-    if (flowOf(passed) == DescriptorFlow::kToDriver) {
-      // Drivers repeat the number in their reply, or write something else there.
-      uint8_t* place = placeOf(op, passed);
-      const bool isRepeated = passed.isSubmitted && place != nullptr && numberAt(place, passed.place.width) == reply.result;
-      if (isRepeated) std::memcpy(place, &passed.original, passed.place.width);
-      if (passed.session != nullptr && op.outcome >= 0)
-        op.session->given[static_cast<int32_t>(POSTERN_TAKEN_FIRST + passed.file)] = static_cast<int32_t>(passed.original);
-    } else if (passed.session != nullptr && op.outcome >= 0 && reply.result == 0) {
-      passed.session->taken = TakenFile{passed.place.kind, reply.mode, reply.device, reply.inode, reply.bytes};
-      const uint32_t mode = reply.open_flags & O_ACCMODE;
-      passed.session->accessMode = mode > O_RDWR ? uint32_t(O_RDWR) : mode;
-    } else if (passed.session != nullptr && op.outcome >= 0 && reply.result < 0) {
-      note(Note::kDescriptorStrange, passed.place.kind, &op, EIO);
-      op.outcome = -EIO;
-    }
+    if (flowOf(passed) == DescriptorFlow::kFromDriver)
+      acceptDescriptor(op, passed, reply);
+    else
+      repeatNumber(op, passed, reply.result);
   }
+}
+
+void Mediator::acceptDescriptor(Op& op, PassedDescriptor& passed, const postern_descriptor& reply) {
+  if (passed.session == nullptr || op.outcome < 0) return;
+  if (reply.result < 0) {
+    note(Note::kDescriptorStrange, passed.place.kind, &op, EIO);
+    op.outcome = -EIO;
+    return;
+  }
+  if (reply.result != 0) return;  // The driver made none.
+  passed.session->taken = TakenFile{passed.place.kind, reply.mode, reply.device, reply.inode, reply.bytes};
+  const uint32_t mode = reply.open_flags & O_ACCMODE;
+  passed.session->accessMode = mode > O_RDWR ? uint32_t(O_RDWR) : mode;
+}
+
+// `seen` is the number that the driver was shown in this operation; others it may have from earlier ones.
+void Mediator::repeatNumber(Op& op, const PassedDescriptor& passed, int32_t seen) {
+  std::map<int32_t, int32_t>& given = op.session->given;
+  if (passed.session != nullptr && op.outcome >= 0)
+    given[static_cast<int32_t>(POSTERN_TAKEN_FIRST + passed.file)] = static_cast<int32_t>(passed.original);
+  uint8_t* place = placeOf(op, passed);
+  if (place == nullptr || passed.place.width != sizeof(int32_t) || !hasReply(op, op.regions[passed.place.region])) return;
+  const int32_t number = static_cast<int32_t>(numberAt(place, sizeof(int32_t)));
+  const auto known = given.find(number);
+  int32_t guests = known != given.end() ? known->second : number;
+  if (passed.isSubmitted && number == seen) guests = static_cast<int32_t>(passed.original);
+  std::memcpy(place, &guests, sizeof guests);
 }
 
 // Where a descriptor's number is in the reply, as it will be copied out.
@@ -188,16 +204,11 @@ void Mediator::watchDescriptors(Op& op) {
 // The guest gets its descriptors, and their numbers. 0 or an errno.
 int Mediator::returnDescriptors(Op& op) {
   for (PassedDescriptor& passed : op.passed) {
-    uint8_t* place = placeOf(op, passed);
-    if (flowOf(passed) == DescriptorFlow::kRepeated && place != nullptr) {
-      auto known = op.session->given.find(static_cast<int32_t>(numberAt(place, sizeof(int32_t))));
-      if (known != op.session->given.end()) std::memcpy(place, &known->second, sizeof(int32_t));
-    }
     if (flowOf(passed) != DescriptorFlow::kFromDriver || passed.session == nullptr || !passed.session->taken) continue;
     const int32_t number = placeSession(op, *passed.session, passed.place.closeOnExec != 0, false);
     if (number < 0) return -number;
     passed.session = nullptr;  // The guest's from here on: its placeholder says when it is released.
-    if (place != nullptr) std::memcpy(place, &number, sizeof number);
+    if (uint8_t* place = placeOf(op, passed)) std::memcpy(place, &number, sizeof number);
   }
   return 0;
 }

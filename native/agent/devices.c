@@ -15,6 +15,8 @@
 
 /* Attributes that programs read to recognise a device are one line; what is larger is a table of some other kind. */
 #define ATTRIBUTE_BYTES_MAX 4096
+/* Groups of attributes, and a connector's in a card's folder, are a few levels deep. */
+#define FOLDER_DEPTH_MAX 4
 /* The major number of the slaves of UNIX98 pseudo terminals (Documentation/admin-guide/devices.txt). */
 #define PTS_MAJOR 136
 
@@ -23,7 +25,7 @@ static const char *const excluded_prefixes[] = {"/devices/virtual/vc/", "/device
                                                 "/devices/virtual/vtconsole/"};
 static const char *const excluded_subsystem = "virtio-ports";
 
-static ssize_t read_attribute(int directory, const char *name, char *bytes) {
+static ssize_t read_bytes(int directory, const char *name, char *bytes) {
   struct stat status;
   if (fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) != 0) return -1;
   if (!S_ISREG(status.st_mode) || !(status.st_mode & 0444)) return -1;
@@ -31,7 +33,12 @@ static ssize_t read_attribute(int directory, const char *name, char *bytes) {
   if (descriptor < 0) return -1;
   ssize_t length = read(descriptor, bytes, ATTRIBUTE_BYTES_MAX + 1);
   close(descriptor);
-  return length >= 0 && length <= ATTRIBUTE_BYTES_MAX && json_is_text(bytes, (size_t)length) ? length : -1;
+  return length >= 0 && length <= ATTRIBUTE_BYTES_MAX ? length : -1;
+}
+
+static ssize_t read_attribute(int directory, const char *name, char *bytes) {
+  ssize_t length = read_bytes(directory, name, bytes);
+  return length >= 0 && json_is_text(bytes, (size_t)length) ? length : -1;
 }
 
 static void put_files(struct json *json, int directory, struct dirent **entries, int count) {
@@ -43,6 +50,25 @@ static void put_files(struct json *json, int directory, struct dirent **entries,
     if (length < 0) continue;
     json_key(json, entries[i]->d_name);
     json_string(json, bytes, (size_t)length);
+  }
+  json_mark(json, '}');
+}
+
+/* What is no text, such as what a monitor says of itself (edid), in hexadecimal digits. */
+static void put_binaries(struct json *json, int directory, struct dirent **entries, int count) {
+  static const char digits[] = "0123456789abcdef";
+  json_key(json, "binaries");
+  json_mark(json, '{');
+  for (int i = 0; i < count; i++) {
+    char bytes[ATTRIBUTE_BYTES_MAX + 1], hex[2 * ATTRIBUTE_BYTES_MAX];
+    ssize_t length = read_bytes(directory, entries[i]->d_name, bytes);
+    if (length < 0 || json_is_text(bytes, (size_t)length)) continue;
+    for (ssize_t k = 0; k < length; k++) {
+      hex[2 * k] = digits[(unsigned char)bytes[k] >> 4];
+      hex[2 * k + 1] = digits[(unsigned char)bytes[k] & 15];
+    }
+    json_key(json, entries[i]->d_name);
+    json_string(json, hex, 2 * (size_t)length);
   }
   json_mark(json, '}');
 }
@@ -64,15 +90,68 @@ static int is_visible(const struct dirent *entry) {
   return entry->d_name[0] != '.' && json_is_text(entry->d_name, strlen(entry->d_name));
 }
 
-static void put_sysfs(struct json *json, const char *path) {
+static bool has(int directory, const char *folder, const char *entry) {
+  char path[NAME_MAX + 16];
+  snprintf(path, sizeof path, "%.255s/%s", folder, entry);
+  return faccessat(directory, path, F_OK, 0) == 0;
+}
+
+/* A folder that only groups devices has neither files nor links. */
+static bool has_attributes(int directory, const char *name) {
   struct dirent **entries = NULL;
-  int directory = path ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+  int folder = openat(directory, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+  int count = folder >= 0 ? scandirat(folder, ".", &entries, is_visible, NULL) : 0;
+  bool found = false;
+  for (int i = 0; i < count; i++) {
+    found |= entries[i]->d_type == DT_REG || entries[i]->d_type == DT_LNK;
+    free(entries[i]);
+  }
+  free(entries);
+  if (folder >= 0) close(folder);
+  return found;
+}
+
+/* A subfolder belongs to the device: a group of its attributes, or, `with_children`, what hangs on it and has no device file of its own,
+ * such as a card's connectors. */
+static bool is_part(int directory, const char *name, bool with_children) {
+  if (has(directory, name, "dev")) return false;
+  if (has(directory, name, "uevent")) return with_children;
+  return has_attributes(directory, name);
+}
+
+static void put_folder(struct json *json, int directory, bool with_children, int depth);
+
+static void put_folders(struct json *json, int directory, struct dirent **entries, int count, bool with_children, int depth) {
+  json_key(json, "folders");
+  json_mark(json, '{');
+  for (int i = 0; i < count && depth < FOLDER_DEPTH_MAX; i++) {
+    if (entries[i]->d_type != DT_DIR || !is_part(directory, entries[i]->d_name, with_children)) continue;
+    int folder = openat(directory, entries[i]->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (folder < 0) continue;
+    json_key(json, entries[i]->d_name);
+    json_mark(json, '{');
+    put_folder(json, folder, with_children, depth + 1);
+    json_mark(json, '}');
+    close(folder);
+  }
+  json_mark(json, '}');
+}
+
+static void put_folder(struct json *json, int directory, bool with_children, int depth) {
+  struct dirent **entries = NULL;
   int count = directory >= 0 ? scandirat(directory, ".", &entries, is_visible, alphasort) : 0;
   if (count < 0) count = 0;
   put_files(json, directory, entries, count);
+  put_binaries(json, directory, entries, count);
   put_links(json, directory, entries, count);
+  put_folders(json, directory, entries, count, with_children, depth);
   for (int i = 0; i < count; i++) free(entries[i]);
   free(entries);
+}
+
+static void put_sysfs(struct json *json, const char *path, bool with_children) {
+  int directory = path ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+  put_folder(json, directory, with_children, 0);
   if (directory >= 0) close(directory);
 }
 
@@ -94,7 +173,7 @@ static void put_parents(struct json *json, const char *sysfs) {
     if (access(uevent, F_OK) != 0) continue;
     json_mark(json, '{');
     put_text(json, "sysfs", path + strlen("/sys"));
-    put_sysfs(json, path);
+    put_sysfs(json, path, false);
     json_mark(json, '}');
   }
   json_mark(json, ']');
@@ -110,7 +189,7 @@ static void put_device(struct json *json, const char *name, dev_t number, const 
   json_number(json, minor(number));
   put_text(json, "subsystem", subsystem);
   put_text(json, "sysfs", sysfs ? sysfs + strlen("/sys") : "");
-  put_sysfs(json, sysfs);
+  put_sysfs(json, sysfs, true);
   put_parents(json, sysfs);
   json_mark(json, '}');
 }

@@ -51,13 +51,16 @@ describe('npm run compliance', () => {
     SOUND_TIMEOUT_MS,
   );
 
-  it.skipIf(!hasDriverVm)('finds that modetest, proptest and drmdevice say the same, to the letter', () => {
-    const { status, out } = compliance('drm', '--json');
-    const { guest, direct, differences } = JSON.parse(out);
-    expect({ status, guest, differences }).toEqual({ status: 0, guest: direct, differences: [] });
-    // Modes, properties and planes, twice; a handful of lines would mean that the card was not found.
-    expect(guest.passed).toBeGreaterThan(300);
-  });
+  it.skipIf(!hasDriverVm)(
+    'finds that modetest, proptest, drmdevice, kmscube and an EGL program say the same, to the letter',
+    () => {
+      const { status, out } = compliance('drm', '--json');
+      const { guest, direct, differences } = JSON.parse(out);
+      expect({ status, guest, differences }).toEqual({ status: 0, guest: direct, differences: [] });
+      // Modes, properties and planes, twice; a handful of lines would mean that the card was not found.
+      expect(guest.passed).toBeGreaterThan(300);
+    },
+  );
 });
 
 describe.skipIf(!hasDriverVm)('npm run compliance -- evdev', () => {

@@ -1,6 +1,8 @@
 /* Buffers and fences as descriptors: exported, mapped, measured, imported by another driver, queued, inherited and sent. */
 #include "passing.h"
 
+#include <libdrm/drm_mode.h>
+
 #include <sys/socket.h>
 
 static void say_size(const char *label, int fd) {
@@ -295,6 +297,34 @@ static void sent(void) {
   say_end("child", child);
 }
 
+/* Buffers of vivid's output, prepared for its capture: what the queue is asked of them is what it was given. */
+static void prepared(void) {
+  int output = (int)MUST(open("/dev/video1", O_RDWR)), camera = open_still_camera();
+  struct v4l2_format format = {.type = V4L2_BUF_TYPE_VIDEO_OUTPUT};
+  MUST(ioctl(output, VIDIOC_G_FMT, &format));
+  struct v4l2_requestbuffers request = {.count = 3, .type = V4L2_BUF_TYPE_VIDEO_OUTPUT, .memory = V4L2_MEMORY_MMAP};
+  MUST(ioctl(output, VIDIOC_REQBUFS, &request));
+  request = (struct v4l2_requestbuffers){.count = 3, .type = V4L2_BUF_TYPE_VIDEO_CAPTURE, .memory = V4L2_MEMORY_DMABUF};
+  MUST(ioctl(camera, VIDIOC_REQBUFS, &request));
+  for (unsigned i = 0; i < 3; i++) {
+    struct v4l2_exportbuffer export = {.type = V4L2_BUF_TYPE_VIDEO_OUTPUT, .index = i, .flags = O_CLOEXEC | O_RDWR};
+    SAY("exported", ioctl(output, VIDIOC_EXPBUF, &export));
+    struct v4l2_buffer buffer = {.type = V4L2_BUF_TYPE_VIDEO_CAPTURE, .memory = V4L2_MEMORY_DMABUF, .index = i};
+    SAY("asked", ioctl(camera, VIDIOC_QUERYBUF, &buffer));
+    buffer.m.fd = (int)0xdeadbeef;
+    SAY("nonsense", ioctl(camera, VIDIOC_PREPARE_BUF, &buffer));
+    SAY("asked again", ioctl(camera, VIDIOC_QUERYBUF, &buffer));
+    buffer.m.fd = export.fd;
+    SAY("prepared", ioctl(camera, VIDIOC_PREPARE_BUF, &buffer));
+    say("as given: %d", buffer.m.fd == export.fd);
+    SAY("asked", ioctl(camera, VIDIOC_QUERYBUF, &buffer));
+    say("as given: %d", buffer.m.fd == export.fd);
+    buffer.m.fd = -1;
+    SAY("queued", ioctl(camera, VIDIOC_QBUF, &buffer));
+    say("as given: %d", buffer.m.fd == export.fd);
+  }
+}
+
 /* A descriptor closes while the driver uses what it leads to. */
 static void closed_in_use(void) {
   int camera = open_still_camera(), card = open_card("vgem");
@@ -313,6 +343,109 @@ static void closed_in_use(void) {
   say("it is there: %d", lit > FRAME_BYTES / 4);
 }
 
+/* Explicit fences of an atomic commit, where the properties are: a commit waits for the one and makes the other. */
+struct property {
+  uint32_t object, id;
+  uint64_t value;
+};
+
+static uint32_t property_id(int card, uint32_t object, uint32_t type, const char *name) {
+  uint32_t ids[64];
+  uint64_t values[64];
+  struct drm_mode_obj_get_properties all = {
+      .props_ptr = (uintptr_t)ids, .prop_values_ptr = (uintptr_t)values, .count_props = 64, .obj_id = object, .obj_type = type};
+  MUST(ioctl(card, DRM_IOCTL_MODE_OBJ_GETPROPERTIES, &all));
+  uint32_t found = 0;
+  for (uint32_t i = 0; i < all.count_props && i < 64; i++) {
+    struct drm_mode_get_property property = {.prop_id = ids[i]};
+    MUST(ioctl(card, DRM_IOCTL_MODE_GETPROPERTY, &property));
+    if (strcmp(property.name, name) == 0) found = ids[i];
+  }
+  return found;
+}
+
+static int commit(int card, uint32_t flags, uint32_t plane, const struct property *on_plane, uint32_t plane_count, uint32_t crtc,
+                  const struct property *on_crtc, uint32_t crtc_count) {
+  uint32_t objects[2] = {plane, crtc}, counts[2] = {plane_count, crtc_count}, ids[32];
+  uint64_t values[32];
+  for (uint32_t i = 0; i < plane_count; i++) ids[i] = on_plane[i].id, values[i] = on_plane[i].value;
+  for (uint32_t i = 0; i < crtc_count; i++) ids[plane_count + i] = on_crtc[i].id, values[plane_count + i] = on_crtc[i].value;
+  struct drm_mode_atomic atomic = {.flags = flags,
+                                   .count_objs = crtc_count ? 2 : 1,
+                                   .objs_ptr = (uintptr_t)objects,
+                                   .count_props_ptr = (uintptr_t)counts,
+                                   .props_ptr = (uintptr_t)ids,
+                                   .prop_values_ptr = (uintptr_t)values};
+  return ioctl(card, DRM_IOCTL_MODE_ATOMIC, &atomic);
+}
+
+/* A fence of vgem's that nobody has signalled yet, as a file; `signal` is what signals it. */
+static int make_fence(int vgem, struct vgem_fence_signal *signal) {
+  struct dumb dumb = make_dumb(vgem);
+  int fd = (int)MUST(export_handle(vgem, dumb.handle, DRM_CLOEXEC | DRM_RDWR));
+  struct vgem_fence_attach attach = {.handle = dumb.handle, .flags = VGEM_FENCE_WRITE};
+  MUST(ioctl(vgem, VGEM_FENCE_ATTACH, &attach));
+  struct dma_buf_export_sync_file export = {.flags = DMA_BUF_SYNC_RW, .fd = -1};
+  MUST(ioctl(fd, DMA_BUF_IOCTL_EXPORT_SYNC_FILE, &export));
+  signal->fence = attach.out_fence;
+  return export.fd;
+}
+
+static void commit_fences(void) {
+  int card = open_card("virtio_gpu"), vgem = open_card("vgem");
+  struct drm_set_client_cap atomic = {.capability = DRM_CLIENT_CAP_ATOMIC, .value = 1};
+  MUST(ioctl(card, DRM_IOCTL_SET_CLIENT_CAP, &atomic));
+  uint32_t crtcs[8], connectors[8], planes[8];
+  struct drm_mode_card_res resources = {
+      .crtc_id_ptr = (uintptr_t)crtcs, .count_crtcs = 8, .connector_id_ptr = (uintptr_t)connectors, .count_connectors = 8};
+  MUST(ioctl(card, DRM_IOCTL_MODE_GETRESOURCES, &resources));
+  struct drm_mode_get_plane_res list = {.plane_id_ptr = (uintptr_t)planes, .count_planes = 8};
+  MUST(ioctl(card, DRM_IOCTL_MODE_GETPLANERESOURCES, &list));
+  struct drm_mode_modeinfo modes[64];
+  struct drm_mode_get_connector connector = {.connector_id = connectors[0], .modes_ptr = (uintptr_t)modes, .count_modes = 64};
+  MUST(ioctl(card, DRM_IOCTL_MODE_GETCONNECTOR, &connector));
+  struct drm_mode_create_dumb made = {.width = modes[0].hdisplay, .height = modes[0].vdisplay, .bpp = 32};
+  MUST(ioctl(card, DRM_IOCTL_MODE_CREATE_DUMB, &made));
+  struct drm_mode_fb_cmd2 frame = {
+      .width = made.width, .height = made.height, .pixel_format = 0x34325258, .handles = {made.handle}, .pitches = {made.pitch}};
+  MUST(ioctl(card, DRM_IOCTL_MODE_ADDFB2, &frame));
+  struct drm_mode_crtc set = {
+      .set_connectors_ptr = (uintptr_t)connectors, .count_connectors = 1, .crtc_id = crtcs[0], .fb_id = frame.fb_id, .mode_valid = 1, .mode = modes[0]};
+  SAY("mode", ioctl(card, DRM_IOCTL_MODE_SETCRTC, &set));
+
+  uint32_t plane = planes[0], crtc = crtcs[0];
+  uint32_t in = property_id(card, plane, DRM_MODE_OBJECT_PLANE, "IN_FENCE_FD"), id_fb = property_id(card, plane, DRM_MODE_OBJECT_PLANE, "FB_ID");
+  uint32_t out = property_id(card, crtc, DRM_MODE_OBJECT_CRTC, "OUT_FENCE_PTR"), active = property_id(card, crtc, DRM_MODE_OBJECT_CRTC, "ACTIVE");
+  say("properties: %d", in && out && id_fb && active);
+  struct vgem_fence_signal signal = {0};
+  int fence = make_fence(vgem, &signal), done = 4711;
+  struct property on_plane[] = {{plane, id_fb, frame.fb_id}, {plane, in, (uint64_t)fence}};
+  struct property on_crtc[] = {{crtc, active, 1}, {crtc, out, (uintptr_t)&done}};
+  SAY("tested", commit(card, DRM_MODE_ATOMIC_TEST_ONLY, plane, on_plane, 2, crtc, on_crtc, 2));
+  say("none made: %d", done);
+  SAY("committed", commit(card, DRM_MODE_ATOMIC_NONBLOCK, plane, on_plane, 2, crtc, on_crtc, 2));
+  say("made: %d, closed on exec: %d, %s", done >= 0, (fcntl(done, F_GETFD) & FD_CLOEXEC) != 0, readiness(done, POLLIN));
+  SAY("signalled", ioctl(vgem, VGEM_FENCE_SIGNAL, &signal));
+  struct pollfd question = {.fd = done, .events = POLLIN};
+  SAY("shown", poll(&question, 1, 5000));
+  struct sync_file_info info = {0};
+  SAY("which", ioctl(done, SYNC_IOC_FILE_INFO, &info));
+  say("status %d, fences %u", info.status, info.num_fences);
+  MUST(close(done));
+
+  const int64_t strange[] = {700, 0, card, -2, 0xffffffffll};
+  for (size_t i = 0; i < COUNT(strange); i++) {
+    on_plane[1].value = (uint64_t)strange[i];
+    SAY("a strange fence", commit(card, DRM_MODE_ATOMIC_NONBLOCK, plane, on_plane, 2, crtc, on_crtc, 1));
+  }
+  on_plane[1].value = (uint64_t)-1;
+  SAY("no fence", commit(card, 0, plane, on_plane, 2, crtc, on_crtc, 1));
+  on_crtc[1].value = 0;
+  SAY("to no address", commit(card, 0, plane, on_plane, 1, crtc, on_crtc, 2));
+  on_crtc[1].value = 16;
+  SAY("to a bad address", commit(card, 0, plane, on_plane, 1, crtc, on_crtc, 2));
+}
+
 static const struct test_case cases[] = {
     {"exported buffers", exported_buffers},
     {"from the camera into vgem", capture_into_vgem},
@@ -322,6 +455,8 @@ static const struct test_case cases[] = {
     {"fences", fences},
     {"copies", copies},
     {"sent", sent},
+    {"fences of a commit", commit_fences},
+    {"prepared", prepared},
     {"closed in use", closed_in_use},
 };
 

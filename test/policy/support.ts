@@ -16,6 +16,7 @@ import {
 import { buildPolicies } from '../../host/policy/build.js';
 import { meteredModule } from '../../host/policy/meter.js';
 import { loadPolicies, type PolicyPackage } from '../../host/policy/store.js';
+import { RECORDS, VectorRecorder } from './record-vectors.js';
 
 export const EFAULT = 14;
 
@@ -33,7 +34,10 @@ export async function policyInstance(
   read: GuestReader = () => EFAULT,
 ): Promise<PolicyInstance> {
   const { core, manifest } = await policyPackage(name);
-  return new PolicyInstance(await meteredModule(core), manifest, read);
+  const module = await meteredModule(core);
+  if (!RECORDS) return new PolicyInstance(module, manifest, read);
+  const recorder = new VectorRecorder(name, read);
+  return recorder.over(new PolicyInstance(module, manifest, recorder.reader));
 }
 
 /** The world's exports as jco's glue offers them. */
