@@ -86,7 +86,11 @@ function parseJson(text: string, source: string): unknown {
 function compileSchema(): ValidateFunction<Manifest> {
   const schema = JSON.parse(readFileSync(join(ROOT, 'schemas', 'manifest.schema.json'), 'utf8'));
   // That the schema is one is checked by test/setup/schemas.test.ts, once and not at every start.
-  const ajv = new Ajv2020({ allErrors: true, validateSchema: false, formats: { regex: isRegularExpression } });
+  const ajv = new Ajv2020({
+    allErrors: true,
+    validateSchema: false,
+    formats: { regex: isRegularExpression },
+  });
   return ajv.compile<Manifest>(schema);
 }
 

@@ -13,9 +13,9 @@ export type PacketsResult = Record<
 
 const BATCHES = [1, 8, 32] as const;
 const PACKETS_A_RUN = 40_000;
-const QUICK_PACKETS_A_RUN = 6_000;
+const QUICK_PACKETS_A_RUN = 3_000;
 const ROUNDS = 5;
-const QUICK_ROUNDS = 3;
+const QUICK_ROUNDS = 2;
 const TUNNEL = { name: 'net/tun', path: '/dev/net/tun' };
 const US_PER_S = 1e6;
 
@@ -28,7 +28,8 @@ export async function benchPackets(quick: boolean): Promise<PacketsResult> {
     for (const batch of BATCHES) {
       const rounds = Math.round((quick ? QUICK_PACKETS_A_RUN : PACKETS_A_RUN) / batch);
       const command = [program, `pt${process.pid}`, String(batch), String(rounds)];
-      const guest = (fast: boolean) => asGuest(domain, [TUNNEL], command, { fast, networkAdministration: true });
+      const guest = (fast: boolean) =>
+        asGuest(domain, [TUNNEL], command, { fast, networkAdministration: true });
       const ways = {
         native: async () => execFileSync(program, command.slice(1)).toString(),
         guest: () => guest(true),

@@ -8,17 +8,27 @@ import { type GuestReport, runGuest } from '../../host/mediator/guest.js';
 import { numbersAfter } from './programs.js';
 
 /** By the number of guests of one host, each with a terminal open: the same number of operations in all, shared among them. */
-export type ScaleResult = Record<
-  string,
-  { opsPerSecond: number; medianUs: number; memoryMbPerGuest: number; costToOne: number }
-> & {
+export interface ScaleResult {
+  [guests: number]: ScaleFigures;
   /** One guest by its open files: medians of one operation. */
   sessions: Record<string, { medianUs: number }>;
-};
+}
+
+export interface ScaleFigures {
+  opsPerSecond: number;
+  medianUs: number;
+  /** Of the host's memory, for each guest beyond the first. */
+  memoryMbPerGuest: number;
+  /** What an operation costs, to what it costs with one guest: by the same load in all. */
+  costToOne: number;
+}
 
 const GUESTS = [1, 4, 16, 64] as const;
+const QUICK_GUESTS = [1, 64] as const;
+/** So many are started at once. */
+const STARTED_AT_ONCE = 8;
 const OPERATIONS = 64_000;
-const QUICK_OPERATIONS = 16_000;
+const QUICK_OPERATIONS = 6400;
 /** The manifest's sessionsMax of terminals is the most that one guest has. */
 const FILES = [1, 16, 64] as const;
 const TERMINAL = { name: 'ptmx', path: '/dev/ptmx' };
@@ -85,11 +95,14 @@ class WaitingGuest {
 export async function benchScale(quick: boolean): Promise<ScaleResult> {
   const program = compileGuestProgram('scale', 'bench');
   const operations = quick ? QUICK_OPERATIONS : OPERATIONS;
-  const result = { sessions: {} } as ScaleResult;
-  for (const files of FILES) result.sessions[files] = await withGuests(program, 1, files, async (guests) => work(guests, operations));
+  const result: ScaleResult = { sessions: {} };
+  for (const files of FILES) {
+    const { medianUs } = await withGuests(program, 1, files, (guests) => work(guests, operations));
+    result.sessions[files] = { medianUs };
+  }
   // One guest first, so that what every host needs once is not counted as a guest's.
   let cost = Number.NaN;
-  for (const count of GUESTS) {
+  for (const count of quick ? QUICK_GUESTS : GUESTS) {
     const one = await withGuests(program, count, 1, (guests) => work(guests, operations));
     if (count === 1) cost = one.opsPerSecond;
     result[count] = { ...one, costToOne: cost / one.opsPerSecond };
@@ -119,8 +132,9 @@ async function withGuests(
     };
     await start();
     const before = process.memoryUsage.rss();
-    while (guests.length < count) await start();
-    const memoryMbPerGuest = count > 1 ? (process.memoryUsage.rss() - before) / (count - 1) / MB : Number.NaN;
+    while (guests.length < count)
+      await Promise.all(Array.from({ length: Math.min(STARTED_AT_ONCE, count - guests.length) }, start));
+    const memoryMbPerGuest = (process.memoryUsage.rss() - before) / Math.max(1, count - 1) / MB;
     return { ...(await use(guests)), memoryMbPerGuest };
   } finally {
     await Promise.allSettled(guests.map((guest) => guest.stop()));

@@ -26,7 +26,7 @@ const CAMERA = { name: 'video0', path: '/dev/video0' };
 /** One frame of the smallest size at the highest rate of vivid's webcam. */
 const FRAME = ['320', '180', '30', '1'];
 const ROUNDS = 5;
-const QUICK_ROUNDS = 2;
+const QUICK_ROUNDS = 1;
 
 export async function benchStart(quick: boolean): Promise<StartResult> {
   const program = compileGuestProgram('stream', 'bench');
@@ -58,9 +58,10 @@ export async function benchStart(quick: boolean): Promise<StartResult> {
       await ways[name]();
       samples[name].push(performance.now() - began);
     }
-  const medians = Object.fromEntries(
-    names.map((name) => [name, summarize(samples[name]).median]),
-  ) as Record<keyof typeof ways, number>;
+  const medians = Object.fromEntries(names.map((name) => [name, summarize(samples[name]).median])) as Record<
+    keyof typeof ways,
+    number
+  >;
   return { ...medians, spread: summarize(samples.runTrueMs).spread };
 }
 
