@@ -36,6 +36,28 @@ export interface Envelope {
   faultsMax: number;
 }
 
+/** How guests share a device of a class. */
+export const SHARING_MODES = ['concurrent', 'exclusive', 'foreground'] as const;
+export type Sharing = (typeof SHARING_MODES)[number];
+
+/** A command of the class's table whose argument is a plain word. */
+export interface WordCommand {
+  command: string;
+  argument: number;
+}
+
+/** What only the guest in front may do. */
+export interface ForegroundRules {
+  /** Reading, and what poll tells of it. */
+  reads: boolean;
+  /** Names of commands that wait for the front. */
+  commands: string[];
+  /** By which a file takes a device from all others: given back when its guest leaves the front, taken again when it returns. */
+  handovers: { take: WordCommand; give: WordCommand; always: boolean }[];
+  /** Commands that show something, and where in the argument they say on what: the last of each is done again. */
+  replays: { command: string; offset: number }[];
+}
+
 /** A policy module's manifest, as schemas/manifest.schema.json describes it. */
 export interface Manifest {
   name: string;
@@ -50,7 +72,9 @@ export interface Manifest {
   state?: number;
   /** What judges when this version misbehaves after a switch: the version before it (the default), or nothing. */
   fallback?: 'previous' | 'none';
-  sharing: 'concurrent' | 'exclusive';
+  sharing: Sharing;
+  /** What `foreground` sharing means for the class; without it the class can't be shared so. */
+  foreground?: ForegroundRules;
   envelope: Envelope;
 }
 
