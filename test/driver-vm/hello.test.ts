@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { CHANNEL_BYTES, PAGE_BYTES, PROTOCOL_VERSION, parseHello } from '../../host/driver-vm/hello.js';
+import { CHANNEL_BYTES, CHANNELS_MAX, PAGE_BYTES, PROTOCOL_VERSION, parseHello } from '../../host/driver-vm/hello.js';
 
 const MEMORY_BYTES = 64 << 20;
 const CHANNELS = 2;
@@ -51,7 +51,7 @@ describe("the agent's greeting", () => {
     ['it has 5 bytes', Buffer.alloc(5)],
     [`protocol version ${PROTOCOL_VERSION + 1}`, greeting({ version: PROTOCOL_VERSION + 1 })],
     ['0 channels', greeting({ channels: 0 })],
-    ['33 channels', greeting({ channels: 33 })],
+    [`${CHANNELS_MAX + 1} channels`, greeting({ channels: CHANNELS_MAX + 1 })],
     ['a page list of', greeting({ channels: 3 })],
     ['a page list of', greeting({ pages: goodPages().slice(1) })],
     ['a page is named twice', withPage(BigInt(PAGE_BYTES))],
