@@ -7,6 +7,7 @@ import {
   type Settlement,
   type Verdict,
 } from '../policy/abi.js';
+import { envelopeFaults } from '../policy/command-envelope.js';
 import type { ModuleInput } from './messages.js';
 
 /** What is told of a fault: the module, why its operation got EIO or was judged by another, and whether it is not run again. */
@@ -24,21 +25,23 @@ export class Judge {
   private instance: PolicyInstance | undefined;
   private faults = 0;
 
-  /** @throws PolicyFault when the module can't even describe itself */
+  /** @throws PolicyFault when the module can't even describe itself, or describes more than its manifest's envelope */
   constructor(
     readonly input: ModuleInput,
     private readonly read: GuestReader,
     private readonly onFault: FaultListener,
   ) {
     this.info = this.fresh().describe();
+    const faults = envelopeFaults(this.info, input.manifest);
+    if (faults.length > 0) throw new PolicyFault('limit', `Beyond its envelope: ${faults.join(' ')}`);
   }
 
   /** Undefined: the policy faulted. */
   admit(call: Call, head: Uint8Array): Verdict | undefined {
     const verdict = this.guarded((instance) => instance.admit(call, head));
-    if (this.tables !== undefined && verdict?.tag === 'allow')
-      for (const requirement of verdict.val.requirements)
-        requirement.table = hostTable(this.tables, requirement.table);
+    if (this.tables === undefined || verdict?.tag !== 'allow') return verdict;
+    const { requirements, forget } = verdict.val;
+    for (const named of [...requirements, ...forget]) named.table = hostTable(this.tables, named.table);
     return verdict;
   }
 
@@ -47,7 +50,6 @@ export class Judge {
     const settlement = this.guarded((instance) => instance.complete(call, head, outcome));
     if (this.tables === undefined || settlement === undefined) return settlement;
     for (const lesson of settlement.learn) lesson.table = hostTable(this.tables, lesson.table);
-    settlement.forget = settlement.forget.map((table) => hostTable(this.tables ?? [], table));
     return settlement;
   }
 

@@ -1,7 +1,4 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { Ajv2020, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js';
-import { ROOT } from '../root.js';
+import { parseChecked } from './checked-json.js';
 
 export type OperationName = 'open' | 'ioctl' | 'read' | 'write' | 'mmap' | 'seek';
 
@@ -15,10 +12,25 @@ export interface ManifestNode {
   descriptor?: DescriptorName;
 }
 
+/** What may happen to a command's head: the contract's `access`, by its names. */
+export type AccessName = 'to-driver' | 'from-driver' | 'from-driver-on-error';
+
+/** A command that may reach the driver, as the build writes it into the envelope. Numbers are hexadecimal: 0x and eight digits. */
+export interface EnvelopeCommand {
+  name: string;
+  number: string;
+  mask: string;
+  headBytes: number;
+  access: AccessName[];
+  nested: boolean;
+}
+
 /** The limits of a policy module; units and meanings are in schemas/manifest.schema.json. */
 export interface Envelope {
   operations: OperationName[];
   ioctlTypes: string[];
+  /** Absent in the sources: the build derives it. Every module that has been built has it. */
+  commands?: EnvelopeCommand[];
   argumentBytesMax: number;
   transferBytesMax: number;
   writesJudged?: boolean;
@@ -78,8 +90,6 @@ export interface Manifest {
   envelope: Envelope;
 }
 
-let validator: ValidateFunction<Manifest> | undefined;
-
 /**
  * Checks a manifest.
  * @param text the manifest's JSON
@@ -87,56 +97,10 @@ let validator: ValidateFunction<Manifest> | undefined;
  * @throws Error with everything that is wrong, one line a fault, each with its path in the manifest
  */
 export function parseManifest(text: string, source: string): Manifest {
-  const parsed = parseJson(text, source);
-  validator ??= compileSchema();
-  if (validator(parsed)) return parsed;
-  const faults = (validator.errors ?? []).map((error) => `  ${describeError(error)}`);
-  throw new Error([`${source} is not a policy manifest:`, ...faults].join('\n'));
+  return parseChecked<Manifest>(text, source, 'manifest.schema.json', 'a policy manifest');
 }
 
 /** Whether a device name below /dev is one of a node's. */
 export function matchesNode(node: ManifestNode, deviceName: string): boolean {
   return node.pattern !== undefined && new RegExp(`^(?:${node.pattern})$`, 'u').test(deviceName);
-}
-
-function parseJson(text: string, source: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new Error(`${source} is not JSON: ${(error as Error).message}`);
-  }
-}
-
-function compileSchema(): ValidateFunction<Manifest> {
-  const schema = JSON.parse(readFileSync(join(ROOT, 'schemas', 'manifest.schema.json'), 'utf8'));
-  // That the schema is one is checked by test/setup/schemas.test.ts, once and not at every start.
-  const ajv = new Ajv2020({
-    allErrors: true,
-    validateSchema: false,
-    formats: { regex: isRegularExpression },
-  });
-  return ajv.compile<Manifest>(schema);
-}
-
-function isRegularExpression(text: string): boolean {
-  try {
-    new RegExp(`^(?:${text})$`, 'u');
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** One fault that ajv found, with its path. */
-export function describeError(error: ErrorObject): string {
-  const place = error.instancePath === '' ? '/' : error.instancePath;
-  const params = error.params as {
-    additionalProperty?: string;
-    allowedValues?: unknown[];
-    allowedValue?: unknown;
-  };
-  const allowed =
-    params.allowedValues ?? (params.allowedValue === undefined ? undefined : [params.allowedValue]);
-  const detail = params.additionalProperty ?? allowed?.map((value) => JSON.stringify(value)).join(', ');
-  return `${place} ${error.message}${detail === undefined ? '' : `: ${detail}`}`;
 }
