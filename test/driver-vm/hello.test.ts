@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { CHANNEL_BYTES, CHANNELS_MAX, PAGE_BYTES, PROTOCOL_VERSION, parseHello } from '../../host/driver-vm/hello.js';
+import {
+  CHANNEL_BYTES,
+  CHANNELS_MAX,
+  PAGE_BYTES,
+  PROTOCOL_VERSION,
+  parseHello,
+} from '../../host/driver-vm/hello.js';
 
 const MEMORY_BYTES = 64 << 20;
 const CHANNELS = 2;
