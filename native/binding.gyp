@@ -24,6 +24,7 @@
         'addon/notifications.cc',
         'addon/placeholder.cc',
         'addon/plan.cc',
+        'addon/polls.cc',
         'addon/process_view.cc',
         'addon/reload.cc',
         'addon/sessions.cc',
