@@ -57,12 +57,23 @@ export interface NativeDescriptor {
   node: number;
 }
 
+/** What only the guest in front may do, of a class that is shared so. */
+export interface NativeForeground {
+  reads: boolean;
+  /** Rows of commands that wait for the front. */
+  rows: number[];
+  handovers: { take: number; takeArgument: number; give: number; giveArgument: number; always: boolean }[];
+  /** Rows of commands that are done again, and where in the head they say what they are about. */
+  replays: { row: number; offset: number }[];
+}
+
 /** A class as a mediator enforces it. */
 export interface NativeClass {
   envelope: NativeEnvelope;
   exclusive: boolean;
   /** Another module was in force before, to which JavaScript goes back when this one misbehaves. */
   onTrial: boolean;
+  foreground: NativeForeground | null;
   commands: NativeCommand[];
 }
 
@@ -71,6 +82,7 @@ export interface MediatorOptions {
   control: number;
   process: number;
   guest: number;
+  front: boolean;
   spinUs: number;
   domain: number;
   classes: NativeClass[];
@@ -106,6 +118,8 @@ export interface NativeMediator {
   counters(): MediatorCounters;
   /** Another module for a class, from the next operation on. `kinds`: by node of the options. Returns the module's generation. */
   configure(classIndex: number, nativeClass: NativeClass, kinds: readonly number[]): number;
+  /** Whether the guest is in front. The event `front` tells when everything has been handed over. */
+  setFront(isFront: boolean): void;
   /** Whether an operation that the generation's module has judged is not finished. */
   isInFlight(classIndex: number, generation: number): boolean;
   /** The guest's open files of a class. */

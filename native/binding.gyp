@@ -13,6 +13,7 @@
         'addon/execution.cc',
         'addon/fast_calls.cc',
         'addon/fast_ring.cc',
+        'addon/foreground.cc',
         'addon/guest_memory.cc',
         'addon/guest_view.cc',
         'addon/holdings.cc',

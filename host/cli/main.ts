@@ -5,6 +5,7 @@ import { Command, CommanderError } from 'commander';
 import { ROOT } from '../root.js';
 import { devicesCommand } from './devices.js';
 import { doctorCommand } from './doctor.js';
+import { foregroundCommand } from './foreground.js';
 import { guestsCommand } from './guests.js';
 import { policyCommand } from './policy.js';
 import { runCommand } from './run.js';
@@ -23,6 +24,7 @@ const program = new Command('postern')
   .addCommand(runCommand())
   .addCommand(serveCommand())
   .addCommand(guestsCommand())
+  .addCommand(foregroundCommand())
   .addCommand(devicesCommand())
   .addCommand(policyCommand())
   .addCommand(doctorCommand());

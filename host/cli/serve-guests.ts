@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { POLICY_FOLDER } from '../policy/store.js';
 import { defaultSocketPath } from '../serve/door.js';
 import { Host } from '../serve/host.js';
-import { FolderSource } from '../serve/source.js';
+import { FolderSource, withSharing } from '../serve/source.js';
 import { DRIVERS_DEFAULT } from './domain-choice.js';
 import { closeDomain, everyServedDevice, openDomain } from './driver-domain.js';
 import { openLog } from './log.js';
@@ -17,7 +17,7 @@ export async function serveGuests(options: ServeOptions): Promise<void> {
   const host = await Host.start({
     socket,
     log,
-    policies: new FolderSource(options.store ?? POLICY_FOLDER),
+    policies: withSharing(new FolderSource(options.store ?? POLICY_FOLDER), options.sharing ?? new Map()),
     open: () => openDomain({ mode, drivers, modules }, log),
     close: closeDomain,
     devices: device ?? null,

@@ -1,4 +1,5 @@
-import { Command } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { SHARING_MODES, type Sharing } from '../policy/manifest.js';
 import type { DeviceChoice } from './device-option.js';
 import type { DomainMode } from './domain-choice.js';
 import { deviceOption, driverOption, driverVmOption, modulesOption, socketOption } from './run.js';
@@ -10,6 +11,7 @@ export interface ServeOptions {
   driver?: string[];
   modules?: string;
   store?: string;
+  sharing?: Map<string, Sharing>;
   socket?: string;
   verbose?: boolean;
   log?: string;
@@ -31,6 +33,7 @@ export function serveCommand(): Command {
       '--store <folder>',
       'the policy store: what is installed there takes effect at once (default: the modules that are built)',
     )
+    .addOption(sharingOption())
     .addOption(socketOption())
     .option('-v, --verbose', 'tell on standard error what happens')
     .option('--log <file>', 'append what happens to a file, one JSON object a line')
@@ -39,4 +42,19 @@ export function serveCommand(): Command {
       const { serveGuests } = await import('./serve-guests.js');
       await serveGuests(options);
     });
+}
+
+function sharingOption(): Option {
+  return new Option(
+    '--sharing <class=mode>',
+    `how guests share the devices of a class, in place of what its manifest says: ${SHARING_MODES.join(', ')} (repeatable)`,
+  ).argParser((text: string, before: Map<string, Sharing> = new Map()) => {
+    const [deviceClass = '', mode = ''] = text.split('=');
+    const sharing = SHARING_MODES.find((known) => known === mode);
+    if (deviceClass === '' || sharing === undefined)
+      throw new InvalidArgumentError(
+        `expected CLASS=MODE, such as evdev=foreground; a mode is ${SHARING_MODES.join(', ')}.`,
+      );
+    return new Map([...before, [deviceClass, sharing]]);
+  });
 }

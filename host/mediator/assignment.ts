@@ -79,10 +79,12 @@ function passesDescriptors({ manifest }: PolicyPackage): boolean {
 /** Descriptors that a driver makes are judged by the class that has a node of their kind, whichever driver it was. */
 function addDescriptors(assignment: Assignment, policies: readonly PolicyPackage[]): void {
   for (const [kind, name] of DESCRIPTOR_KINDS.entries()) {
-    const judge = policies.find(({ manifest }) =>
+    const judges = policies.filter(({ manifest }) =>
       manifest.nodes.some(({ descriptor }) => descriptor === name),
     );
-    if (judge === undefined) continue;
+    // As with devices: what several classes claim is judged by none.
+    const [judge] = judges;
+    if (judge === undefined || judges.length > 1) continue;
     if (!assignment.packages.includes(judge)) assignment.packages.push(judge);
     assignment.descriptors.push({
       kind,

@@ -10,7 +10,7 @@ import {
 import { DESCRIPTOR_FLOWS, DESCRIPTOR_KINDS } from '../policy/lift.js';
 
 /** The events of native/addon/exchange.h. */
-export const EVENT = { admit: 1, complete: 2, control: 3, exit: 4, note: 5, refused: 6 } as const;
+export const EVENT = { admit: 1, complete: 2, control: 3, exit: 4, note: 5, refused: 6, front: 7 } as const;
 
 const OPERATIONS: readonly Operation[] = ['open', 'ioctl', 'read', 'write', 'mmap', 'seek'];
 const VERDICT = { allow: 0, deny: 1, fault: 2, again: 3 } as const;

@@ -7,6 +7,7 @@ import {
   type Settlement,
   type Verdict,
 } from '../policy/abi.js';
+import { envelopeFaults } from '../policy/command-envelope.js';
 import type { ModuleInput } from './messages.js';
 
 /** What is told of a fault: the module, why its operation got EIO or was judged by another, and whether it is not run again. */
@@ -24,13 +25,15 @@ export class Judge {
   private instance: PolicyInstance | undefined;
   private faults = 0;
 
-  /** @throws PolicyFault when the module can't even describe itself */
+  /** @throws PolicyFault when the module can't even describe itself, or describes more than its manifest's envelope */
   constructor(
     readonly input: ModuleInput,
     private readonly read: GuestReader,
     private readonly onFault: FaultListener,
   ) {
     this.info = this.fresh().describe();
+    const faults = envelopeFaults(this.info, input.manifest);
+    if (faults.length > 0) throw new PolicyFault('limit', `Beyond its envelope: ${faults.join(' ')}`);
   }
 
   /** Undefined: the policy faulted. */

@@ -41,6 +41,8 @@ export interface MediationOptions {
   /** The assignment's packages, compiled. */
   modules: ModuleInput[];
   networkAdministration: boolean;
+  /** Whether the guest begins as the one in front; true by default, as of a guest that is alone. */
+  front?: boolean;
   log: pino.Logger;
   /** Told the number of the guest's first process when the program is about to run. */
   onStart?: (process: number) => void;
@@ -72,6 +74,7 @@ export class Mediation {
     assignment,
     modules,
     networkAdministration,
+    front = true,
     log,
     onStart,
     onRestored,
@@ -90,6 +93,7 @@ export class Mediation {
       domain: domainNumber(domain),
       guest: this.guest,
       spinUs: SPIN_US,
+      front,
       nodes: assignment.nodes,
       descriptors: assignment.descriptors,
       classes: modules,
@@ -122,6 +126,11 @@ export class Mediation {
    */
   async switchTo(module: ModuleInput, onTrial: boolean): Promise<SwitchAnswer | undefined> {
     return (await this.#ask({ kind: 'switch', module, onTrial })) as SwitchAnswer | undefined;
+  }
+
+  /** Brings the guest to the front, or takes it away from there; resolves when everything has been handed over, or the guest has ended. */
+  async setFront(isFront: boolean): Promise<void> {
+    await this.#ask({ kind: 'front', isFront });
   }
 
   /** Gives the worker a command, which it takes between two operations. Undefined: the guest has ended. */

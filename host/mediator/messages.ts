@@ -24,6 +24,8 @@ export interface WorkerInput {
   domain: number;
   guest: number;
   spinUs: number;
+  /** Whether the guest begins as the one in front. */
+  front: boolean;
   nodes: NativeNode[];
   descriptors: NativeDescriptor[];
   classes: ModuleInput[];
@@ -45,6 +47,8 @@ export type WorkerMessage =
 /** What the main thread asks of a worker, between two operations. */
 export type WorkerCommand =
   | { kind: 'count' }
+  /** The guest comes to the front, or leaves it. */
+  | { kind: 'front'; isFront: boolean }
   /** Another module for its class; `onTrial`: the one before is put back when it misbehaves. */
   | { kind: 'switch'; module: ModuleInput; onTrial: boolean };
 
@@ -55,7 +59,7 @@ export interface NumberedCommand {
 }
 
 /** What a worker answers to a command. */
-export type WorkerAnswer = MediatorCounters | SwitchAnswer;
+export type WorkerAnswer = MediatorCounters | SwitchAnswer | 'done';
 
 /** Why the guest keeps the module that it has; undefined when it has the new one. */
 export interface SwitchAnswer {

@@ -1,5 +1,7 @@
 import { type Call, type ClassInfo, PolicyFault, PolicyInstance } from '../policy/abi.js';
+import { envelopeFaults } from '../policy/command-envelope.js';
 import type { ModuleInput } from './messages.js';
+import { foregroundOf } from './native-class.js';
 
 /**
  * V8 compiles a function when it is first called; what guests call often it compiles better, beside their calls. More rounds here would
@@ -21,6 +23,9 @@ export function warmUp({ module, manifest }: ModuleInput): string | undefined {
     const info = instance.describe();
     if (info.class !== manifest.class)
       return `The module says that it is of the class '${info.class}', its manifest '${manifest.class}'.`;
+    const beyond = envelopeFaults(info, manifest);
+    if (beyond.length > 0) return `The module is beyond its envelope: ${beyond.join(' ')}`;
+    if (manifest.foreground !== undefined) foregroundOf(manifest, info);
     for (let round = 0; round < ROUNDS; round++)
       for (const [name, call, head] of callsOf(info)) {
         trying = `judge ${name} with arguments of zeroes`;

@@ -23,6 +23,8 @@ const exchange = new Exchange();
 const clock = new DecisionClock();
 let mediator: NativeMediator | undefined;
 let switches = 0;
+/** Commands that wait for the native side's word. */
+const frontAsked: number[] = [];
 
 function tell(message: WorkerMessage): void {
   parentPort?.postMessage(message);
@@ -68,6 +70,7 @@ function begin(): NativeMediator {
       control: input.control,
       guest: input.guest,
       spinUs: input.spinUs,
+      front: input.front,
       domain: input.domain,
       nodes: input.nodes,
       descriptors: input.descriptors,
@@ -187,7 +190,8 @@ function takeCommands(serving: NativeMediator): void {
     const received = receiveMessageOnPort(input.commands) as { message: NumberedCommand } | undefined;
     if (received === undefined) return;
     const { id, command } = received.message;
-    tell({ kind: 'answer', id, answer: obey(command, serving) });
+    if (command.kind === 'front') moveToFront(id, command.isFront, serving);
+    else tell({ kind: 'answer', id, answer: obey(command, serving) });
   }
 }
 
@@ -197,7 +201,17 @@ function collectGarbage(): void {
   if (switches % SWITCHES_A_COLLECTION === 0) globalThis.gc?.();
 }
 
-function obey(command: WorkerCommand, serving: NativeMediator): WorkerAnswer {
+/** Answered when everything has been handed over. */
+function moveToFront(id: number, isFront: boolean, serving: NativeMediator): void {
+  frontAsked.push(id);
+  serving.setFront(isFront);
+}
+
+function tellFront(): void {
+  for (const id of frontAsked.splice(0)) tell({ kind: 'answer', id, answer: 'done' });
+}
+
+function obey(command: Exclude<WorkerCommand, { kind: 'front' }>, serving: NativeMediator): WorkerAnswer {
   switch (command.kind) {
     case 'count':
       return serving.counters();
@@ -223,6 +237,9 @@ function serve(serving: NativeMediator): void {
         break;
       case EVENT.note:
         tellNote(serving);
+        break;
+      case EVENT.front:
+        tellFront();
         break;
       case EVENT.refused:
         takeRefusal(serving);

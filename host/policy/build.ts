@@ -1,33 +1,16 @@
 import { createHash } from 'node:crypto';
-import {
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { ROOT } from '../root.js';
-import { coreFaults } from './check-core.js';
-import { type Manifest, parseManifest } from './manifest.js';
-import { coreModuleOf } from './wasm-sections.js';
+import { CONTRACT, compilePolicy, MANIFEST_ENDING, SOURCES } from './compile.js';
 
-const SOURCES = join(ROOT, 'policies');
 const OUTPUT = join(ROOT, 'dist', 'policies');
-const CONTRACT = join(ROOT, 'schemas', 'device-class.wit');
-const MANIFEST_ENDING = '.manifest.json';
-
-/** The compiler's own types would bring AssemblyScript's globals into this program, so it is imported without them. */
-const ASSEMBLYSCRIPT: string = 'assemblyscript/asc';
-interface AssemblyScript {
-  main(
-    options: string[],
-    host: { writeFile(file: string, contents: Uint8Array | string): void },
-  ): Promise<{ error: Error | null; stderr: { toString(): string } }>;
-}
+/** What makes a component and its manifest of the sources. */
+const TOOLS = [
+  ...['package-lock.json', 'asconfig.json', 'schemas/manifest.schema.json'],
+  ...['build.ts', 'compile.ts', 'command-envelope.ts', 'lift.ts'].map((file) => `host/policy/${file}`),
+];
 
 /** Told a line for every step that does anything. */
 export type Log = (line: string) => void;
@@ -52,49 +35,12 @@ export async function buildPolicies(log: Log): Promise<string[]> {
 }
 
 async function buildPolicy(name: string): Promise<void> {
-  const manifestPath = join(SOURCES, name + MANIFEST_ENDING);
-  const manifest = parseManifest(readFileSync(manifestPath, 'utf8'), manifestPath);
-  const core = await compile(name, manifest);
-  refuseUnfit(name, core, manifest);
-  const component = await componentOf(core);
-  refuseUnfit(name, coreModuleOf(component), manifest);
+  const { manifest, component } = await compilePolicy(name);
   writeAtomically(componentPath(name), component);
-  copyFileSync(manifestPath, join(OUTPUT, name + MANIFEST_ENDING));
-}
-
-/** AssemblyScript to a core module, with the manifest's limit as the memory's declared maximum. */
-async function compile(name: string, manifest: Manifest): Promise<Uint8Array> {
-  const asc = ((await import(ASSEMBLYSCRIPT)) as { default: AssemblyScript }).default;
-  const outputs = new Map<string, Uint8Array | string>();
-  const outFile = `${name}.wasm`;
-  const { error, stderr } = await asc.main(
-    [
-      ...[`policies/${name}.ts`, '--config', 'asconfig.json', '--target', 'release', '--baseDir', ROOT],
-      ...['--maximumMemory', String(manifest.envelope.memoryPagesMax), '--outFile', outFile],
-    ],
-    { writeFile: (file, contents) => void outputs.set(file, contents) },
+  writeAtomically(
+    join(OUTPUT, name + MANIFEST_ENDING),
+    Buffer.from(`${JSON.stringify(manifest, null, 2)}\n`),
   );
-  const core = outputs.get(outFile);
-  if (error !== null || !(core instanceof Uint8Array))
-    throw new Error(`policies/${name}.ts does not compile:\n${stderr.toString()}`);
-  return core;
-}
-
-async function componentOf(core: Uint8Array): Promise<Uint8Array> {
-  const { componentEmbed, componentNew } = await import('@bytecodealliance/jco');
-  const embedded = await componentEmbed({
-    binary: core,
-    witSource: readFileSync(CONTRACT, 'utf8'),
-    world: 'device-class',
-    stringEncoding: 'utf8',
-  });
-  return componentNew(embedded);
-}
-
-function refuseUnfit(name: string, core: Uint8Array, manifest: Manifest): void {
-  const faults = coreFaults(core, manifest.envelope.memoryPagesMax);
-  if (faults.length > 0)
-    throw new Error([`policies/${name}.ts is no policy module:`, ...faults].join('\n  '));
 }
 
 /** The classes that have both a source and a manifest. */
@@ -121,9 +67,7 @@ function inputPaths(): string[] {
   const sources = readdirSync(SOURCES, { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.ts') || (file.endsWith('.json') && !file.endsWith('.vectors.json')))
     .map((file) => join(SOURCES, file));
-  const tools = ['package-lock.json', 'asconfig.json', 'host/policy/build.ts'].map((file) =>
-    join(ROOT, file),
-  );
+  const tools = TOOLS.map((file) => join(ROOT, file));
   return [...sources.sort(), ...tools, CONTRACT];
 }
 

@@ -1,9 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
+import { Ajv2020, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js';
 import { ROOT } from '../root.js';
-import { describeError } from './manifest.js';
 
+/** RFC 3339, in the form that is also JavaScript's. */
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,3})?(Z|[+-]\d\d:\d\d)$/;
+
+const ajv = new Ajv2020({ allErrors: true, formats: { regex: isRegularExpression, 'date-time': isTime } });
 const validators = new Map<string, ValidateFunction>();
 
 /**
@@ -34,7 +37,33 @@ export function schemaFaults(value: unknown, schema: string): string[] {
 
 function compile(schema: string): ValidateFunction {
   const text = readFileSync(join(ROOT, 'schemas', schema), 'utf8');
-  const validate = new Ajv2020({ allErrors: true }).compile(JSON.parse(text));
+  const validate = ajv.compile(JSON.parse(text));
   validators.set(schema, validate);
   return validate;
+}
+
+function isRegularExpression(text: string): boolean {
+  try {
+    new RegExp(`^(?:${text})$`, 'u');
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function isTime(text: string): boolean {
+  return TIME.test(text) && !Number.isNaN(Date.parse(text));
+}
+
+function describeError(error: ErrorObject): string {
+  const place = error.instancePath === '' ? '/' : error.instancePath;
+  const params = error.params as {
+    additionalProperty?: string;
+    allowedValues?: unknown[];
+    allowedValue?: unknown;
+  };
+  const allowed =
+    params.allowedValues ?? (params.allowedValue === undefined ? undefined : [params.allowedValue]);
+  const detail = params.additionalProperty ?? allowed?.map((value) => JSON.stringify(value)).join(', ');
+  return `${place} ${error.message}${detail === undefined ? '' : `: ${detail}`}`;
 }

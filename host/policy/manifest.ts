@@ -1,7 +1,4 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { Ajv2020, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js';
-import { ROOT } from '../root.js';
+import { parseChecked } from './checked-json.js';
 
 export type OperationName = 'open' | 'ioctl' | 'read' | 'write' | 'mmap' | 'seek';
 
@@ -15,10 +12,25 @@ export interface ManifestNode {
   descriptor?: DescriptorName;
 }
 
+/** What may happen to a command's head: the contract's `access`, by its names. */
+export type AccessName = 'to-driver' | 'from-driver' | 'from-driver-on-error';
+
+/** A command that may reach the driver, as the build writes it into the envelope. Numbers are hexadecimal: 0x and eight digits. */
+export interface EnvelopeCommand {
+  name: string;
+  number: string;
+  mask: string;
+  headBytes: number;
+  access: AccessName[];
+  nested: boolean;
+}
+
 /** The limits of a policy module; units and meanings are in schemas/manifest.schema.json. */
 export interface Envelope {
   operations: OperationName[];
   ioctlTypes: string[];
+  /** Absent in the sources: the build derives it. Every module that has been built has it. */
+  commands?: EnvelopeCommand[];
   argumentBytesMax: number;
   transferBytesMax: number;
   writesJudged?: boolean;
@@ -37,6 +49,28 @@ export interface Envelope {
   faultsMax: number;
 }
 
+/** How guests share a device of a class. */
+export const SHARING_MODES = ['concurrent', 'exclusive', 'foreground'] as const;
+export type Sharing = (typeof SHARING_MODES)[number];
+
+/** A command of the class's table whose argument is a plain word. */
+export interface WordCommand {
+  command: string;
+  argument: number;
+}
+
+/** What only the guest in front may do. */
+export interface ForegroundRules {
+  /** Reading, and what poll tells of it. */
+  reads: boolean;
+  /** Names of commands that wait for the front. */
+  commands: string[];
+  /** By which a file takes a device from all others: given back when its guest leaves the front, taken again when it returns. */
+  handovers: { take: WordCommand; give: WordCommand; always: boolean }[];
+  /** Commands that show something, and where in the argument they say on what: the last of each is done again. */
+  replays: { command: string; offset: number }[];
+}
+
 /** A policy module's manifest, as schemas/manifest.schema.json describes it. */
 export interface Manifest {
   name: string;
@@ -51,11 +85,11 @@ export interface Manifest {
   state?: number;
   /** What judges when this version misbehaves after a switch: the version before it (the default), or nothing. */
   fallback?: 'previous' | 'none';
-  sharing: 'concurrent' | 'exclusive';
+  sharing: Sharing;
+  /** What `foreground` sharing means for the class; without it the class can't be shared so. */
+  foreground?: ForegroundRules;
   envelope: Envelope;
 }
-
-let validator: ValidateFunction<Manifest> | undefined;
 
 /**
  * Checks a manifest.
@@ -64,51 +98,10 @@ let validator: ValidateFunction<Manifest> | undefined;
  * @throws Error with everything that is wrong, one line a fault, each with its path in the manifest
  */
 export function parseManifest(text: string, source: string): Manifest {
-  const parsed = parseJson(text, source);
-  validator ??= compileSchema();
-  if (validator(parsed)) return parsed;
-  const faults = (validator.errors ?? []).map((error) => `  ${describeError(error)}`);
-  throw new Error([`${source} is not a policy manifest:`, ...faults].join('\n'));
+  return parseChecked<Manifest>(text, source, 'manifest.schema.json', 'a policy manifest');
 }
 
 /** Whether a device name below /dev is one of a node's. */
 export function matchesNode(node: ManifestNode, deviceName: string): boolean {
   return node.pattern !== undefined && new RegExp(`^(?:${node.pattern})$`, 'u').test(deviceName);
-}
-
-function parseJson(text: string, source: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new Error(`${source} is not JSON: ${(error as Error).message}`);
-  }
-}
-
-function compileSchema(): ValidateFunction<Manifest> {
-  const schema = JSON.parse(readFileSync(join(ROOT, 'schemas', 'manifest.schema.json'), 'utf8'));
-  const ajv = new Ajv2020({ allErrors: true, formats: { regex: isRegularExpression } });
-  return ajv.compile<Manifest>(schema);
-}
-
-function isRegularExpression(text: string): boolean {
-  try {
-    new RegExp(`^(?:${text})$`, 'u');
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** One fault that ajv found, with its path. */
-export function describeError(error: ErrorObject): string {
-  const place = error.instancePath === '' ? '/' : error.instancePath;
-  const params = error.params as {
-    additionalProperty?: string;
-    allowedValues?: unknown[];
-    allowedValue?: unknown;
-  };
-  const allowed =
-    params.allowedValues ?? (params.allowedValue === undefined ? undefined : [params.allowedValue]);
-  const detail = params.additionalProperty ?? allowed?.map((value) => JSON.stringify(value)).join(', ');
-  return `${place} ${error.message}${detail === undefined ? '' : `: ${detail}`}`;
 }

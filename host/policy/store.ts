@@ -37,20 +37,29 @@ export function loadPolicies(folder: string = POLICY_FOLDER): PolicyPackage[] {
   return names.map((name) => loadPolicy(folder, name));
 }
 
-/** The module that judges the device named `deviceName` (relative to /dev), or undefined: nobody does. */
+/**
+ * The module that judges the device named `deviceName` (relative to /dev), or undefined: nobody does. A device that several classes claim
+ * is judged by none: whoever may sign one class's packages can't take another's devices.
+ */
 export function policyForDevice(
   packages: readonly PolicyPackage[],
   deviceName: string,
 ): PolicyMatch | undefined {
-  for (const candidate of packages) {
-    const node = candidate.manifest.nodes.findIndex((entry) => matchesNode(entry, deviceName));
-    if (node !== -1) return { package: candidate, node };
-  }
-  return undefined;
+  const claims = claimsOf(packages, deviceName);
+  return claims.length === 1 ? claims[0] : undefined;
 }
 
-/** Why no guest gets the device named `deviceName`, where its class refuses it on purpose. */
+function claimsOf(packages: readonly PolicyPackage[], deviceName: string): PolicyMatch[] {
+  return packages.flatMap((candidate) => {
+    const node = candidate.manifest.nodes.findIndex((entry) => matchesNode(entry, deviceName));
+    return node === -1 ? [] : [{ package: candidate, node }];
+  });
+}
+
+/** Why no guest gets the device named `deviceName`, where its class refuses it on purpose, or several classes claim it. */
 export function refusalOf(packages: readonly PolicyPackage[], deviceName: string): string | undefined {
+  const claims = claimsOf(packages, deviceName).map((claim) => claim.package.manifest.class);
+  if (claims.length > 1) return `several classes claim it (${claims.join(', ')}), so none of them judges it`;
   const refused = packages.flatMap(({ manifest }) => manifest.refuses ?? []);
   return refused.find((entry) => matchesNode(entry, deviceName))?.reason;
 }

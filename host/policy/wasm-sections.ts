@@ -66,6 +66,19 @@ function checkedU32(value: number): number {
   return value;
 }
 
+/** How a section's bytes are read: numbers and bytes, with an Error for the first that isn't there. */
+export type SectionReader = Pick<Reader, 'byte' | 'u32' | 'take' | 'done'>;
+
+/** A reader at the beginning of a section's bytes. */
+export function sectionReader({ bytes }: Section): SectionReader {
+  return new Reader(bytes);
+}
+
+/** The sections of a component. Throws when the bytes aren't one. */
+export function componentSections(component: Uint8Array): Section[] {
+  return sections(component, COMPONENT_VERSION, 'a component');
+}
+
 /** The sections of a core module. Throws when the bytes aren't one. */
 export function coreSections(module: Uint8Array): Section[] {
   return sections(module, CORE_VERSION, 'a core module');
@@ -76,9 +89,7 @@ export function coreSections(module: Uint8Array): Section[] {
  * @throws Error when the bytes aren't a component, or there is none in it
  */
 export function coreModuleOf(component: Uint8Array): Uint8Array {
-  const first = sections(component, COMPONENT_VERSION, 'a component').find(
-    ({ id }) => id === COMPONENT_CORE_MODULE,
-  );
+  const first = componentSections(component).find(({ id }) => id === COMPONENT_CORE_MODULE);
   if (first === undefined) throw new Error('The component holds no core module: build it from a policy.');
   return first.bytes;
 }

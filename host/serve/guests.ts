@@ -50,23 +50,20 @@ export class Guests {
   }
 
   /** What there is to say of each. */
-  async states(): Promise<GuestState[]> {
-    const states = await Promise.all(this.all().map(stateOf));
+  async states(inFront: string | undefined): Promise<GuestState[]> {
+    const states = await Promise.all(this.all().map((guest) => stateOf(guest, guest.name === inFront)));
     return states.filter((state) => state !== undefined);
   }
 }
 
-async function stateOf({
-  name,
-  pid,
-  startedMs,
-  mediation,
-  packages,
-}: Guest): Promise<GuestState | undefined> {
+async function stateOf(
+  { name, pid, startedMs, mediation, packages }: Guest,
+  foreground: boolean,
+): Promise<GuestState | undefined> {
   const counters = pid === 0 ? {} : await mediation.count();
   if (counters === undefined) return undefined;
   const seconds = (performance.now() - startedMs) / 1000;
-  return { name, pid, seconds, foreground: false, modules: packages.map(moduleName), counters };
+  return { name, pid, seconds, foreground, modules: packages.map(moduleName), counters };
 }
 
 /** A module by what its manifest says of it. */

@@ -8,6 +8,7 @@ import { native } from '../native.js';
 import type { PolicyPackage } from '../policy/store.js';
 import { Channel } from './channel.js';
 import { Door, type Visitor } from './door.js';
+import { Front } from './front.js';
 import { tellsBoth } from './guest-log.js';
 import { type Guest, Guests } from './guests.js';
 import { Modules } from './modules.js';
@@ -48,6 +49,7 @@ export class Host {
   #domain: Promise<DriverDomain>;
   #door: Door | undefined;
   #modules: Modules;
+  readonly #front = new Front();
   #stopWatching = (): void => {};
   #isClosing = false;
   #fail = (_error: Error): void => {};
@@ -155,12 +157,23 @@ export class Host {
   async #do(request: Exclude<Request, RunRequest>): Promise<Reply> {
     switch (request.request) {
       case 'guests':
-        return { reply: 'guests', guests: await this.#guests.states() };
+        return { reply: 'guests', guests: await this.#guests.states(this.#front.name) };
+      case 'foreground':
+        return await this.#bring(request.guest);
       case 'policies':
         return { reply: 'policies', classes: this.#modules.states() };
       case 'refresh':
         return { reply: 'refreshed', switches: await this.#takeStore() };
     }
+  }
+
+  async #bring(name: string): Promise<Reply> {
+    const guest = this.#guests.find(name);
+    const there = this.#guests.all().map((other) => other.name);
+    if (guest === undefined)
+      throw new Error(`There is no guest '${name}'. There is: ${there.join(', ') || 'none'}.`);
+    await this.#front.bring(guest);
+    return { reply: 'foreground', guest: name };
   }
 
   /** The store has changed. What can't be read or used leaves everything as it is. */
@@ -183,6 +196,7 @@ export class Host {
     try {
       const guest = await this.#admit(channel, request, name, socket);
       this.#guests.add(guest);
+      void guest.mediation.ended.catch(() => {}).then(() => this.#front.leave(guest));
       void this.#modules.catchUp(guest);
       send(channel, { reply: 'accepted', name });
       const { counters, decisions } = await guest.mediation.ended;
@@ -209,13 +223,15 @@ export class Host {
         startedMs: performance.now(),
         pid: 0,
         mediation: new Mediation({
-          ...{ socket, domain, assignment, modules, networkAdministration, log },
+          ...{ socket, domain, assignment, modules, networkAdministration, log, front: this.#front.isFree },
           onStart: (process) => {
             guest.pid = process;
           },
           onRestored: (deviceClass, digest) => void this.#modules.quarantine(deviceClass, digest),
         }),
       };
+      // At once: the next guest must not find the front free as well.
+      this.#front.join(guest);
       return guest;
     } catch (error) {
       native.closeDescriptor(socket);

@@ -24,7 +24,12 @@ export interface RunRequest {
 }
 
 /** What a command asks of a running host. */
-export type Request = RunRequest | { request: 'guests' } | { request: 'policies' } | { request: 'refresh' };
+export type Request =
+  | RunRequest
+  | { request: 'guests' }
+  | { request: 'policies' }
+  | { request: 'refresh' }
+  | { request: 'foreground'; guest: string };
 
 /** A policy module, by what its manifest says of it. */
 export interface ModuleName {
@@ -81,6 +86,7 @@ export type Reply =
   | { reply: 'stopping'; message: string }
   | { reply: 'failed'; message: string }
   | { reply: 'guests'; guests: GuestState[] }
+  | { reply: 'foreground'; guest: string }
   | { reply: 'policies'; classes: ClassState[] }
   | { reply: 'refreshed'; switches: Switch[] };
 

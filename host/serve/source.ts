@@ -1,4 +1,5 @@
 import { existsSync, type FSWatcher, watch } from 'node:fs';
+import type { Sharing } from '../policy/manifest.js';
 import { loadPolicies, type PolicyPackage } from '../policy/store.js';
 
 /** Files of one version arrive one after the other: the folder is read when nothing has changed for so long. */
@@ -33,4 +34,29 @@ export class FolderSource implements PolicySource {
       watcher.close();
     };
   }
+}
+
+/** What an operator has chosen for some classes in place of their manifests' sharing. */
+export type SharingChoices = ReadonlyMap<string, Sharing>;
+
+/**
+ * A source whose classes are shared as an operator chooses.
+ * @throws Error, from inForce, when a class can't be shared so
+ */
+export function withSharing(source: PolicySource, choices: SharingChoices): PolicySource {
+  return {
+    inForce: async () => (await source.inForce()).map((candidate) => sharedBy(choices, candidate)),
+    watch: (onChange) => source.watch(onChange),
+  };
+}
+
+function sharedBy(choices: SharingChoices, candidate: PolicyPackage): PolicyPackage {
+  const { manifest } = candidate;
+  const sharing = choices.get(manifest.class);
+  if (sharing === undefined) return candidate;
+  if (sharing === 'foreground' && manifest.foreground === undefined)
+    throw new Error(
+      `The class ${manifest.class} can't be shared by foreground: its manifest does not say what that means.`,
+    );
+  return { ...candidate, manifest: { ...manifest, sharing } };
 }

@@ -13,6 +13,7 @@ enum class Event : uint32_t {
   kControl = 3,   // the control eventfd was written: look at the message port
   kExit = 4,      // the guest's last process has gone and everything is released
   kNote = 5,      // something to record: `note` says what
+  kFront = 7,     // the guest has come to the front or left it, as it was told to
   kRefused = 6,   // the plan of a module on trial was refused, noteDetail is a PlanError: have `call` judged again
 };
 

@@ -133,6 +133,7 @@ void Mediator::planRegions(Op& op) {
 
 // Gives the operation to the backend, or keeps it until there is room.
 void Mediator::start(Op& op) {
+  if (waitsForFront(op)) return hold(op);
   if (op.backend->lost) {
     finishNow(op, 0, ENODEV);
     return;
@@ -156,6 +157,7 @@ void Mediator::start(Op& op) {
     finishNow(op, 0, error);
     return;
   }
+  noteSent(op);
   op.phase = Phase::kDriving;
   op.since = Clock::now();
   if (!op.backend->channel->submit(submissionOf(op))) {
@@ -300,6 +302,7 @@ bool Mediator::hasReply(const Op& op, const Region& region) const {
 }
 
 std::optional<Event> Mediator::complete(Op& op, const postern_completion& completion) {
+  if (op.isRecalled) return recall(op);
   op.outcome = completion.result;
   const bool isTransfer = op.operation == Operation::kRead || op.operation == Operation::kWrite;
   const bool isTooLong = isTransfer && op.outcome > static_cast<int64_t>(op.call.length);
@@ -339,6 +342,7 @@ void Mediator::settle(Op& op) {
     return;
   }
   applySettlement(op);
+  keepForReplay(op);
   const bool hasSession = op.operation != Operation::kOpen || op.outcome >= 0;
   // The guest sees the driver's readiness as of this operation, so a new watch must have answered first.
   op.watchesAwaited = hasSession && setWatch(*op.session, exchange_->watch, op.id) ? 1 : 0;

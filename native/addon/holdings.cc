@@ -75,8 +75,8 @@ Mediator::Holding Mediator::lookUp(const seccomp_notif& notification, int number
   holding.session = holding.copy.valid() ? sessionOf(holding.copy.get()) : nullptr;
   if (holding.session == nullptr) return holding;
   holding.flags = fcntl(holding.copy.get(), F_GETFL);
-  // Only of a thread that is still in its call is it known that the descriptor was its own.
-  if (cache_.isSettled() && listener_.isValid(notification.id)) cache_.remember(tid, number, holding.session, holding.flags);
+  // Only of a thread that is still in its call is it known that the descriptor was its own, and only in the window nothing changes unseen.
+  if (isInWindow(number) && cache_.isSettled() && listener_.isValid(notification.id)) cache_.remember(tid, number, holding.session, holding.flags);
   return holding;
 }
 

@@ -43,6 +43,7 @@ Mediator::Mediator(MediatorOptions options, Exchange* exchange)
       listener_(options_.listener),
       view_(std::move(options_.nodes)),
       epoll_(epoll_create1(EPOLL_CLOEXEC)) {
+  isFront_ = options_.isFront;
   pidNamespace_ = pidNamespaceOf(options_.process);
   std::string missing = view_.attach(options_.process);
   if (!missing.empty()) throw std::runtime_error("the guest's view lacks the guarded device file " + missing);
@@ -108,6 +109,10 @@ std::optional<Event> Mediator::nextEvent() {
   submitDeferred();
   retryQueued();
   if (auto event = takeNote()) return event;
+  if (frontWanted_ && frontPending_ == 0 && undrained_.empty()) {
+    frontWanted_ = false;
+    return Event::kFront;
+  }
   if (controlPending_) {
     controlPending_ = false;
     return Event::kControl;
@@ -190,6 +195,7 @@ void Mediator::retryQueued() {
     queued_.pop_front();
     start(*op);
   }
+  if (!undrained_.empty()) drainOthers();
 }
 
 // A close that has been made is finished before the next call is looked at, and so is an operation whose thread has been killed: to the
@@ -356,6 +362,7 @@ void Mediator::watchOperations() {
   lastWatch_ = now;
   for (auto& op : operations_)
     if (op->phase == Phase::kDriving && !op->abandoned && op->ring == nullptr && now - op->since >= kWatchInterval) watchOperation(*op);
+  if (!held_.empty()) watchHeld();
   queued_.erase(std::remove_if(queued_.begin(), queued_.end(),
                                [&](Op* op) {
                                  if (op->ring != nullptr || listener_.isValid(op->notification)) return false;
@@ -370,17 +377,21 @@ void Mediator::watchOperation(Op& op) {
     abandon(op);
     return;
   }
-  auto pending = op.cancelled ? std::nullopt : pendingSignals(op.tgid, op.tid);
-  if (!pending) return;
-  op.signalRounds = pending->forProcess ? op.signalRounds + 1 : 0;
-  if (pending->forThread || (pending->forProcess && pending->threads == 1))
-    op.interruption = kErestartsys;  // This thread is flagged for it: the kernel restarts or ends the call as the handler says.
-  else if (op.signalRounds >= kProcessSignalRounds)
-    op.interruption = EINTR;
-  else
-    return;
+  const int interruption = op.cancelled ? 0 : interruptionOf(op);
+  if (interruption == 0) return;
+  op.interruption = interruption;
   counters_.interrupted++;
   cancel(op);
+}
+
+// What the operation is to end with because of a signal; 0: nothing.
+int Mediator::interruptionOf(Op& op) {
+  auto pending = pendingSignals(op.tgid, op.tid);
+  if (!pending) return 0;
+  op.signalRounds = pending->forProcess ? op.signalRounds + 1 : 0;
+  // This thread is flagged for it: the kernel restarts or ends the call as the handler says.
+  if (pending->forThread || (pending->forProcess && pending->threads == 1)) return kErestartsys;
+  return op.signalRounds >= kProcessSignalRounds ? EINTR : 0;
 }
 
 }  // namespace postern

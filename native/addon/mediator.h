@@ -5,6 +5,7 @@
 //   notifications.cc  trapped system calls -> operations (where an ioctl enters)
 //   holdings.cc       whose a descriptor is
 //   fast_calls.cc     operations that processes post in shared memory
+//   foreground.cc     what only the guest in front may do
 //   reload.cc         another module for a class, between two operations
 //   execution.cc      verdict -> plan -> backend -> guest (where its bytes are copied)
 //   sessions.cc       open files, backends, readiness, release
@@ -55,10 +56,26 @@ struct CommandRow {
   bool nested = false;
 };
 
+// By which a file takes something from all others of its device: given back when its guest leaves the front.
+struct Handover {
+  uint32_t take = 0, give = 0;  // commands whose arguments are plain words
+  uint64_t takeArgument = 0, giveArgument = 0;
+  bool always = false;  // taken by every file when its guest comes to the front, not only by one that had it
+};
+
+// What only the guest in front may do, of a class that is shared so.
+struct Foreground {
+  bool reads = false;
+  std::vector<bool> rows;  // commands that wait for the front
+  std::vector<Handover> handovers;
+  std::map<uint32_t, uint32_t> replays;  // rows of commands that show something -> where in the head they say on what
+};
+
 struct DeviceClass {
   Envelope envelope;
   bool isExclusive = false;  // a device of it is open in one guest at a time
   bool isOnTrial = false;    // another module was in force before it, and is at hand
+  std::optional<Foreground> foreground;
   uint32_t generation = 0;   // counts the modules of the class that this guest has had
   std::unordered_map<uint32_t, uint32_t> exact;  // command -> row
   std::vector<uint32_t> masked;
@@ -82,6 +99,7 @@ struct MediatorOptions {
   std::shared_ptr<Domain> domain;
   std::vector<DeviceClass> classes;
   std::vector<Node> nodes;
+  bool isFront = true;
   // By kind of descriptor: which class judges it, as which of its nodes. Null: nobody does, and no guest gets one.
   std::array<std::unique_ptr<Node>, kDescriptorKinds> descriptorNodes;
 };
@@ -107,6 +125,8 @@ class Mediator {
   bool isInFlight(uint32_t classIndex, uint32_t generation) const;
   uint32_t openFiles(uint32_t classIndex) const;
   uint32_t classCount() const { return static_cast<uint32_t>(options_.classes.size()); }
+  // foreground.cc: whether the guest is the one in front. kFront tells when it has been done.
+  void setFront(bool isFront);
   const Counters& counters() const { return counters_; }
   const Domain& domain() const { return *options_.domain; }
 
@@ -129,6 +149,7 @@ class Mediator {
   void handleReady(uint64_t tag, uint32_t events);
   void watchOperations();
   void watchOperation(Op& op);
+  int interruptionOf(Op& op);
   bool isHolding() const;
   void holdCalls();
   bool cancelOrphans();
@@ -192,6 +213,25 @@ class Mediator {
   bool fitsRing(const Op& op) const;
   std::optional<Event> fallBack(Op& op);
   void putReply(Op& op);
+
+  // foreground.cc
+  const Foreground* foregroundOf(const Session& session) const;
+  bool isBehind(const Session& session) const;
+  bool waitsForFront(const Op& op) const;
+  void hold(Op& op);
+  void watchHeld();
+  std::optional<Event> recall(Op& op);
+  uint32_t shownReadiness(const Session& session) const;
+  void leave(Session& session);
+  void giveBack(Session& session);
+  void enter(Session& session);
+  void drain(Session& session);
+  void drainOthers();
+  void finishDrain(Session& session, const postern_completion& completion);
+  void releaseHeld(const Session& session);
+  void noteSent(Op& op);
+  void keepForReplay(Op& op);
+  void submitReplay(Session& session, const Replay& replay);
 
   // reload.cc
   Event refuseOnTrial(Op& op, PlanError refused);
@@ -283,7 +323,7 @@ class Mediator {
   uint32_t freeMapping() const;
 
   // An operation of the host's own, answered to whoever is named in `internal_`.
-  enum class Internal { kRelease, kWatch, kDisarm, kMunmap, kCancel };
+  enum class Internal { kRelease, kWatch, kDisarm, kMunmap, kCancel, kGive, kTake, kDrain, kReplay };
   struct InternalOp {
     Internal kind;
     Backend* backend;
@@ -294,6 +334,16 @@ class Mediator {
   void submitDeferred();
   void answerWaiter(uint64_t id);
   void finishInternal(const InternalOp& internal, const postern_completion& completion);
+  // Of those, the foreground's: their regions are free again when they have ended.
+  struct FrontRegion {
+    uint32_t at, bytes;
+  };
+  using FrontRegions = std::vector<FrontRegion>;
+  static bool isForegroundKind(Internal kind);
+  void submitHandover(Session& session, uint32_t command, uint64_t argument, Internal kind, uint32_t index);
+  void submitWithRegions(Session& session, const postern_op& op, Internal kind, const FrontRegions& regions);
+  static void releaseFrontRegions(Channel& channel, const FrontRegions& regions);
+  void finishForeground(const InternalOp& internal, const postern_completion& completion);
 
   MediatorOptions options_;
   Exchange* exchange_;
@@ -311,6 +361,12 @@ class Mediator {
   std::vector<Op*> freeOperations_;
   FlatMap<Op*> running_;  // by id
   std::deque<Op*> queued_;
+  std::deque<Op*> held_;  // until the guest comes to the front
+  bool isFront_ = true;
+  bool frontWanted_ = false;   // kFront has not been told yet
+  uint32_t frontPending_ = 0;  // operations of the host's own for it
+  std::vector<uint32_t> undrained_;  // sessions
+  std::unordered_map<uint64_t, FrontRegions> frontRegions_;  // by id
   std::deque<seccomp_notif> postponed_;
   struct PendingNote {
     Note kind;

@@ -126,6 +126,26 @@ Envelope envelopeOf(const Napi::Object& from) {
   return envelope;
 }
 
+// {reads, rows, handovers: [{take, takeArgument, give, giveArgument, always}], replays: [{row, offset}]}
+Foreground frontOf(const Napi::Object& from, size_t rows) {
+  Foreground foreground;
+  foreground.reads = from.Get("reads").ToBoolean().Value();
+  foreground.rows.resize(rows);
+  forEach(from.Get("rows"), [&](const Napi::Value& row) {
+    if (row.As<Napi::Number>().Uint32Value() < rows) foreground.rows[row.As<Napi::Number>().Uint32Value()] = true;
+  });
+  forEach(from.Get("handovers"), [&](const Napi::Value& item) {
+    Napi::Object handover = item.As<Napi::Object>();
+    foreground.handovers.push_back({number(handover, "take"), number(handover, "give"), large(handover, "takeArgument"),
+                                    large(handover, "giveArgument"), handover.Get("always").ToBoolean().Value()});
+  });
+  forEach(from.Get("replays"), [&](const Napi::Value& item) {
+    Napi::Object replay = item.As<Napi::Object>();
+    foreground.replays[number(replay, "row")] = number(replay, "offset");
+  });
+  return foreground;
+}
+
 DeviceClass classOf(const Napi::Object& from) {
   DeviceClass deviceClass;
   deviceClass.envelope = envelopeOf(from.Get("envelope").As<Napi::Object>());
@@ -142,6 +162,8 @@ DeviceClass classOf(const Napi::Object& from) {
       deviceClass.masked.push_back(index);
     deviceClass.rows.push_back(row);
   });
+  if (Napi::Value foreground = from.Get("foreground"); foreground.IsObject())
+    deviceClass.foreground = frontOf(foreground.As<Napi::Object>(), deviceClass.rows.size());
   return deviceClass;
 }
 
@@ -151,7 +173,7 @@ class MediatorObject : public Napi::ObjectWrap<MediatorObject> {
     return DefineClass(env, "Mediator",
                        {InstanceMethod<&MediatorObject::step>("step"), InstanceMethod<&MediatorObject::read>("read"),
                         InstanceMethod<&MediatorObject::counters>("counters"),
-                        InstanceMethod<&MediatorObject::configure>("configure"), InstanceMethod<&MediatorObject::isInFlight>("isInFlight"),
+                        InstanceMethod<&MediatorObject::configure>("configure"), InstanceMethod<&MediatorObject::setFront>("setFront"), InstanceMethod<&MediatorObject::isInFlight>("isInFlight"),
                         InstanceMethod<&MediatorObject::openFiles>("openFiles"), InstanceMethod<&MediatorObject::close>("close")});
   }
 
@@ -166,6 +188,7 @@ class MediatorObject : public Napi::ObjectWrap<MediatorObject> {
     options.process = descriptor(from, "process");
     options.guest = large(from, "guest");
     options.spinUs = number(from, "spinUs");
+    options.isFront = from.Get("front").ToBoolean().Value();
     options.domain = findDomain(number(from, "domain"));
     if (options.domain == nullptr) throw Napi::Error::New(info.Env(), "there is no driver domain of that number");
     forEach(from.Get("classes"), [&](const Napi::Value& item) { options.classes.push_back(classOf(item.As<Napi::Object>())); });
@@ -232,6 +255,11 @@ class MediatorObject : public Napi::ObjectWrap<MediatorObject> {
     set("posted", counters.posted);
     set("fallenBack", counters.fallenBack);
     return result;
+  }
+
+  // setFront(isFront)
+  void setFront(const Napi::CallbackInfo& info) {
+    if (mediator_ != nullptr) mediator_->setFront(info[0].ToBoolean().Value());
   }
 
   // configure(classIndex, {envelope, exclusive, onTrial, commands}, kinds: number[]) -> generation

@@ -71,6 +71,7 @@ Mediator::Op& Mediator::begin(const seccomp_notif& notification, Session* sessio
   op.commandRow = op.rowAccess = 0;
   op.nested = op.positional = op.nonblocking = op.closeOnExec = op.abandoned = op.cancelled = op.hasReady = false;
   op.watchesAwaited = 0;
+  op.isRecalled = false;
   op.interruption = 0;
   op.signalRounds = 0;
   op.outcome = 0;

@@ -47,6 +47,14 @@ struct TakenFile {
   void describe(struct statx& st) const;
 };
 
+// What an operation showed, as the driver got it: done again when its guest comes to the front.
+struct Replay {
+  uint32_t command = 0;
+  uint32_t key = 0;  // what it showed it on; a later one on the same takes its place
+  std::vector<std::vector<uint8_t>> regions;
+  std::vector<ExchangeRelocation> relocations;
+};
+
 // One open file of the guest.
 struct Session {
   uint32_t id = 0;
@@ -62,6 +70,9 @@ struct Session {
   std::map<Backend*, uint32_t> copies;  // its numbers in other backend processes that were lent it
   std::map<int32_t, int32_t> given;     // numbers that this file's driver saw -> the guest's
   uint32_t polls = 0;       // of its guest, that are waiting
+  uint32_t handedOver = 0;   // a bit for each handover of its class that it gave when its guest left the front
+  bool isDraining = false;   // its guest has come to the front, but what the driver has for it came before
+  std::vector<Replay> replays;
   uint32_t operations = 0;  // under way: as in the kernel, the file stays open while one runs
   bool hungUp = false;      // the guest's last copy has gone
   // Who was last seen to hold it, as a place to borrow from; checked by its cookie then.
@@ -125,6 +136,7 @@ enum class Phase {
   kFree,
   kJudging,   // the policy looks at it
   kQueued,    // admitted; waits for room in the ring or the arena
+  kHeld,      // admitted; waits for its guest to come to the front
   kDriving,   // the backend has it
   kSettling,  // the policy looks at the result
 };
@@ -155,6 +167,8 @@ struct OperationRecord {
   std::vector<uint8_t> head;     // ioctl: the snapshot of the argument; later, as the driver left it
   Snapshot snapshot;
   Plan plan;
+  std::vector<std::vector<uint8_t>> sent;  // the regions as the driver got them, of a command that may have to be replayed
+  bool isRecalled = false;       // a read that was under way when its guest left the front
   std::vector<Region> regions;   // [0] is the head or the read/write buffer
   std::vector<uint64_t> originals;  // the guest's own pointer values, by relocation
   int64_t outcome = 0;

@@ -13,9 +13,6 @@
 namespace postern {
 namespace {
 
-// Poll always tells of these, asked or not.
-constexpr uint32_t kAlways = POLLERR | POLLHUP;
-
 }  // namespace
 
 Backend* Mediator::backendFor(pid_t tgid) {
@@ -61,7 +58,11 @@ Session* Mediator::createSession(Op& op, Node* node) {
 // The driver has opened its file: the guest gets its placeholder. 0, or an errno with nothing placed.
 int Mediator::finishOpen(Op& op) {
   const int placed = placeSession(op, *op.session, op.closeOnExec, true);
-  if (placed >= 0) return 0;
+  if (placed >= 0) {
+    // What a driver gives to whoever opens first is not for a guest behind.
+    if (!isFront_ && foregroundOf(*op.session) != nullptr) giveBack(*op.session);
+    return 0;
+  }
   releaseSession(std::exchange(op.session, nullptr));
   return -placed;
 }
@@ -82,7 +83,7 @@ int Mediator::placeSession(Op& op, Session& session, bool closeOnExec, bool answ
   session.holder = op.tid;
   session.holderNumber = slot;
   sessionByCookie_[session.placeholder.cookie()] = &session;
-  (void)session.placeholder.present((session.ready & (session.watch | kAlways)) | session.idle, guestEnd.get());
+  (void)session.placeholder.present(shownReadiness(session), guestEnd.get());
   poll(session.placeholder.hostEnd(), kSessionTag | session.id, EPOLLRDHUP | EPOLLET);
   const int placed = listener_.addDescriptor(op.notification, guestEnd.get(), slot, closeOnExec, answers);
   if (placed < 0) return placed;
@@ -188,6 +189,12 @@ void Mediator::finishInternal(const InternalOp& internal, const postern_completi
       break;
     case Internal::kCancel:
       break;
+    case Internal::kGive:
+    case Internal::kTake:
+    case Internal::kDrain:
+    case Internal::kReplay:
+      finishForeground(internal, completion);
+      break;
   }
 }
 
@@ -206,7 +213,7 @@ bool Mediator::setWatch(Session& session, uint32_t watch, uint64_t waiter) {
 // Makes the guest's poll state what it should be. What must be taken back needs a copy of the guest's end, from whoever had it last.
 void Mediator::present(Session& session, int borrowed) {
   if (session.placeholder.hostEnd() < 0) return;
-  const uint32_t mask = session.backend->lost ? POLLIN | POLLHUP | POLLERR : (session.ready & (session.watch | kAlways)) | session.idle;
+  const uint32_t mask = shownReadiness(session);
   Descriptor copy;
   if (borrowed < 0 && session.placeholder.needsGuestEnd(mask)) {
     copy = borrow(session.holder, session.holderNumber);
@@ -248,13 +255,15 @@ void Mediator::loseBackend(Backend& backend) {
       continue;
     }
     if (it->second.kind == Internal::kRelease) releasesPending_--;
+    if (isForegroundKind(it->second.kind)) frontPending_--;
     it = internal_.erase(it);
   }
   deferred_.erase(std::remove_if(deferred_.begin(), deferred_.end(), [&](const Deferred& entry) { return entry.backend == &backend; }),
                   deferred_.end());
   std::vector<Op*> lost;
   for (auto& [id, op] : running_)
-    if (op->backend == &backend && (op->phase == Phase::kDriving || op->watchesAwaited > 0)) lost.push_back(op);
+    if (op->backend == &backend && (op->phase == Phase::kDriving || op->phase == Phase::kHeld || op->watchesAwaited > 0)) lost.push_back(op);
+  held_.erase(std::remove_if(held_.begin(), held_.end(), [&](Op* op) { return op->backend == &backend; }), held_.end());
   loseBackendsPolls(backend);
   for (Op* op : lost) {
     counters_.failed++;

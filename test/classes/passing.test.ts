@@ -22,7 +22,7 @@ const SHOWN: Record<string, string[]> = {
   'strange numbers': [' import: EBADF', ' import: EINVAL', ' queue: EINVAL', ' as a fence: EINVAL'],
   fences: ['fence: none', 'third: 1, none', 'fences 1: unbound of vgem, status 0', 'told: 1', 'fence: IN '],
   copies: ['mapped by the child: 1', 'same pages: 1', 'child: exit 0', 'written by the child: 34'],
-  sent: ['same picture: 1', 'used by the other: 1', 'child: exit 0'],
+  sent: ['mapped as it came: 1', 'sync: 0', 'same picture: 1', 'used by the other: 1', 'child: exit 0'],
   'fences of a commit': [
     'none made: -1',
     'made: 1, closed on exec: 1, none',

@@ -58,9 +58,9 @@ export class RunningPostern {
 }
 
 /** Waits until `condition` holds. */
-export async function until(condition: () => boolean, what: string): Promise<void> {
+export async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
   for (let poll = 0; poll < POLLS_MAX; poll += 1) {
-    if (condition()) return;
+    if (await condition()) return;
     await sleep(POLL_MS);
   }
   throw new Error(`Waited in vain for ${what}.`);

@@ -272,6 +272,10 @@ static void sent(void) {
     MUST(close(ends[0]));
     int fd = receive_fd(ends[1]);
     say("received: %d", fd >= 0);
+    uint8_t *own = map_fd(fd, FRAME_BYTES, PROT_READ | PROT_WRITE);
+    say("mapped as it came: %d", own && own[1] == 0x44);
+    struct dma_buf_sync sync = {.flags = DMA_BUF_SYNC_START | DMA_BUF_SYNC_READ};
+    SAY("sync", ioctl(fd, DMA_BUF_IOCTL_SYNC, &sync));
     int card = open_card("vgem");
     long handle = SAY_OK("imported", import_fd(card, fd));
     int again = (int)SAY_OK("exported", export_handle(card, (uint32_t)handle, DRM_CLOEXEC | DRM_RDWR));

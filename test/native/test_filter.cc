@@ -80,6 +80,12 @@ uint32_t interpret(const std::vector<sock_filter>& program, const seccomp_data& 
         continue;
       case BPF_RET | BPF_K:
         return one.k;
+      case BPF_ALU | BPF_RSH | BPF_K:
+        accumulator >>= one.k;
+        continue;
+      case BPF_ALU | BPF_AND | BPF_K:
+        accumulator &= one.k;
+        continue;
       case BPF_JMP | BPF_JEQ | BPF_K:
         holds = accumulator == one.k;
         break;
@@ -120,7 +126,11 @@ uint32_t wanted(const seccomp_data& call, bool answersStat) {
   const auto& a = call.args;
   const auto ifOurs = [](bool isIt, uint32_t action) { return isIt ? action : kNative; };
   switch (call.nr) {
-    case __NR_ioctl: case __NR_read: case __NR_write: case __NR_fstat: case __NR_lseek: case __NR_pread64: case __NR_pwrite64: case __NR_readv:
+    case __NR_ioctl: {
+      const uint32_t type = static_cast<uint32_t>(a[1]) / 256 % 256;
+      return ifOurs(isOurs(a[0]) || (type != 0 && type != 'T' && type != 0x89), kNotified);
+    }
+    case __NR_read: case __NR_write: case __NR_fstat: case __NR_lseek: case __NR_pread64: case __NR_pwrite64: case __NR_readv:
     case __NR_writev: case __NR_preadv: case __NR_pwritev: case __NR_preadv2: case __NR_pwritev2: case __NR_dup: case __NR_close:
       return ifOurs(isOurs(a[0]), kNotified);
     case __NR_dup2: case __NR_dup3:
@@ -141,7 +151,7 @@ uint32_t wanted(const seccomp_data& call, bool answersStat) {
     case __NR_creat: case __NR_openat2:
       return kNotified;
     case __NR_mmap:
-      return ifOurs((a[3] & MAP_ANONYMOUS) == 0 && isOurs(a[4]), kNotified);
+      return ifOurs((a[3] & MAP_ANONYMOUS) == 0 && (isOurs(a[4]) || (a[3] & (MAP_SHARED | MAP_FIXED | MAP_FIXED_NOREPLACE)) == MAP_SHARED), kNotified);
     case __NR_fcntl: {
       const uint32_t command = static_cast<uint32_t>(a[1]);
       return ifOurs(isOurs(a[0]) && (command == F_DUPFD || command == F_DUPFD_CLOEXEC || command == F_GETFL || command == F_SETFL), kNotified);
@@ -174,7 +184,8 @@ uint64_t anyWord(std::mt19937_64& random) {
   static const uint64_t words[] = {
       0, 1, 2, 3, POSTERN_WINDOW_FIRST - 1, POSTERN_WINDOW_FIRST, POSTERN_WINDOW_FIRST + 1, POSTERN_WINDOW_LAST - 1, POSTERN_WINDOW_LAST,
       POSTERN_WINDOW_LAST + 1, F_DUPFD, F_DUPFD_CLOEXEC, F_GETFL, F_SETFL, F_GETFD, O_PATH, O_DIRECTORY, O_PATH | O_DIRECTORY, O_RDWR,
-      O_RDWR | O_CREAT, MAP_ANONYMOUS, MAP_ANONYMOUS | MAP_PRIVATE, MAP_SHARED, POSTERN_MAP_FIRST - 1, POSTERN_MAP_FIRST,
+      O_RDWR | O_CREAT, MAP_ANONYMOUS, MAP_ANONYMOUS | MAP_PRIVATE, MAP_SHARED, MAP_SHARED_VALIDATE, MAP_SHARED | MAP_FIXED,
+      MAP_SHARED | MAP_FIXED_NOREPLACE, 'T' << 8, ('T' - 1) << 8, ('T' + 1) << 8, 0x8900, 0x8a00, 0x88ff, 255, 256, 0x40086200, POSTERN_MAP_FIRST - 1, POSTERN_MAP_FIRST,
       POSTERN_MAP_FIRST + 4096, POSTERN_MAP_LAST, POSTERN_MAP_LAST + 1, 0x7fffffff, 0x80000000, 0xffffffff, ~uint64_t(0)};
   uint64_t word = words[random() % (sizeof words / sizeof *words)];
   if (random() % 8 == 0) word |= random() << 32;
@@ -371,7 +382,12 @@ TEST("in the kernel: mappings of the window's descriptors and in the range of dr
   check::inChild([] {
     Filtered filtered;
     CHECK_EQ(errnoOf(__NR_mmap, 0, 4096, PROT_READ, MAP_SHARED, kInside, 0), kAnswered);
-    CHECK_EQ(errnoOf(__NR_mmap, 0, 4096, PROT_READ, MAP_SHARED, kBelow, 0), EBADF);
+    CHECK_EQ(errnoOf(__NR_mmap, 0, 4096, PROT_READ, MAP_SHARED, kBelow, 0), kAnswered);
+    CHECK_EQ(errnoOf(__NR_mmap, 0, 4096, PROT_READ, MAP_PRIVATE, kBelow, 0), EBADF);
+    for (int fixed : {MAP_FIXED, MAP_FIXED_NOREPLACE})
+      CHECK_EQ(errnoOf(__NR_mmap, 0x10000, 4096, PROT_READ, static_cast<uint64_t>(MAP_SHARED | fixed), kBelow, 0), EBADF);
+    CHECK_EQ(errnoOf(__NR_ioctl, kBelow, _IO('b', 0)), kAnswered);
+    for (uint64_t command : {0x5401ull, 0x8901ull, 1ull}) CHECK_EQ(errnoOf(__NR_ioctl, kBelow, command), EBADF);
     CHECK_EQ(errnoOf(__NR_mmap, 0, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, kInside, 0), 0);
     CHECK_EQ(errnoOf(__NR_munmap, POSTERN_MAP_FIRST, 4096), kAnswered);
     CHECK_EQ(errnoOf(__NR_munmap, POSTERN_MAP_LAST & ~0xfffull, 4096), kAnswered);

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import pino from 'pino';
 import { closeDomain, everyServedDevice, openDomain } from '../../host/cli/driver-domain.js';
 import { openLog } from '../../host/cli/log.js';
+import type { DriverDomain } from '../../host/driver-vm/domain.js';
 import type { GuestReport } from '../../host/mediator/guest.js';
 import type { PolicyPackage } from '../../host/policy/store.js';
 import { askHost, connectToHost, runServedGuest } from '../../host/serve/client.js';
@@ -53,7 +54,7 @@ export class ServedGuest {
   }
 }
 
-/** A host in this process, of the local domain's terminals, whose modules the test chooses. */
+/** A host in this process, whose modules the test chooses; of the local domain's terminals unless the test has a domain of its own. */
 export class TestHost {
   readonly records: Record<string, unknown>[] = [];
   readonly socket: string;
@@ -64,19 +65,30 @@ export class TestHost {
     this.socket = join(this.folder, 'host.sock');
   }
 
-  static async start(packages: PolicyPackage[]): Promise<TestHost> {
+  static async start(packages: PolicyPackage[], domain?: DriverDomain): Promise<TestHost> {
     const made = new TestHost(packages);
     const log = pino({ level: 'info' }, { write: (line) => made.records.push(JSON.parse(line)) });
     made.#host = await Host.start({
       socket: made.socket,
       log,
       policies: { inForce: async () => made.packages, watch: () => () => {} },
-      open: () => openDomain({ mode: 'local', drivers: [] }, log),
+      open: async () => domain ?? (await openDomain({ mode: 'local', drivers: [] }, log)),
       close: closeDomain,
       devices: null,
       served: everyServedDevice,
     });
     return made;
+  }
+
+  /** A guest that gets only these devices. */
+  guestWith(devices: string[], ...command: string[]): ServedGuest {
+    const requested = devices.map((name) => ({ name, path: `/dev/${name}` }));
+    return new ServedGuest(this.socket, command, requested);
+  }
+
+  /** Brings a guest to the front. */
+  async bring(guest: string): Promise<void> {
+    await askHost(this.socket, { request: 'foreground', guest }, 'foreground');
   }
 
   guest(...command: string[]): ServedGuest {

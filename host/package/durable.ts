@@ -1,0 +1,54 @@
+import {
+  closeSync,
+  constants,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+
+/** A store is its owner's alone. */
+export const FOLDER_MODE = 0o700;
+export const FILE_MODE = 0o600;
+/** What a file is called until it has its name; a crash may leave one, which the next change of the store removes. */
+export const UNFINISHED_ENDING = '.unfinished';
+
+/**
+ * Gives a file new contents so that a crash or a power failure at any moment leaves either what was there or all of what is new:
+ * the bytes are on the disk before the name is theirs, and the name is before this returns.
+ */
+export function writeDurably(path: string, bytes: Uint8Array): void {
+  const unfinished = join(dirname(path), `${basename(path)}.${process.pid}${UNFINISHED_ENDING}`);
+  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
+  try {
+    const file = openSync(unfinished, flags, FILE_MODE);
+    try {
+      writeFileSync(file, bytes);
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    renameSync(unfinished, path);
+  } catch (error) {
+    rmSync(unfinished, { force: true });
+    throw error;
+  }
+  syncFolder(dirname(path));
+}
+
+/** Makes a folder for its owner alone, with those above it. */
+export function makeFolder(path: string): void {
+  if (mkdirSync(path, { recursive: true, mode: FOLDER_MODE }) !== undefined) syncFolder(dirname(path));
+}
+
+function syncFolder(path: string): void {
+  const folder = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
+}
