@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { ROOT } from '../root.js';
+import { auditCommand } from './audit.js';
 import { devicesCommand } from './devices.js';
 import { doctorCommand } from './doctor.js';
 import { foregroundCommand } from './foreground.js';
@@ -27,6 +28,7 @@ const program = new Command('postern')
   .addCommand(foregroundCommand())
   .addCommand(devicesCommand())
   .addCommand(policyCommand())
+  .addCommand(auditCommand())
   .addCommand(doctorCommand());
 refuseByThrowing(program);
 

@@ -98,6 +98,11 @@ export class PolicyInstance {
     this.run(() => this.core._initialize?.());
   }
 
+  /** How large the module's memory is now. */
+  get memoryBytes(): number {
+    return this.core.memory.buffer.byteLength;
+  }
+
   /** The class's command table. */
   describe(): ClassInfo {
     return this.run(() => this.lifter.classInfo(this.core.describe()));

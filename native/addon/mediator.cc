@@ -190,10 +190,15 @@ std::optional<Event> Mediator::drainCompletions() {
 }
 
 void Mediator::retryQueued() {
-  for (size_t i = queued_.size(); i > 0; i--) {
-    Op* op = queued_.front();
-    queued_.pop_front();
-    start(*op);
+  std::deque<Op*> waiting;
+  waiting.swap(queued_);  // What has to wait once more queues up again, in the same order.
+  for (Op* op : waiting) {
+    // What it names may have been forgotten meanwhile; it itself has forgotten what it ends.
+    const int error = op->plan.forgettings.empty() ? checkRequirements(*op) : 0;
+    if (error == 0)
+      start(*op);
+    else
+      finishNow(*op, 0, error);
   }
   if (!undrained_.empty()) drainOthers();
 }

@@ -248,6 +248,11 @@ class Mediator {
   uint64_t argumentOf(const Op& op) const;
   postern_op submissionOf(const Op& op) const;
   int checkRequirements(Op& op);
+  int checkCompany(Op& op);
+  bool reliesOn(const Op& other, const Session& session, const ExchangeForgetting& forgetting, uint64_t value) const;
+  static HandleHolder holderOf(const Session& session);
+  void forgetHandles(Op& op);
+  int valueAt(Op& op, uint32_t source, uint32_t offset, uint32_t width, uint64_t& value);
   int extendHead(Op& op);
   std::optional<Event> complete(Op& op, const postern_completion& completion);
   void settle(Op& op);
@@ -378,6 +383,7 @@ class Mediator {
   Op* current_ = nullptr;   // the operation of the last event
   Event lastEvent_ = Event::kControl;
   uint64_t nextId_ = 1;
+  uint64_t admissions_ = 0;
 
   std::unordered_map<uint32_t, std::unique_ptr<Session>> sessions_;
   std::unordered_map<uint64_t, Session*> sessionByCookie_;

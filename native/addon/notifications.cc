@@ -73,6 +73,7 @@ Mediator::Op& Mediator::begin(const seccomp_notif& notification, Session* sessio
   op.watchesAwaited = 0;
   op.isRecalled = false;
   op.interruption = 0;
+  op.admission = 0;
   op.signalRounds = 0;
   op.outcome = 0;
   op.vectors.clear();

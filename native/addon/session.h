@@ -37,6 +37,15 @@ struct Backend {
   std::map<uint32_t, std::string> claims;  // by file: the device, where its class is exclusive
 };
 
+// A handle that an operation relies on, until it has ended.
+struct RequiredHandle {
+  uint32_t table = 0;
+  uint64_t value = 0;
+};
+
+// The classes have a handful of tables.
+constexpr uint32_t kTablesApart = 16;
+
 // What a file is that a driver made and gave out as a descriptor.
 struct TakenFile {
   uint32_t kind = 0;  // the contract's descriptor-kind
@@ -74,6 +83,10 @@ struct Session {
   bool isDraining = false;   // its guest has come to the front, but what the driver has for it came before
   std::vector<Replay> replays;
   uint32_t operations = 0;  // under way: as in the kernel, the file stays open while one runs
+  uint32_t admitted = 0;    // of these, what the driver has or will get
+  bool isAlone = false;     // one of them admits no other
+  // When a handle table of the session was emptied, in admissions of the guest; two tables that share an entry are emptied together.
+  uint64_t emptied[kTablesApart] = {};
   bool hungUp = false;      // the guest's last copy has gone
   // Who was last seen to hold it, as a place to borrow from; checked by its cookie then.
   pid_t holder = 0;
@@ -176,6 +189,8 @@ struct OperationRecord {
   uint32_t ready = 0;
   bool hasReady = false;
   bool abandoned = false;  // its thread has gone
+  std::vector<RequiredHandle> required;
+  uint64_t admission = 0;  // its number among the guest's admitted operations; 0: not admitted
   bool cancelled = false;
   uint32_t watchesAwaited = 0;
   std::vector<PassedDescriptor> passed;

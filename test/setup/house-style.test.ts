@@ -83,10 +83,11 @@ describe('house style', () => {
     expect(undocumented).toEqual([]);
   });
 
-  it('imports one way: schemas, policy and driver-vm, mediator, setup, serve, cli', () => {
+  it('imports one way: schemas, policy and driver-vm, audit, mediator, setup, serve, cli', () => {
     const ranks = new Map([
       ['policy', 0],
       ['driver-vm', 0],
+      ['audit', 0.5],
       ['mediator', 1],
       ['setup', 2],
       ['serve', 3],

@@ -1,0 +1,56 @@
+import { type CheckReport, checkPolicy } from '../audit/check.js';
+import { runVectors, type VectorReport } from '../policy/vectors.js';
+import type { TryOptions } from './policy-try.js';
+import { resolvePolicy } from './resolve-policy.js';
+
+const FAILED_STATUS = 1;
+
+/**
+ * Runs a module's vectors and generated hostile calls, and prints what failed: by vector, command and field; by rule and call.
+ * @throws Error when there is no such module
+ */
+export async function showPolicyTest(module: string, { json, calls, seed }: TryOptions): Promise<void> {
+  const { policy, vectors } = resolvePolicy(module);
+  const vectorReport = vectors === undefined ? undefined : await runVectors(policy, vectors);
+  const hostile = await checkPolicy(policy, {
+    ...(calls === undefined ? {} : { calls }),
+    ...(seed === undefined ? {} : { seed }),
+    ...(vectors === undefined ? {} : { vectors }),
+  });
+  const result = { module: hostile.name, version: hostile.version, vectors: vectorReport ?? null, hostile };
+  process.stdout.write(json ? `${JSON.stringify(result, null, 2)}\n` : renderText(vectorReport, hostile));
+  const failed = vectorReport === undefined || vectorReport.failures.length > 0 || !hostile.kept;
+  if (failed) process.exitCode = FAILED_STATUS;
+}
+
+function renderText(vectors: VectorReport | undefined, hostile: CheckReport): string {
+  const { name, version, calls, seed } = hostile;
+  const lines =
+    vectors === undefined
+      ? [`${name} ${version}: it has no test vectors, so that nothing says what it must answer.`]
+      : [`${name} ${version}: ${vectors.passed} of ${vectors.total} vectors are answered as they say.`];
+  for (const { vector, command, field, expected, actual } of vectors?.failures ?? [])
+    lines.push(`  ${vector}`, `    ${command}: ${field} is ${text(actual)}, expected ${text(expected)}`);
+  const broken = hostile.rules.filter(({ id, result }) => result === 'broken' && id !== 'vectors');
+  lines.push(
+    `${name} ${version}: ${calls} generated calls (seed ${seed}) ${broken.length === 0 ? 'break no rule' : `break ${broken.length} rules`}.`,
+  );
+  return `${[...lines, ...renderFindings(hostile)].join('\n')}\n`;
+}
+
+/** What broke which rule, in indented lines. */
+export function renderFindings({ rules }: CheckReport): string[] {
+  return rules
+    .filter(({ id, result }) => result === 'broken' && id !== 'vectors')
+    .flatMap(({ id, title, violations, findings }) => [
+      `  ${id} (${title}): broken ${violations === 1 ? 'once' : `${violations} times`}`,
+      ...findings.flatMap(({ what, command, call }) => [
+        `    ${command === undefined ? '' : `${command}: `}${what}`,
+        ...(call === undefined ? [] : [`      ${JSON.stringify(call)}`]),
+      ]),
+    ]);
+}
+
+function text(value: unknown): string {
+  return value === undefined ? 'absent' : JSON.stringify(value);
+}
