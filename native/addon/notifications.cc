@@ -143,6 +143,15 @@ std::optional<Event> Mediator::handle(const seccomp_notif& notification) {
     case SYS_openat2:
     case SYS_creat:
       return handleOpen(notification);
+    case SYS_poll:
+    case SYS_ppoll:
+    case SYS_select:
+    case SYS_pselect6:
+    case SYS_epoll_wait:
+    case SYS_epoll_pwait:
+    case SYS_epoll_pwait2:
+      handlePoll(notification);
+      return std::nullopt;
     case SYS_munmap:
       handleMunmap(notification);
       return std::nullopt;

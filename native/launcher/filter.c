@@ -181,7 +181,7 @@ static void row_mremap(void) {
   block_end(at);
 }
 
-static void emit_rows(int answers_stat) {
+static void emit_rows(int answers_stat, int answers_poll) {
   const uint32_t notify = SECCOMP_RET_USER_NOTIF;
   const uint32_t not_socket = SECCOMP_RET_ERRNO | ENOTSOCK;
   const uint32_t invalid = SECCOMP_RET_ERRNO | EINVAL;
@@ -230,6 +230,13 @@ static void emit_rows(int answers_stat) {
   row_mapped(__NR_munmap, 0, notify);
   row_mremap();
 
+  if (answers_poll) {
+    static const uint32_t polls[] = {
+        __NR_poll, __NR_ppoll, __NR_select, __NR_pselect6, __NR_epoll_wait, __NR_epoll_pwait, __NR_epoll_pwait2,
+    };
+    for (unsigned i = 0; i < sizeof polls / sizeof *polls; i++) row_always(polls[i], notify);
+  }
+
   /* The placeholder is a socket only for its poll state. */
   static const uint32_t socket_calls[] = {
       __NR_sendto,  __NR_recvfrom, __NR_sendmsg, __NR_recvmsg,     __NR_sendmmsg,   __NR_recvmmsg,   __NR_shutdown,   __NR_connect,
@@ -252,7 +259,7 @@ static void emit_rows(int answers_stat) {
   row_always(__NR_kexec_load, not_permitted);
 }
 
-int install_filter(int answers_stat) {
+int install_filter(int answers_stat, int answers_poll) {
   length = 0;
   /* Another architecture's numbers mean other calls: i386 by its own arch value, x32 by a bit in the number. */
   load(offsetof(struct seccomp_data, arch));
@@ -261,7 +268,7 @@ int install_filter(int answers_stat) {
   load_number();
   emit(BPF_JMP | BPF_JGE | BPF_K, 0, 1, 0x40000000u);
   answer(SECCOMP_RET_ERRNO | ENOSYS);
-  emit_rows(answers_stat);
+  emit_rows(answers_stat, answers_poll);
   answer(SECCOMP_RET_ALLOW);
   if (length >= INSTRUCTIONS_MAX) {
     errno = E2BIG;

@@ -27,7 +27,7 @@
 #include "window.h"
 
 extern "C" {
-int install_filter(int answers_stat);
+int install_filter(int answers_stat, int answers_poll);
 long __real_syscall(long number, ...);
 }
 
@@ -61,7 +61,7 @@ const std::vector<sock_filter>& programOf(bool answersStat) {
   static std::vector<sock_filter> programs[2];
   if (programs[answersStat].empty()) {
     mustCapture = true;
-    CHECK_EQ(install_filter(answersStat), 0);
+    CHECK_EQ(install_filter(answersStat, answersStat), 0);
     mustCapture = false;
     programs[answersStat] = captured;
   }
@@ -146,7 +146,8 @@ uint32_t wanted(const seccomp_data& call, bool answersStat) {
       return ifOurs((a[0] & CLONE_FILES) == 0 && (a[0] & CLONE_THREAD) != 0, kNotified);
     case __NR_newfstatat: case __NR_statx:
       return ifOurs(answersStat || isOurs(a[0]), kNotified);
-    case __NR_stat: case __NR_lstat:
+    case __NR_stat: case __NR_lstat: case __NR_poll: case __NR_ppoll: case __NR_select: case __NR_pselect6: case __NR_epoll_wait:
+    case __NR_epoll_pwait: case __NR_epoll_pwait2:
       return ifOurs(answersStat, kNotified);
     case __NR_open:
       return ifOurs((a[1] & (O_PATH | O_DIRECTORY)) == 0, kNotified);
@@ -281,7 +282,7 @@ class Filtered {
     std::thread server(serve);
     server.detach();
     CHECK_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-    const int listener = install_filter(answersStat);
+    const int listener = install_filter(answersStat, answersStat);
     if (listener < 0) throw check::Skipped(std::string("the kernel takes no such filter: ") + std::strerror(errno));
     listener_ = listener;
   }
