@@ -85,7 +85,11 @@ export class Mediation {
       socket,
       control: this.#control,
       commands: port2,
-      plan: worldPlan(assignment.guarded, networkAdministration),
+      plan: worldPlan(
+        assignment.guarded,
+        networkAdministration,
+        assignment.packages.some(({ manifest }) => manifest.envelope.pollSynchronizes),
+      ),
       domain: domainNumber(domain),
       guest: this.guest,
       spinUs: SPIN_US,

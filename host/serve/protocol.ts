@@ -114,6 +114,8 @@ const ajv = new Ajv2020({
   discriminator: true,
   allowUnionTypes: true,
   strictRequired: false,
+  // test/setup/schemas.test.ts does: compiling the schema of schemas takes as long as everything else together.
+  validateSchema: false,
 });
 ajv.addSchema(JSON.parse(readFileSync(join(ROOT, 'schemas', 'serve.schema.json'), 'utf8')));
 
@@ -130,8 +132,11 @@ export const parseRequest = parserOf<Request>('request');
 export const parseReply = parserOf<Reply>('reply');
 
 function parserOf<T>(what: 'request' | 'reply'): (line: string) => T {
-  const check = ajv.getSchema<T>(`serve.schema.json#/$defs/${what}`) as ValidateFunction<T>;
+  let compiled: ValidateFunction<T> | undefined;
   return (line) => {
+    // Compiled when the first line comes: a command without a running host needs none.
+    compiled ??= ajv.getSchema<T>(`serve.schema.json#/$defs/${what}`) as ValidateFunction<T>;
+    const check = compiled;
     let parsed: unknown;
     try {
       parsed = JSON.parse(line);
