@@ -171,6 +171,7 @@ class Mediator {
   // notifications.cc
   std::optional<Event> handle(const seccomp_notif& notification);
   std::optional<Event> handleOpen(const seccomp_notif& notification);
+  static bool isVfsCommand(uint32_t command);
   bool readOpenHow(const seccomp_notif& notification, open_how& how);
   std::optional<Event> handleIoctl(Op& op, const seccomp_data& data);
   std::optional<Event> handleTransfer(Op& op, const seccomp_data& data);
@@ -197,6 +198,7 @@ class Mediator {
     pid_t tgid = 0;
   };
   Thread* threadOf(pid_t tid);
+  pid_t tgidOf(pid_t tid);
   void forgetThread(pid_t tid);
   Descriptor borrow(pid_t tid, int number);
   Holding lookUp(const seccomp_notif& notification, int number, bool needsCopy);

@@ -9,6 +9,7 @@
 #include <linux/filter.h>
 #include <linux/ioctl.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
@@ -113,6 +114,25 @@ static void row_close_range(void) {
 
 /* A placeholder that a guest has received over a socket has a number outside the window. So what is mapped to be shared is looked at
  * whatever its number, but not where the address is given: so the host itself maps, and nobody maps a driver's pages. */
+/* A thread that gets a descriptor table of its own: the host must know that the process has more than one. clone3's flags are in
+ * memory, where a filter can't look; the C library always shares. */
+static void row_unshare(void) {
+  unsigned at = block_begin(__NR_unshare);
+  load_low(0);
+  emit(BPF_JMP | BPF_JSET | BPF_K, 0, 1, CLONE_FILES);
+  answer(SECCOMP_RET_USER_NOTIF);
+  block_end(at);
+}
+
+static void row_clone(void) {
+  unsigned at = block_begin(__NR_clone);
+  load_low(0);
+  emit(BPF_JMP | BPF_JSET | BPF_K, 2, 0, CLONE_FILES);
+  emit(BPF_JMP | BPF_JSET | BPF_K, 0, 1, CLONE_THREAD);
+  answer(SECCOMP_RET_USER_NOTIF);
+  block_end(at);
+}
+
 static void row_mmap(void) {
   unsigned at = block_begin(__NR_mmap);
   load_low(3);
@@ -204,6 +224,8 @@ static void emit_rows(int answers_stat, int answers_poll) {
   row_window_two(__NR_dup3, 0, 1, notify);
   row_window(__NR_close, 0, notify);
   row_close_range();
+  row_unshare();
+  row_clone();
   row_always(__NR_execve, notify);
   row_always(__NR_execveat, notify);
   row_mapped(__NR_munmap, 0, notify);

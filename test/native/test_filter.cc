@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -139,6 +140,10 @@ uint32_t wanted(const seccomp_data& call, bool answersStat) {
       return ifOurs(static_cast<uint32_t>(a[1]) >= POSTERN_WINDOW_FIRST, kNotified);
     case __NR_execve: case __NR_execveat:
       return kNotified;
+    case __NR_unshare:
+      return ifOurs((a[0] & CLONE_FILES) != 0, kNotified);
+    case __NR_clone:
+      return ifOurs((a[0] & CLONE_FILES) == 0 && (a[0] & CLONE_THREAD) != 0, kNotified);
     case __NR_newfstatat: case __NR_statx:
       return ifOurs(answersStat || isOurs(a[0]), kNotified);
     case __NR_stat: case __NR_lstat: case __NR_poll: case __NR_ppoll: case __NR_select: case __NR_pselect6: case __NR_epoll_wait:
@@ -184,7 +189,7 @@ uint32_t wanted(const seccomp_data& call, bool answersStat) {
 uint64_t anyWord(std::mt19937_64& random) {
   static const uint64_t words[] = {
       0, 1, 2, 3, POSTERN_WINDOW_FIRST - 1, POSTERN_WINDOW_FIRST, POSTERN_WINDOW_FIRST + 1, POSTERN_WINDOW_LAST - 1, POSTERN_WINDOW_LAST,
-      POSTERN_WINDOW_LAST + 1, F_DUPFD, F_DUPFD_CLOEXEC, F_GETFL, F_SETFL, F_GETFD, O_PATH, O_DIRECTORY, O_PATH | O_DIRECTORY, O_RDWR,
+      POSTERN_WINDOW_LAST + 1, F_DUPFD, F_DUPFD_CLOEXEC, F_GETFL, F_SETFL, F_GETFD, O_PATH, O_DIRECTORY, O_PATH | O_DIRECTORY, O_RDWR, CLONE_FILES, CLONE_THREAD, CLONE_FILES | CLONE_THREAD, CLONE_VM,
       O_RDWR | O_CREAT, MAP_ANONYMOUS, MAP_ANONYMOUS | MAP_PRIVATE, MAP_SHARED, MAP_SHARED_VALIDATE, MAP_SHARED | MAP_FIXED,
       MAP_SHARED | MAP_FIXED_NOREPLACE, 'T' << 8, ('T' - 1) << 8, ('T' + 1) << 8, 0x8900, 0x8a00, 0x88ff, 255, 256, 0x40086200, POSTERN_MAP_FIRST - 1, POSTERN_MAP_FIRST,
       POSTERN_MAP_FIRST + 4096, POSTERN_MAP_LAST, POSTERN_MAP_LAST + 1, 0x7fffffff, 0x80000000, 0xffffffff, ~uint64_t(0)};
