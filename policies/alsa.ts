@@ -3,10 +3,10 @@
  * _IOR commands read their argument too, is in sound/core/{pcm_native,rawmidi,control,control_compat,timer,hwdep}.c).
  */
 import * as a from './__generated__/asound';
-import { after, ALL_ACCESS, atMost, BLOCKING, BOTH_WAYS, call, commands, commandsWith, deny } from './sdk';
-import { device, EACCES, EBADF, EBADFD, EINVAL, ENOMEM, EPERM, fills, HEAD, hooks, NESTED } from './sdk';
-import { nested, nestedBytes, nestedRead, never, POLLERR, PROT_WRITE, READING, reason, refuse } from './sdk';
-import { settles, tail, TO_DRIVER, u32At, u64At, words, WRITING } from './sdk';
+import { after, ALL_ACCESS, ALONE, atMost, BLOCKING, BOTH_WAYS, call, commands, commandsWith } from './sdk';
+import { deny, device, EACCES, EBADF, EBADFD, EINVAL, ENOMEM, EPERM, fills, HEAD, hooks } from './sdk';
+import { NESTED, nested, nestedBytes, nestedRead, never, POLLERR, PROT_WRITE, READING, reason } from './sdk';
+import { refuse, resets, settles, tail, TO_DRIVER, u32At, u64At, words, WRITING } from './sdk';
 
 export { admit, cabi_realloc, complete, describe } from './sdk';
 
@@ -54,10 +54,11 @@ refuse([a.SNDRV_HWDEP_IOCTL_DSP_LOAD], EPERM, FIRMWARE);
 commands([a.SNDRV_PCM_IOCTL_PVERSION, a.SNDRV_PCM_IOCTL_USER_PVERSION, a.SNDRV_PCM_IOCTL_INFO]);
 commandsWith(BOTH_WAYS, [a.SNDRV_PCM_IOCTL_CHANNEL_INFO]);
 commands([a.SNDRV_PCM_IOCTL_HW_REFINE]);
-commands([a.SNDRV_PCM_IOCTL_HW_PARAMS]);
+// A transfer's bytes are reckoned by the frame's size: none may be under way while it changes.
+commands([a.SNDRV_PCM_IOCTL_HW_PARAMS], ALONE);
 settles(configured);
 commands([a.SNDRV_PCM_IOCTL_HW_FREE]);
-settles(unconfigured);
+resets();
 commands([a.SNDRV_PCM_IOCTL_SW_PARAMS, a.SNDRV_PCM_IOCTL_TSTAMP, a.SNDRV_PCM_IOCTL_TTSTAMP]);
 commands([a.SNDRV_PCM_IOCTL_STATUS, a.SNDRV_PCM_IOCTL_STATUS_EXT, a.SNDRV_PCM_IOCTL_DELAY]);
 commands([a.SNDRV_PCM_IOCTL_HWSYNC, a.SNDRV_PCM_IOCTL_SYNC_PTR]);
@@ -106,8 +107,7 @@ commandsWith(BOTH_WAYS, [a.SNDRV_CTL_IOCTL_PCM_NEXT_DEVICE, a.SNDRV_CTL_IOCTL_HW
 commands([a.SNDRV_CTL_IOCTL_PCM_INFO, a.SNDRV_CTL_IOCTL_PCM_PREFER_SUBDEVICE]);
 commands([a.SNDRV_CTL_IOCTL_RAWMIDI_INFO, a.SNDRV_CTL_IOCTL_RAWMIDI_PREFER_SUBDEVICE]);
 
-hooks.read = transfer;
-hooks.write = transfer;
+hooks.read = hooks.write = transfer;
 hooks.mmap = map;
 hooks.settle = events;
 
@@ -162,10 +162,6 @@ function planes(): void {
 
 function configured(): void {
   after.state = ((<u64>u32At(HEAD, a.CHANNELS)) << CHANNELS_SHIFT) | u32At(HEAD, a.FRAME_BITS);
-}
-
-function unconfigured(): void {
-  after.state = 0;
 }
 
 function subscribed(): void {

@@ -1,12 +1,12 @@
 /** Graphics: modes, planes and buffers (drm.h, drm_mode.h, drivers/gpu/drm of Linux 6.1), and virtio_gpu's own (virtgpu_drm.h). */
 import * as d from './__generated__/drm';
 import * as g from './__generated__/virtgpu_drm';
-import { admitted, after, ALL_ACCESS, BLOCKING, bytesOf, call, commands, deny, device, DMA_BUF } from './sdk';
-import { EACCES, EINVAL, ENOENT, ENOMEM, EOPNOTSUPP, fills, givesOne, HEAD, header, hooks } from './sdk';
-import { INTO_DRIVER, learn, learns, makesFd, mayBlock, NESTED, nested, nestedBytes } from './sdk';
-import { nestedRead, OFFSET, OUT_OF_DRIVER, passDescriptor, READING, reason, refuse } from './sdk';
-import { requireHandle, requires, settles, SYNC_FILE, SYNCOBJ, table, takes, takesFd } from './sdk';
-import { TO_DRIVER, u32At, u64At, u8At, watches } from './sdk';
+import { admitted, after, ALL_ACCESS, BLOCKING, bytesOf, call, commands, deny, DEVICE, device } from './sdk';
+import { DMA_BUF, EACCES, EINVAL, empties, ends, ENOENT, ENOMEM, EOPNOTSUPP, fills, givesOne } from './sdk';
+import { hasText, HEAD, header, hooks, INTO_DRIVER, isText, learn, learns, makesFd, mayBlock } from './sdk';
+import { NESTED, nested, nestedBytes, nestedRead, OFFSET, onlyWith, OUT_OF_DRIVER } from './sdk';
+import { passDescriptor, READING, reason, refuse, requireHandle, requires, SESSION, settles } from './sdk';
+import { SYNC_FILE, SYNCOBJ, table, takes, takesFd, TO_DRIVER, u32At, u64At, watches } from './sdk';
 export { admit, cabi_realloc, complete, describe } from './sdk';
 
 device('drm', d.nameOf);
@@ -35,9 +35,12 @@ const COMMIT_MAX: u32 = 64;
 const NESTED_BYTES_MAX: u32 = 512 * 1024;
 /** SETCRTC: the framebuffer that the controller has stays. */
 const SAME_FRAME: u32 = 0xffffffff;
-/** "FENCE" in little-endian bytes, four and one: what a property that is given as a descriptor or an address has in its name. */
-const FENC: u32 = 0x434e4546;
-
+/** Session state: the numbers of the properties that commits are judged by, 16 bits each. No property has the number 0. */
+const IN_FENCE: u64 = 0;
+const OUT_FENCE: u64 = 16;
+const WRITEBACK: u64 = 32;
+const FRAME: u64 = 48;
+const NO_SLOT: u64 = 64;
 const ENUM_BYTES: u32 = d.drm_mode_property_enum.SIZE;
 const CONTEXT_PARAM_BYTES: u32 = g.drm_virtgpu_context_set_param.SIZE;
 
@@ -75,7 +78,10 @@ refuse([d.DRM_IOCTL_SG_ALLOC, d.DRM_IOCTL_SG_FREE], EINVAL, LEGACY);
 refuse([d.DRM_IOCTL_MODE_ATTACHMODE, d.DRM_IOCTL_MODE_DETACHMODE], EINVAL, LEGACY);
 
 // Buffers: their handles are per open file in the kernel; their flink names are the whole device's.
-commands([d.DRM_IOCTL_GEM_CLOSE, d.DRM_IOCTL_MODE_CREATE_DUMB, d.DRM_IOCTL_MODE_DESTROY_DUMB]);
+// A name ends with the last handle, which only the kernel knows: names are forgotten with any handle of their session.
+commands([d.DRM_IOCTL_MODE_CREATE_DUMB]);
+commands([d.DRM_IOCTL_GEM_CLOSE, d.DRM_IOCTL_MODE_DESTROY_DUMB]);
+empties(NAMES);
 commands([d.DRM_IOCTL_MODE_MAP_DUMB]);
 learns(OFFSETS, d.drm_mode_map_dumb.offset, 8);
 commands([d.DRM_IOCTL_GEM_FLINK]);
@@ -92,6 +98,8 @@ commands([d.DRM_IOCTL_MODE_ADDFB, d.DRM_IOCTL_MODE_ADDFB2]);
 learns(FRAMES, d.drm_mode_fb_cmd.fb_id, 4);
 commands([d.DRM_IOCTL_MODE_GETFB, d.DRM_IOCTL_MODE_GETFB2], 0, (): void => frame(d.drm_mode_fb_cmd.fb_id));
 commands([d.DRM_IOCTL_MODE_RMFB]);
+requires(FRAMES, 0, 4, ENOENT, FOREIGN_FRAME);
+ends(FRAMES, 0, 4);
 commands([d.DRM_IOCTL_MODE_PAGE_FLIP], 0, (): void => frame(d.drm_mode_crtc_page_flip.fb_id));
 commands([d.DRM_IOCTL_MODE_DIRTYFB], BLOCKING, (): void => frame(d.drm_mode_fb_dirty_cmd.fb_id));
 takes(d.drm_mode_fb_dirty_cmd.clips_ptr, d.drm_mode_fb_dirty_cmd.num_clips, d.drm_clip_rect.SIZE);
@@ -168,9 +176,13 @@ fills(d.drm_syncobj_timeline_array.points, d.drm_syncobj_timeline_array.count_ha
 // virtio_gpu's own.
 commands([g.DRM_IOCTL_VIRTGPU_MAP]);
 learns(OFFSETS, g.drm_virtgpu_map.offset, 8);
-commands([g.DRM_IOCTL_VIRTGPU_EXECBUFFER, g.DRM_IOCTL_VIRTGPU_EXECBUFFER_RING], BLOCKING, fences);
+commands([g.DRM_IOCTL_VIRTGPU_EXECBUFFER, g.DRM_IOCTL_VIRTGPU_EXECBUFFER_RING], BLOCKING);
 takes(g.drm_virtgpu_execbuffer.command, g.drm_virtgpu_execbuffer.size, 1);
 takes(g.drm_virtgpu_execbuffer.bo_handles, g.drm_virtgpu_execbuffer.num_bo_handles, 4);
+takesFd(SYNC_FILE, g.drm_virtgpu_execbuffer.fence_fd);
+onlyWith(g.VIRTGPU_EXECBUF_FENCE_FD_IN, g.drm_virtgpu_execbuffer.flags, 4);
+makesFd(SYNC_FILE, g.drm_virtgpu_execbuffer.fence_fd);
+onlyWith(g.VIRTGPU_EXECBUF_FENCE_FD_OUT, g.drm_virtgpu_execbuffer.flags, 4);
 commands([g.DRM_IOCTL_VIRTGPU_GETPARAM]);
 givesOne(g.drm_virtgpu_getparam.value, 4);
 // vgem's fences: to attach one is the number of DRM_IOCTL_VIRTGPU_MAP.
@@ -186,12 +198,12 @@ commands([g.DRM_IOCTL_VIRTGPU_CONTEXT_INIT]);
 takes(g.drm_virtgpu_context_init.ctx_set_params, g.drm_virtgpu_context_init.num_params, CONTEXT_PARAM_BYTES);
 
 hooks.read = admitted;
-hooks.mmap = (): void => requireHandle(OFFSETS, OFFSET, 0, 8, EINVAL, FOREIGN_BUFFER);
+hooks.mmap = (): void => requireHandle(SESSION, OFFSETS, OFFSET, 0, 8, EINVAL, FOREIGN_BUFFER);
 
 /** None, and the one that the controller has, need no owner. */
 function frame(at: u32): void {
   const id = u32At(HEAD, at);
-  if (id != 0 && id != SAME_FRAME) requireHandle(FRAMES, HEAD, at, 4, ENOENT, FOREIGN_FRAME);
+  if (id != 0 && id != SAME_FRAME) requireHandle(DEVICE, FRAMES, HEAD, at, 4, ENOENT, FOREIGN_FRAME);
 }
 
 /** Objects, how many properties of each are set, and then all of those: as many as the counts sum up to. */
@@ -209,15 +221,21 @@ function atomic(): void {
   for (let at: u32 = 0; values != 0 && at < <u32>sum * 4; at += 4) setInCommit(ids, at, values);
 }
 
-/** A fence property that this file has looked up is a descriptor, or the address where one is written. */
+/** A fence property that this file has looked up is a descriptor, or the address where one is written; FB_ID is a framebuffer. */
 function setInCommit(ids: u32, at: u32, values: u32): void {
-  const id: u64 = u32At(ids, at);
-  const isIn = id == (call.state & 0xffff);
-  const isOut = id == ((call.state >> 16) & 0xffff) || id == call.state >> 32;
-  if (id == 0 || !(isIn || isOut)) requireHandle(PROPERTIES, ids, at, 4, EACCES, PROPERTY);
-  else if (isIn) passDescriptor(SYNC_FILE, INTO_DRIVER, values, 2 * at, 8);
-  else if (u64At(values, 2 * at) != 0)
-    passDescriptor(SYNC_FILE, OUT_OF_DRIVER, nested(values, 2 * at, 4, ALL_ACCESS), 0);
+  const slot = u32At(ids, at) == 0 ? NO_SLOT : slotOf(u32At(ids, at));
+  const isSet = u64At(values, 2 * at) != 0;
+  if (slot == NO_SLOT) requireHandle(DEVICE, PROPERTIES, ids, at, 4, EACCES, PROPERTY);
+  else if (slot == IN_FENCE) passDescriptor(SYNC_FILE, INTO_DRIVER, values, 2 * at, 8);
+  else if (slot == FRAME && isSet) requireHandle(DEVICE, FRAMES, values, 2 * at, 8, ENOENT, FOREIGN_FRAME);
+  else if (isSet) passDescriptor(SYNC_FILE, OUT_OF_DRIVER, nested(values, 2 * at, 4, ALL_ACCESS), 0);
+}
+
+/** Where in the session's state the property is, or NO_SLOT. */
+function slotOf(property: u64): u64 {
+  for (let slot: u64 = 0; slot < NO_SLOT; slot += 16)
+    if (((call.state >> slot) & 0xffff) == property) return slot;
+  return NO_SLOT;
 }
 
 /** With their only flag, 1, both commands are about the fence in a container. */
@@ -226,31 +244,25 @@ function syncobj(flow: u8): void {
   passDescriptor(kind, flow, HEAD, d.drm_syncobj_handle.fd);
 }
 
-function fences(): void {
-  const flags = u32At(HEAD, g.drm_virtgpu_execbuffer.flags);
-  const fd = g.drm_virtgpu_execbuffer.fence_fd;
-  if (flags & g.VIRTGPU_EXECBUF_FENCE_FD_IN) passDescriptor(SYNC_FILE, INTO_DRIVER, HEAD, fd);
-  if (flags & g.VIRTGPU_EXECBUF_FENCE_FD_OUT) passDescriptor(SYNC_FILE, OUT_OF_DRIVER, HEAD, fd);
-}
-
 function waitBuffer(): void {
   mayBlock((u32At(HEAD, g.drm_virtgpu_3d_wait.flags) & g.VIRTGPU_WAIT_NOWAIT) == 0);
 }
 
 /**
- * IN_FENCE_FD, OUT_FENCE_PTR and WRITEBACK_OUT_FENCE_PTR are not the guest's, but the file's that looks them up, in its state, 16 bits
- * each: at the value of the latter two the kernel would write into the agent. Which is which is in the first letter.
+ * What holds a fence or a framebuffer is not the guest's, but the file's that looks it up, in its state: at the value of a fence's
+ * pointer the kernel would write into the agent. Others of the kind, as WRITEBACK_FB_ID, are learnt by nobody.
  */
 function learnProperty(): void {
-  for (let at: u32 = 0; at + 4 <= d.DRM_PROP_NAME_LEN; at++) {
-    if (u32At(HEAD, d.drm_mode_get_property.name + at) == FENC) return rememberFence();
-  }
-  learn(PROPERTIES, HEAD, d.drm_mode_get_property.prop_id, 4);
+  const name = d.drm_mode_get_property.name;
+  if (isText(name, 'IN_FENCE_FD')) remember(IN_FENCE);
+  else if (isText(name, 'OUT_FENCE_PTR')) remember(OUT_FENCE);
+  else if (isText(name, 'WRITEBACK_OUT_FENCE_PTR')) remember(WRITEBACK);
+  else if (isText(name, 'FB_ID')) remember(FRAME);
+  else if (!hasText(name, d.DRM_PROP_NAME_LEN, 'FENCE') && !hasText(name, d.DRM_PROP_NAME_LEN, 'FB_ID'))
+    learn(PROPERTIES, HEAD, d.drm_mode_get_property.prop_id, 4);
 }
 
-function rememberFence(): void {
-  const letter = u8At(HEAD, d.drm_mode_get_property.name);
+function remember(slot: u64): void {
   const id: u64 = u32At(HEAD, d.drm_mode_get_property.prop_id);
-  const shift: u64 = letter == 0x49 ? 0 : letter == 0x4f ? 16 : 32;
-  if (id <= 0xffff) after.state = (after.state & ~((<u64>0xffff) << shift)) | (id << shift);
+  if (id <= 0xffff) after.state = (after.state & ~((<u64>0xffff) << slot)) | (id << slot);
 }

@@ -1,8 +1,8 @@
 /** Input devices: keyboards, mice, tablets, joysticks (linux/input.h; what the kernel does is in drivers/input/evdev.c). */
 import * as e from './__generated__/input';
 import { admitted, atLeast, atMost, BLOCKING, BOTH_WAYS, bytesOf, commands, commandsWith, deny } from './sdk';
-import { device, EINVAL, EPERM, gives, HEAD, hooks, NESTED, nested, READING, reason, sized } from './sdk';
-import { takes, TO_DRIVER, u16At, u32At, watches, words, WRITING } from './sdk';
+import { device, EINVAL, EPERM, gives, HEAD, hooks, onlyIf, READING, reason, sized, takes } from './sdk';
+import { TO_DRIVER, u16At, watches, words, WRITING } from './sdk';
 
 export { admit, cabi_realloc, complete, describe } from './sdk';
 
@@ -35,7 +35,12 @@ sized(BOTH_WAYS, [e.EVIOCGMTSLOTS], 0, 0, (): void => atLeast(4));
 sized(BOTH_WAYS, [e.EVIOCGBIT], e.EV_MAX);
 sized(BOTH_WAYS, [e.EVIOCGABS], e.ABS_MAX);
 sized(TO_DRIVER, [e.EVIOCSABS], e.ABS_MAX, 0, (): void => atLeast(AXIS_BYTES_MIN));
-commandsWith(BOTH_WAYS, [e.EVIOCSFF], NESTED, effect);
+// Of all effects, only a custom waveform has a pointer that a driver follows: its samples.
+commandsWith(BOTH_WAYS, [e.EVIOCSFF]);
+takes(e.ff_effect.u_periodic_custom_data, e.ff_effect.u_periodic_custom_len, 2);
+atMost(SAMPLES_MAX, EINVAL, TOO_MANY);
+onlyIf(e.FF_PERIODIC, e.ff_effect.type, 2);
+onlyIf(e.FF_CUSTOM, e.ff_effect.u_periodic_waveform, 2);
 // The driver fills all of the buffer, and reads as much of it as it knows.
 commandsWith(TO_DRIVER, [e.EVIOCGMASK]);
 gives(e.input_mask.codes_ptr, e.input_mask.codes_size, 1);
@@ -46,15 +51,6 @@ atMost(MASK_BYTES_MAX, EINVAL, TOO_LONG);
 
 hooks.read = admitted;
 hooks.write = events;
-
-/** Of all effects, only a custom waveform has a pointer that a driver follows: its samples. */
-function effect(): void {
-  if (u16At(HEAD, e.ff_effect.type) != e.FF_PERIODIC) return;
-  if (u16At(HEAD, e.ff_effect.u_periodic_waveform) != e.FF_CUSTOM) return;
-  const samples = u32At(HEAD, e.ff_effect.u_periodic_custom_len);
-  if (samples > SAMPLES_MAX) return deny(EINVAL, TOO_MANY, e.ff_effect.u_periodic_custom_len);
-  if (samples != 0) nested(HEAD, e.ff_effect.u_periodic_custom_data, samples * 2, TO_DRIVER);
-}
 
 /** evdev_write gives every event to all who listen, as if the device had sent it. */
 function events(): void {

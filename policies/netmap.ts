@@ -8,31 +8,24 @@ export { admit, cabi_realloc, complete, describe } from './sdk';
 device('netmap', n.nameOf);
 
 const VERSION = reason('only version 14 of the API is known: the sizes of the request bodies depend on it');
-const INDIRECT = reason(
-  'a slot of a VALE port may name memory, which the kernel would take for that of the backend',
-);
+const INDIRECT = reason('a slot of a VALE port may name memory: the kernel would read the backend there');
 const SWITCHES = reason('VALE switches belong to the owner of the driver domain');
 const LOOPS = reason('kernel loops need memory and descriptors of the guest, which do not cross');
 const OPTIONS = reason('the options of a request hand memory or descriptors of the guest to the kernel');
-const POINTERS = reason(
-  'this command of the older API is about switches, or hides a pointer in its arguments',
-);
+const POINTERS = reason('this command of the older API is about switches, or hides a pointer');
 const EXTERNAL = reason('the argument means something to an external kernel module only');
 const UNBOUND = reason('the file has no port yet, so there are no rings to map');
 const OFFSET = reason('the rings are mapped from the start of their region');
 
 /** Session state: the file has its port. */
 const BOUND: u64 = 1;
-// netmap_poll synchronizes the rings: it is asked after each operation and whenever the driver wakes its waiters.
+// netmap_poll synchronizes the rings: the manifest has it asked while a guest polls, and only then.
 watches(READING | WRITING, BOUND);
 
 /** Sets, a bit each: the requests that are not about switches, and the commands of the older API that are not. */
-const REQUESTS: u32 =
-  (1 << n.NETMAP_REQ_REGISTER) |
-  (1 << n.NETMAP_REQ_PORT_INFO_GET) |
-  (1 << n.NETMAP_REQ_PORT_HDR_SET) |
-  (1 << n.NETMAP_REQ_PORT_HDR_GET) |
-  (1 << n.NETMAP_REQ_POOLS_INFO_GET);
+const PORTS: u32 = (1 << n.NETMAP_REQ_REGISTER) | (1 << n.NETMAP_REQ_PORT_INFO_GET);
+const HEADERS: u32 = (1 << n.NETMAP_REQ_PORT_HDR_SET) | (1 << n.NETMAP_REQ_PORT_HDR_GET);
+const POOLS: u32 = 1 << n.NETMAP_REQ_POOLS_INFO_GET;
 const OLDER: u32 = (1 << 0) | (1 << n.NETMAP_BDG_VNET_HDR) | (1 << n.NETMAP_VNET_HDR_GET);
 
 commands([n.NIOCTXSYNC, n.NIOCRXSYNC]);
@@ -42,13 +35,12 @@ without(ALL_BITS, n.nmreq_header.nr_options, 8, EOPNOTSUPP, OPTIONS);
 never(n.NETMAP_REQ_SYNC_KLOOP_START, n.nmreq_header.nr_reqtype, 2, EOPNOTSUPP, LOOPS);
 never(n.NETMAP_REQ_SYNC_KLOOP_STOP, n.nmreq_header.nr_reqtype, 2, EOPNOTSUPP, LOOPS);
 never(n.NETMAP_REQ_CSB_ENABLE, n.nmreq_header.nr_reqtype, 2, EOPNOTSUPP, LOOPS);
-among(REQUESTS, n.nmreq_header.nr_reqtype, 2, EPERM, SWITCHES);
+among(PORTS | HEADERS | POOLS, n.nmreq_header.nr_reqtype, 2, EPERM, SWITCHES);
 never(n.NM_BDG_NAME, n.nmreq_header.nr_name, 4, EPERM, INDIRECT);
-body(n.NETMAP_REQ_REGISTER, n.nmreq_register.SIZE);
-body(n.NETMAP_REQ_PORT_INFO_GET, n.nmreq_port_info_get.SIZE);
-body(n.NETMAP_REQ_PORT_HDR_SET, n.nmreq_port_hdr.SIZE);
-body(n.NETMAP_REQ_PORT_HDR_GET, n.nmreq_port_hdr.SIZE);
-body(n.NETMAP_REQ_POOLS_INFO_GET, n.nmreq_pools_info.SIZE);
+body(1 << n.NETMAP_REQ_REGISTER, n.nmreq_register.SIZE);
+body(1 << n.NETMAP_REQ_PORT_INFO_GET, n.nmreq_port_info_get.SIZE);
+body(HEADERS, n.nmreq_port_hdr.SIZE);
+body(POOLS, n.nmreq_pools_info.SIZE);
 settles((): void => bind(u16At(HEAD, n.nmreq_header.nr_reqtype) == n.NETMAP_REQ_REGISTER));
 commands([n.NIOCGINFO], ALWAYS_COPY);
 older();
@@ -67,10 +59,10 @@ function bind(registers: bool): void {
   if (registers) after.state |= BOUND;
 }
 
-/** What a request of that type leads to. */
-function body(type: u32, bytes: u32): void {
+/** What requests of those types lead to. */
+function body(types: u32, bytes: u32): void {
   fillsOne(n.nmreq_header.nr_body, bytes);
-  onlyFor(1 << type, n.nmreq_header.nr_reqtype, 2);
+  onlyFor(types, n.nmreq_header.nr_reqtype, 2);
 }
 
 function older(): void {

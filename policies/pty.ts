@@ -1,8 +1,8 @@
 /** Pseudo terminals: the multiplexer and the terminals made by it (asm-generic/ioctls.h; tty_ioctl.c, tty_io.c, pty.c). */
 import * as t from './__generated__/ioctls';
 import { admitted, ARGUMENT, BLOCKING, call, commands, deny, device, EACCES, ENOTTY, EPERM } from './sdk';
-import { FROM_DRIVER, HEAD, hooks, learn, plain, POLLHUP, POLLPRI, READING, reason, refuse } from './sdk';
-import { requireHandle, settles, table, TO_DRIVER, u32At, watches, words, WRITING } from './sdk';
+import { FROM_DRIVER, GUEST, HEAD, hooks, learn, plain, POLLHUP, POLLPRI, READING, reason } from './sdk';
+import { refuse, requireHandle, settles, table, TO_DRIVER, u32At, watches, words, WRITING } from './sdk';
 
 export { admit, cabi_realloc, complete, describe } from './sdk';
 
@@ -58,12 +58,11 @@ refuse([t.TIOCSERGETLSR, t.TIOCSERGETMULTI, t.TIOCSERSETMULTI], ENOTTY, SERIAL);
 refuse([t.TIOCMIWAIT, t.TIOCGICOUNT], ENOTTY, SERIAL);
 
 hooks.open = open;
-hooks.read = admitted;
-hooks.write = admitted;
+hooks.read = hooks.write = admitted;
 
 /** A terminal is opened by its number, which only the guest that made it has been told. */
 function open(): void {
-  if (call.node == TERMINAL) requireHandle(PTS, ARGUMENT, 0, 4, EACCES, FOREIGN);
+  if (call.node == TERMINAL) requireHandle(GUEST, PTS, ARGUMENT, 0, 4, EACCES, FOREIGN);
 }
 
 /** Another line discipline would load another driver, into the kernel of everyone. */

@@ -48,5 +48,4 @@ hides(ALL_BITS, t.sock_fprog.filter, 8);
 refuse([t.TUNSETSTEERINGEBPF, t.TUNSETFILTEREBPF], EPERM, PROGRAM);
 refuse([t.TUNGETDEVNETNS], EPERM, DESCRIPTOR);
 
-hooks.read = admitted;
-hooks.write = admitted;
+hooks.read = hooks.write = admitted;

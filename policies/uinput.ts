@@ -24,5 +24,4 @@ commands([u.UI_BEGIN_FF_UPLOAD]);
 hides(ALL_BITS, u.uinput_ff_upload.effect_u_periodic_custom_data, 8);
 hides(ALL_BITS, u.uinput_ff_upload.old_u_periodic_custom_data, 8);
 
-hooks.read = admitted;
-hooks.write = admitted;
+hooks.read = hooks.write = admitted;

@@ -1,17 +1,15 @@
 /** Video4Linux2: cameras, tuners, codecs (videodev2.h; what the kernel does is in v4l2-ioctl.c and videobuf2-v4l2.c). */
 import * as v from './__generated__/videodev2';
 import { admitted, after, ALL_BITS, ALWAYS_COPY, among, atMost, BLOCKING, call, comesBack } from './sdk';
-import { commands, device, DMA_BUF, EAGAIN, EBADR, EINVAL, ENOTTY, EPERM, fills, forget, HEAD } from './sdk';
+import { commands, device, DMA_BUF, EAGAIN, EBADR, EINVAL, empties, ENOTTY, EPERM, fills, HEAD } from './sdk';
 import { hides, hooks, INTO_DRIVER, learn, makesFd, marks, never, OFFSET, onlyFor, Operation } from './sdk';
 import { passDescriptor, payloads, POLLERR, POLLPRI, READING, reason, refuse, REPEATED } from './sdk';
-import { requireHandle, settles, table, u32At, u64At, without, WRITING } from './sdk';
+import { requireHandle, SESSION, settles, table, u32At, u64At, without, WRITING } from './sdk';
 export { admit, cabi_realloc, complete, describe } from './sdk';
 
 device('v4l2', v.nameOf);
 
-const USERPTR = reason(
-  'memory of the guest is not lent to the driver: only V4L2_MEMORY_MMAP and V4L2_MEMORY_DMABUF',
-);
+const USERPTR = reason('memory of the guest is not lent to the driver: only buffers of MMAP and DMABUF');
 const REQUESTS = reason('the request API is not available');
 const DEBUGGING = reason('registers are not for guests');
 const BITMAP = reason('no clipping by a bitmap, whose size only the driver knows');
@@ -108,6 +106,10 @@ commands([v.VIDIOC_DECODER_CMD, v.VIDIOC_TRY_DECODER_CMD]);
 commands([v.VIDIOC_REQBUFS]);
 among(MMAP_OR_DMABUF, v.v4l2_requestbuffers.memory, 4, EINVAL, USERPTR);
 hides(REFUSED_BUF_CAPS, v.v4l2_requestbuffers.capabilities, 4);
+empties(OUTPUT_OFFSETS);
+onlyFor(v.OUTPUT_TYPES, v.v4l2_requestbuffers.type, 4);
+empties(CAPTURE_OFFSETS);
+onlyFor(~v.OUTPUT_TYPES, v.v4l2_requestbuffers.type, 4);
 settles(buffersRequested);
 commands([v.VIDIOC_CREATE_BUFS]);
 among(MMAP_OR_DMABUF, v.v4l2_create_buffers.memory, 4, EINVAL, USERPTR);
@@ -129,12 +131,11 @@ settles((): void => queue(u32At(HEAD, 0), STREAMS_CAPTURE, true));
 commands([v.VIDIOC_STREAMOFF]);
 settles((): void => queue(u32At(HEAD, 0), STREAMS_CAPTURE, false));
 
-hooks.read = admitted;
-hooks.write = admitted;
+hooks.read = hooks.write = admitted;
 hooks.mmap = (): void => {
-  requireHandle(offsetsOf(call.state, call.offset), OFFSET, 0, 8, EINVAL, FOREIGN_BUFFER);
+  requireHandle(SESSION, offsetsOf(call.state, call.offset), OFFSET, 0, 8, EINVAL, FOREIGN_BUFFER);
 };
-hooks.settle = settle;
+hooks.settle = events;
 
 function isOneOf(types: u32, type: u32): bool {
   return type < 32 && (types & (1 << type)) != 0;
@@ -174,17 +175,6 @@ function offsetsOf(state: u64, offset: u64): u32 {
   return state & OWNS_CAPTURE && offset >= CAPTURE_OFFSET_BASE ? CAPTURE_OFFSETS : OUTPUT_OFFSETS;
 }
 
-function settle(): void {
-  if (call.operation == Operation.Read) settleTransfer(READS);
-  else if (call.operation == Operation.Write) settleTransfer(WRITES);
-  settleEvents();
-}
-
-/** A first read or write starts the driver's own streaming, even when it would have to wait. */
-function settleTransfer(bit: u64): void {
-  if (call.outcome > 0 || call.outcome == -(<i64>EAGAIN)) after.state |= bit;
-}
-
 function capabilities(): void {
   const caps = u32At(HEAD, v.v4l2_capability.device_caps);
   if ((caps & v.V4L2_CAP_READWRITE) == 0) return;
@@ -200,7 +190,6 @@ function queue(type: u32, captureBit: u64, set: bool): void {
 /** Requesting buffers frees those there were, and stops the queue. */
 function buffersRequested(): void {
   const type = u32At(HEAD, v.v4l2_requestbuffers.type);
-  forget(isOneOf(v.OUTPUT_TYPES, type) ? OUTPUT_OFFSETS : CAPTURE_OFFSETS);
   queue(type, OWNS_CAPTURE, u32At(HEAD, v.v4l2_requestbuffers.count) != 0);
   queue(type, STREAMS_CAPTURE, false);
 }
@@ -224,8 +213,14 @@ function learnOffsets(): void {
   }
 }
 
-/** vb2_poll starts read and write by itself, so the driver is asked only where a queue is at work already. */
-function settleEvents(): void {
+/**
+ * A first read or write starts the driver's own streaming, even when it would have to wait. So does vb2_poll, which is why the driver is
+ * asked only where a queue is at work already.
+ */
+function events(): void {
+  const hasBegun = call.outcome > 0 || call.outcome == -(<i64>EAGAIN);
+  if (hasBegun && call.operation == Operation.Read) after.state |= READS;
+  if (hasBegun && call.operation == Operation.Write) after.state |= WRITES;
   const state = after.state;
   after.watch = POLLPRI;
   if (state & (STREAMS_CAPTURE | READS) || call.node == RADIO) after.watch |= READING;

@@ -198,9 +198,7 @@ class Battery {
     this.note('stateless', again instanceof PolicyFault ? [] : sameOrTold(answer, again));
     this.note('handles', this.lessonFaults(answer, plan, reply.head, outcome));
     const { tables } = this.info;
-    const strange = [...answer.learn.map(({ table }) => table), ...answer.forget].filter(
-      (table) => table >= tables.length,
-    );
+    const strange = answer.learn.map(({ table }) => table).filter((table) => table >= tables.length);
     this.note(
       'answers',
       strange.map((table) => `the settlement names the table ${table}, which the class has not`),
@@ -234,11 +232,15 @@ class Battery {
     return faults;
   }
 
-  private tableFaults({ requirements }: Plan): string[] {
+  private tableFaults({ requirements, forget }: Plan): string[] {
     const { tables } = this.info;
-    return requirements
-      .filter(({ table }) => table >= tables.length)
-      .map(({ table }) => `a requirement of the table ${table}, which the class has not`);
+    const strange = (named: { table: number }[]) => named.filter(({ table }) => table >= tables.length);
+    return [
+      ...strange(requirements).map(
+        ({ table }) => `a requirement of the table ${table}, which the class has not`,
+      ),
+      ...strange(forget).map(({ table }) => `a table ${table} is forgotten, which the class has not`),
+    ];
   }
 
   /** Handles that the reference requires for the same call, and this module doesn't. */
@@ -381,10 +383,10 @@ function sameOrTold(first: Verdict | Settlement, second: Verdict | Settlement): 
 }
 
 function requirementKey(
-  { table, source, offset, width }: Plan['requirements'][number],
+  { table, source, offset, width, within }: Plan['requirements'][number],
   { tables }: ClassInfo,
 ): string {
-  return `${tables[table]} ${source} ${offset} ${width}`;
+  return `${tables[table]} ${source} ${offset} ${width} ${within}`;
 }
 
 function descriptionFaults(info: ClassInfo, again: ClassInfo, { manifest }: TriedPolicy): string[] {

@@ -188,10 +188,14 @@ function planDifferences(before: DescribedPlan, after: DescribedPlan): Judged[] 
   compare('grants', grants(before), grants(after), 'wider');
   compare('descriptors', list(before.descriptors), list(after.descriptors), 'wider');
   compare('required handles', list(before.requirements), list(after.requirements), 'narrower');
+  compare('forgotten handles', list(before.forget), list(after.forget), 'narrower');
+  // Handles that an operation gives up are of no use afterwards.
+  compare('forgotten handles', list(before.forget ?? []), list(after.forget ?? []), 'narrower');
   // A pointer that is not replaced reaches the driver as the guest wrote it.
   compare('relocated pointers', list(before.relocations), list(after.relocations), 'narrower');
-  if (before.blocking !== after.blocking)
-    differences.push(told('blocking', 'other', [String(before.blocking)], [String(after.blocking)]));
+  for (const word of ['blocking', 'alone'] as const)
+    if (before[word] !== after[word])
+      differences.push(told(word, 'other', [String(before[word])], [String(after[word])]));
   return differences;
 }
 
@@ -211,7 +215,6 @@ function settlementDifferences(
   };
   compare('learnt handles', list(before.learn), list(after.learn), 'wider');
   compare('masked answers', list(before.masks), list(after.masks), 'narrower');
-  compare('forgotten tables', before.forget, after.forget, 'narrower');
   for (const word of ['state', 'watch', 'idle'] as const)
     if (before[word] !== after[word])
       differences.push(told(word, 'other', [String(before[word])], [String(after[word])]));

@@ -89,6 +89,17 @@ function placeFaults(plan: Plan, seen: Seen): string[] {
     if (source !== OFFSET && source !== ARGUMENT && !isInside(plan, seen, source, offset, width))
       faults.push(`a requirement outside region ${source}, at ${offset}`);
   }
+  for (const { source, offset, width } of plan.forget) {
+    if (width !== 0 && width !== INT_BYTES && width !== POINTER_BYTES)
+      faults.push(`a handle of ${width} bytes is forgotten`);
+    else if (
+      width !== 0 &&
+      source !== OFFSET &&
+      source !== ARGUMENT &&
+      !isInside(plan, seen, source, offset, width)
+    )
+      faults.push(`a handle outside region ${source}, at ${offset}, is forgotten`);
+  }
   return faults;
 }
 

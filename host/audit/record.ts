@@ -6,7 +6,7 @@ import {
   type Plan,
   type Verdict,
 } from '../policy/abi.js';
-import { DESCRIPTOR_FLOWS, DESCRIPTOR_KINDS } from '../policy/lift.js';
+import { DESCRIPTOR_FLOWS, DESCRIPTOR_KINDS, SCOPES } from '../policy/lift.js';
 
 /** What a mediator tells the writer of the decision log, as it goes through the ring. */
 export type AuditRecord =
@@ -89,10 +89,20 @@ export class RecordEncoder {
     this.seen(record.seen);
   }
 
-  private plan({ head, blocking, grants, relocations, requirements, descriptors }: Plan): void {
+  private plan({
+    head,
+    blocking,
+    alone,
+    grants,
+    relocations,
+    requirements,
+    descriptors,
+    forget,
+  }: Plan): void {
     this.u32(0);
     this.u32(accessBits(head));
     this.u32(blocking ? 1 : 0);
+    this.u32(alone ? 1 : 0);
     this.u32(grants.length);
     for (const { address, length, access } of grants) {
       this.u64(address);
@@ -106,13 +116,14 @@ export class RecordEncoder {
       this.u32(target);
     }
     this.u32(requirements.length);
-    for (const { table, source, offset, width, errno, reason } of requirements) {
+    for (const { table, source, offset, width, errno, reason, within } of requirements) {
       this.u32(table);
       this.u32(source);
       this.u32(offset);
       this.u32(width);
       this.u32(errno);
       this.u32(reason);
+      this.u32(SCOPES.indexOf(within));
     }
     this.u32(descriptors.length);
     for (const { region, offset, width, kind, flow, closeOnExec } of descriptors) {
@@ -122,6 +133,13 @@ export class RecordEncoder {
       this.u32(DESCRIPTOR_KINDS.indexOf(kind));
       this.u32(DESCRIPTOR_FLOWS.indexOf(flow));
       this.u32(closeOnExec ? 1 : 0);
+    }
+    this.u32(forget.length);
+    for (const { table, source, offset, width } of forget) {
+      this.u32(table);
+      this.u32(source);
+      this.u32(offset);
+      this.u32(width);
     }
   }
 
@@ -233,6 +251,7 @@ export function decodeRecord(bytes: Uint8Array): AuditRecord {
       val: {
         head: access(),
         blocking: u32() === 1,
+        alone: u32() === 1,
         grants: list(() => ({ address: u64(), length: u32(), access: access() })),
         relocations: list(() => ({ region: u32(), offset: u32(), target: u32() })),
         requirements: list(() => ({
@@ -242,6 +261,7 @@ export function decodeRecord(bytes: Uint8Array): AuditRecord {
           width: u32(),
           errno: u32(),
           reason: u32(),
+          within: SCOPES[u32()] ?? 'session',
         })),
         descriptors: list(() => ({
           region: u32(),
@@ -251,6 +271,7 @@ export function decodeRecord(bytes: Uint8Array): AuditRecord {
           flow: DESCRIPTOR_FLOWS[u32()] ?? 'to-driver',
           closeOnExec: u32() === 1,
         })),
+        forget: list(() => ({ table: u32(), source: u32(), offset: u32(), width: u32() })),
       },
     };
   }

@@ -19,7 +19,7 @@ function checkCommand(): Command {
           'handle of another guest, deny by default, bounded plans, termination, and more. The module runs as in a host: metered, ' +
           'with the contract’s only import, on the memory of a pretended guest.',
       )
-      .argument('<module>', 'a class, or a file NAME.component.wasm with its manifest beside it'),
+      .argument('<module>', 'a class, a package, or a file NAME.component.wasm with its manifest beside it'),
   )
     .addHelpText('after', '\nExit status: 0, 1 when a rule is broken, 125 when Postern itself fails.')
     .action(async (module: string, options: TryOptions) => {

@@ -52,10 +52,9 @@ const filesOf = (part: Part): string[] => files.filter((path) => partOf(path) ==
 const parts = ['classSpecific', 'sdk', 'host', 'native'] as const;
 const totals = parts.map((part) => ({ part, lines: linesOf(filesOf(part)) }));
 
-/** A class's files start with its name, whatever follows a hyphen. */
-/** A class's facts that no header has are in a file beside it, such as netmap-abi.ts. */
+/** A class is one file. */
 function classOf(path: string): string {
-  return basename(path, '.ts').replace(/-abi$/, '');
+  return basename(path, '.ts');
 }
 
 function boundText(lines: number): string {

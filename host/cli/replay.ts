@@ -16,7 +16,10 @@ export function replayCommand(): Command {
         'no argument bytes are judged, and of the others it is only looked up whether the module serves them at all.',
     )
     .argument('<log...>', 'the log’s files')
-    .requiredOption('--policy <module>', 'a class, or a file NAME.component.wasm with its manifest beside it')
+    .requiredOption(
+      '--policy <module>',
+      'a class, a package (NAME.postern), or a component (NAME.component.wasm) with its manifest beside it',
+    )
     .option('--json', 'print the result as JSON')
     .addHelpText(
       'after',

@@ -10,6 +10,7 @@ import { closeDomain, everyServedDevice, openDomain } from './driver-domain.js';
 import { exitLike } from './exit.js';
 import { openLog } from './log.js';
 import { closeAuditLog, openAuditLog } from './open-audit-log.js';
+import { policiesInForce } from './policies-in-force.js';
 import type { RunOptions } from './run.js';
 import { forwardSignals } from './signals.js';
 
@@ -79,16 +80,17 @@ async function runInOwnDomain(
   { program, args, options, log }: GuestCommand,
   audit: DecisionLog | undefined,
 ): Promise<GuestReport> {
+  const policies = await policiesInForce(options.store);
   const domain = await openDomain(
     { mode: options.driverVm, drivers: options.driver ?? DRIVERS_DEFAULT, modules: options.modules },
     log,
   );
   try {
-    const devices = options.device ?? (await everyServedDevice(domain));
+    const devices = options.device ?? (await everyServedDevice(domain, policies));
     const networkAdministration = options.netAdmin ?? false;
     return await withSignals((onStart) =>
       runGuest({
-        ...{ program, args, devices, domain, log, name: program, networkAdministration, onStart },
+        ...{ program, args, devices, domain, policies, log, name: program, networkAdministration, onStart },
         fast: options.fast ?? false,
         audit,
       }),

@@ -7,7 +7,7 @@ import {
   type Settlement,
   type Verdict,
 } from '../policy/abi.js';
-import { DESCRIPTOR_FLOWS, DESCRIPTOR_KINDS } from '../policy/lift.js';
+import { DESCRIPTOR_FLOWS, DESCRIPTOR_KINDS, SCOPES } from '../policy/lift.js';
 
 /** The events of native/addon/exchange.h. */
 export const EVENT = { admit: 1, complete: 2, control: 3, exit: 4, note: 5, refused: 6, front: 7 } as const;
@@ -31,6 +31,7 @@ const FIELDS = [
   'field',
   'headAccess',
   'blocking',
+  'alone',
   'grants',
   'relocations',
   'requirements',
@@ -76,8 +77,9 @@ function offset(name: string): number {
 /** Bytes of one entry of each list; the structures are in native/addon/exchange.h. */
 const GRANT_BYTES = 16;
 const RELOCATION_BYTES = 16;
-const REQUIREMENT_BYTES = 24;
+const REQUIREMENT_BYTES = 28;
 const DESCRIPTOR_BYTES = 24;
+const FORGETTING_BYTES = 16;
 const LESSON_BYTES = 16;
 const MASK_BYTES = 24;
 
@@ -190,14 +192,13 @@ export class Exchange {
   }
 
   writeSettlement(settlement: Settlement): void {
-    const { learn, forget, masks } = settlement;
+    const { learn, masks } = settlement;
     this.set(AT.settlementFault, 0);
     this.view.setBigUint64(AT.state, settlement.state, true);
     this.set(AT.watch, settlement.watch);
     this.set(AT.idle, settlement.idle);
     // What is beyond the exchange's room is beyond what the native side would take.
     this.set(AT.lessons, Math.min(learn.length, AT.lessonsMax));
-    this.set(AT.forgets, Math.min(forget.length, AT.forgetsMax));
     this.set(AT.masks, Math.min(masks.length, AT.masksMax));
     for (let i = 0; i < Math.min(learn.length, AT.lessonsMax); i++) {
       const at = AT.lesson + i * LESSON_BYTES;
@@ -207,8 +208,6 @@ export class Exchange {
       this.set(at + 8, lesson.offset);
       this.set(at + 12, lesson.width);
     }
-    for (let i = 0; i < Math.min(forget.length, AT.forgetsMax); i++)
-      this.set(AT.forget + 4 * i, forget[i] as number);
     for (let i = 0; i < Math.min(masks.length, AT.masksMax); i++) {
       const at = AT.mask + i * MASK_BYTES;
       const mask = masks[i] as Settlement['masks'][number];
@@ -224,10 +223,12 @@ export class Exchange {
     this.set(AT.verdict, VERDICT.allow);
     this.set(AT.headAccess, accessBits(plan.head));
     this.set(AT.blocking, plan.blocking ? 1 : 0);
+    this.set(AT.alone, plan.alone ? 1 : 0);
     this.set(AT.grants, plan.grants.length);
     this.set(AT.relocations, plan.relocations.length);
     this.set(AT.requirements, plan.requirements.length);
     this.writeDescriptors(plan.descriptors);
+    this.writeForgettings(plan.forget);
     for (let i = 0; i < Math.min(plan.grants.length, AT.grantsMax); i++) {
       const at = AT.grant + i * GRANT_BYTES;
       const grant = plan.grants[i] as Plan['grants'][number];
@@ -251,6 +252,19 @@ export class Exchange {
       this.set(at + 12, requirement.width);
       this.set(at + 16, requirement.errno);
       this.set(at + 20, requirement.reason);
+      this.set(at + 24, SCOPES.indexOf(requirement.within));
+    }
+  }
+
+  private writeForgettings(forget: Plan['forget']): void {
+    this.set(AT.forgets, forget.length);
+    for (let i = 0; i < Math.min(forget.length, AT.forgetsMax); i++) {
+      const at = AT.forget + i * FORGETTING_BYTES;
+      const forgetting = forget[i] as Plan['forget'][number];
+      this.set(at, forgetting.table);
+      this.set(at + 4, forgetting.source);
+      this.set(at + 8, forgetting.offset);
+      this.set(at + 12, forgetting.width);
     }
   }
 

@@ -39,9 +39,9 @@ export class Judge {
   /** Undefined: the policy faulted. */
   admit(call: Call, head: Uint8Array): Verdict | undefined {
     const verdict = this.guarded((instance) => instance.admit(call, head));
-    if (this.tables !== undefined && verdict?.tag === 'allow')
-      for (const requirement of verdict.val.requirements)
-        requirement.table = hostTable(this.tables, requirement.table);
+    if (this.tables === undefined || verdict?.tag !== 'allow') return verdict;
+    const { requirements, forget } = verdict.val;
+    for (const named of [...requirements, ...forget]) named.table = hostTable(this.tables, named.table);
     return verdict;
   }
 
@@ -50,7 +50,6 @@ export class Judge {
     const settlement = this.guarded((instance) => instance.complete(call, head, outcome));
     if (this.tables === undefined || settlement === undefined) return settlement;
     for (const lesson of settlement.learn) lesson.table = hostTable(this.tables, lesson.table);
-    settlement.forget = settlement.forget.map((table) => hostTable(this.tables ?? [], table));
     return settlement;
   }
 

@@ -4,6 +4,7 @@ import {
   accessBits,
   type ClassInfo,
   type Operation,
+  type Scope,
   type Settlement,
   type Verdict,
 } from './abi.js';
@@ -34,6 +35,7 @@ export interface DescribedGrant {
 export interface DescribedPlan {
   head: string;
   blocking: boolean;
+  alone: boolean;
   grants: DescribedGrant[];
   relocations: { region: RegionName; offset: number; target: number }[];
   requirements: {
@@ -43,6 +45,7 @@ export interface DescribedPlan {
     width: number;
     errno: string;
     reason: string;
+    within: Scope;
   }[];
   descriptors: {
     region: number;
@@ -52,6 +55,8 @@ export interface DescribedPlan {
     flow: string;
     closeOnExec: boolean;
   }[];
+  /** Without a width, all of the table. */
+  forget: { table: string; source: RegionName; offset: number; width: number }[];
 }
 
 /** A denial in words; `field` is an offset in the head. */
@@ -67,7 +72,6 @@ export interface DescribedSettlement {
   watch: number;
   idle: number;
   learn: { table: string; region: number; offset: number; width: number }[];
-  forget: string[];
   masks: { region: number; offset: number; width: number; keep: string }[];
 }
 
@@ -123,11 +127,12 @@ export function describeVerdict(verdict: Verdict, info: ClassInfo): DescribedVer
     const denial = { errno: errnoName(errno), reason: reasonText(info, reason) };
     return { deny: field === NO_FIELD ? denial : { ...denial, field } };
   }
-  const { head, blocking, grants, relocations, requirements, descriptors } = verdict.val;
+  const { head, blocking, alone, grants, relocations, requirements, descriptors, forget } = verdict.val;
   return {
     allow: {
       head: accessText(head),
       blocking,
+      alone,
       grants: grants.map(({ address, length, access }) => ({
         address: hexadecimal(address),
         length,
@@ -138,22 +143,29 @@ export function describeVerdict(verdict: Verdict, info: ClassInfo): DescribedVer
         offset,
         target,
       })),
-      requirements: requirements.map(({ table, source, offset, width, errno, reason }) => ({
+      requirements: requirements.map(({ table, source, offset, width, errno, reason, within }) => ({
         table: tableName(info, table),
         source: regionName(source),
         offset,
         width,
         errno: errnoName(errno),
         reason: reasonText(info, reason),
+        within,
       })),
       descriptors: descriptors.map((descriptor) => ({ ...descriptor })),
+      forget: forget.map(({ table, source, offset, width }) => ({
+        table: tableName(info, table),
+        source: regionName(source),
+        offset,
+        width,
+      })),
     },
   };
 }
 
 /** A settlement in words, with the class's own names for tables. */
 export function describeSettlement(settlement: Settlement, info: ClassInfo): DescribedSettlement {
-  const { state, watch, idle, learn, forget, masks } = settlement;
+  const { state, watch, idle, learn, masks } = settlement;
   return {
     state: hexadecimal(state),
     watch,
@@ -164,7 +176,6 @@ export function describeSettlement(settlement: Settlement, info: ClassInfo): Des
       offset,
       width,
     })),
-    forget: [...forget].map((table) => tableName(info, table)),
     masks: masks.map(({ region, offset, width, keep }) => ({
       region,
       offset,

@@ -6,12 +6,14 @@ import type {
   Descriptor,
   DescriptorFlow,
   DescriptorKind,
+  Forgetting,
   Grant,
   Lesson,
   Mask,
   Plan,
   Relocation,
   Requirement,
+  Scope,
   Settlement,
   Verdict,
 } from './__generated__/postern-device-types.js';
@@ -19,22 +21,22 @@ import { PolicyFault } from './fault.js';
 import type { Envelope } from './manifest.js';
 
 /** Sizes and alignments, in bytes, of the contract's types by the canonical ABI. */
-const VERDICT = { bytes: 44, align: 4 };
-const SETTLEMENT = { bytes: 40, align: 8 };
+const VERDICT = { bytes: 52, align: 4 };
+const SETTLEMENT = { bytes: 32, align: 8 };
 const CLASS_INFO = { bytes: 32, align: 4 };
 const GRANT = { bytes: 16, align: 8 };
 const RELOCATION = { bytes: 12, align: 4 };
-const REQUIREMENT = { bytes: 24, align: 4 };
+const REQUIREMENT = { bytes: 28, align: 4 };
 const DESCRIPTOR = { bytes: 16, align: 4 };
+const FORGETTING = { bytes: 16, align: 4 };
 const LESSON = { bytes: 16, align: 4 };
 const MASK = { bytes: 24, align: 8 };
 const COMMAND = { bytes: 28, align: 4 };
 const STRING = { bytes: 8, align: 4 };
-const WORD = { bytes: 4, align: 4 };
 const BYTE = { bytes: 1, align: 1 };
 
 /** One answer teaches, forgets or masks a handful of fields; the largest is the offsets of a buffer's planes. */
-const SETTLEMENT_ENTRIES_MAX = 64;
+const ENTRIES_MAX = 64;
 /** Rows, reasons and tables of one class: the whole of V4L2 has fewer than a hundred rows. */
 const CLASS_ENTRIES_MAX = 1024;
 
@@ -47,12 +49,13 @@ const ACCESS: readonly Access[] = Array.from({ length: 8 }, (_, bits) =>
   }),
 );
 
+/** The contract's enum `scope`, by its discriminants. */
+export const SCOPES: readonly Scope[] = ['guest', 'device', 'session'];
+
 /** The contract's enums `descriptor-kind` and `descriptor-flow`, by their discriminants. */
 export const DESCRIPTOR_KINDS: readonly DescriptorKind[] = ['dma-buf', 'sync-file', 'syncobj'];
 export const DESCRIPTOR_FLOWS: readonly DescriptorFlow[] = ['to-driver', 'from-driver', 'repeated'];
 
-/** Most answers forget nothing, and a typed array is dear to make. */
-const NO_WORDS = new Uint32Array(0);
 const NOTHING: never[] = [];
 
 /** An `access` as bits: 1 to the driver, 2 from the driver, 4 from the driver on error. */
@@ -98,9 +101,8 @@ export class Lifter {
       state: this.long(start),
       watch: this.word(start + 8),
       idle: this.word(start + 12),
-      learn: this.list(start + 16, LESSON, SETTLEMENT_ENTRIES_MAX, this.lesson),
-      forget: this.forgotten(start + 24),
-      masks: this.list(start + 32, MASK, SETTLEMENT_ENTRIES_MAX, this.mask),
+      learn: this.list(start + 16, LESSON, ENTRIES_MAX, this.lesson),
+      masks: this.list(start + 24, MASK, ENTRIES_MAX, this.mask),
     };
   }
 
@@ -157,11 +159,6 @@ export class Lifter {
     return values;
   }
 
-  private forgotten(at: number): Uint32Array {
-    if (this.word(at + 4) === 0 && this.word(at) % WORD.align === 0) return NO_WORDS;
-    return Uint32Array.from(this.list(at, WORD, SETTLEMENT_ENTRIES_MAX, this.word));
-  }
-
   private plan(at: number): Plan {
     const { envelope } = this;
     return {
@@ -170,7 +167,9 @@ export class Lifter {
       relocations: this.list(at + 12, RELOCATION, envelope.relocationsMax, this.relocation),
       requirements: this.list(at + 20, REQUIREMENT, envelope.requirementsMax, this.requirement),
       descriptors: this.list(at + 28, DESCRIPTOR, envelope.descriptorsMax ?? 0, this.descriptor),
-      blocking: this.bool(at + 36),
+      forget: this.list(at + 36, FORGETTING, ENTRIES_MAX, this.forgetting),
+      blocking: this.bool(at + 44),
+      alone: this.bool(at + 45),
     };
   }
 
@@ -198,6 +197,7 @@ export class Lifter {
       width: this.word(at + 12),
       errno: this.word(at + 16),
       reason: this.word(at + 20),
+      within: this.oneOf(SCOPES, at + 24),
     };
   }
 
@@ -209,6 +209,15 @@ export class Lifter {
       kind: this.oneOf(DESCRIPTOR_KINDS, at + 12),
       flow: this.oneOf(DESCRIPTOR_FLOWS, at + 13),
       closeOnExec: this.bool(at + 14),
+    };
+  }
+
+  private forgetting(at: number): Forgetting {
+    return {
+      table: this.word(at),
+      source: this.word(at + 4),
+      offset: this.word(at + 8),
+      width: this.word(at + 12),
     };
   }
 

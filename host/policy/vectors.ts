@@ -269,8 +269,16 @@ export function vectorOfCall(
   };
 }
 
-const EMPTY_PLAN = { blocking: false, grants: [], relocations: [], requirements: [], descriptors: [] };
-const EMPTY_SETTLEMENT = { state: '0x0', watch: 0, idle: 0, learn: [], forget: [], masks: [] };
+const EMPTY_PLAN = {
+  blocking: false,
+  alone: false,
+  grants: [],
+  relocations: [],
+  requirements: [],
+  descriptors: [],
+  forget: [],
+};
+const EMPTY_SETTLEMENT = { state: '0x0', watch: 0, idle: 0, learn: [], masks: [] };
 
 function failuresOf(vector: Vector, answer: unknown): VectorFailure[] {
   const { expect } = vector;

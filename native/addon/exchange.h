@@ -39,6 +39,9 @@ enum class Operation : uint32_t { kOpen = 0, kIoctl = 1, kRead = 2, kWrite = 3, 
 constexpr uint32_t kDescriptorKinds = 3;
 enum class DescriptorFlow : uint32_t { kToDriver = 0, kFromDriver = 1, kRepeated = 2 };
 
+// The contract's `scope`.
+enum class Scope : uint32_t { kGuest = 0, kDevice = 1, kSession = 2 };
+
 // Bits of the contract's `access` flags.
 constexpr uint32_t kToDriver = 1, kFromDriver = 2, kFromDriverOnError = 4;
 
@@ -56,10 +59,13 @@ struct ExchangeRelocation {
   uint32_t region, offset, target, reserved;
 };
 struct ExchangeRequirement {
-  uint32_t table, source, offset, width, errnum, reason;
+  uint32_t table, source, offset, width, errnum, reason, within;
 };
 struct ExchangeDescriptor {
   uint32_t region, offset, width, kind, flow, closeOnExec;
+};
+struct ExchangeForgetting {
+  uint32_t table, source, offset, width;
 };
 struct ExchangeLesson {
   uint32_t table, region, offset, width;
@@ -92,11 +98,11 @@ struct Exchange {
   // Down: the verdict.
   uint32_t verdict, errnum, reason, field;
   uint32_t headAccess, blocking, grants, relocations;
-  uint32_t requirements, descriptors, verdictReserved[2];
+  uint32_t requirements, descriptors, forgets, alone;
   // Down: the settlement.
   uint64_t state;
-  uint32_t watch, idle, lessons, forgets, masks, settlementFault;
-  uint32_t forget[kForgetsMax];
+  uint32_t watch, idle, lessons, masks, settlementFault, settlementReserved;
+  ExchangeForgetting forget[kForgetsMax];
   ExchangeRequirement requirement[kRequirementsMax];
   ExchangeDescriptor descriptor[kDescriptorsMax];
   ExchangeLesson lesson[kLessonsMax];

@@ -52,12 +52,20 @@ std::optional<Event> Mediator::admit(Op& op) {
     counters_.failed++;
     return finishNow(op, 0, error);
   }
+  if (int error = checkCompany(op)) {
+    counters_.failed++;
+    return finishNow(op, 0, error);
+  }
   if (int error = prepareDescriptors(op)) {
     counters_.failed++;
     return finishNow(op, 0, error);
   }
   counters_.allowed++;
+  op.admission = ++admissions_;
+  op.session->admitted++;
+  op.session->isAlone = op.plan.alone;
   planRegions(op);
+  forgetHandles(op);
   start(op);
   return std::nullopt;
 }
@@ -85,24 +93,76 @@ int Mediator::extendHead(Op& op) {
   return op.snapshot.fetch(tail.address, op.head.data() + headBytes, tail.length);
 }
 
-// Every handle that the plan names must be one that the driver gave to this guest.
-int Mediator::checkRequirements(Op& op) {
-  const HandleTables& tables = handles_[op.session->node->classIndex];
-  for (const ExchangeRequirement& requirement : op.plan.requirements) {
-    uint64_t value = 0;
-    if (requirement.source == kSourceOffset) {
-      value = op.call.offset;
-    } else if (requirement.source == kSourceArgument) {
-      value = op.call.argument;
-    } else if (requirement.source == 0) {
-      std::memcpy(&value, op.head.data() + requirement.offset, requirement.width);
-    } else {
-      const Grant& grant = op.plan.grants[requirement.source - 1];
-      if (op.snapshot.fetch(grant.address + requirement.offset, reinterpret_cast<uint8_t*>(&value), requirement.width) != 0) return EFAULT;
-    }
-    if (!tables.has(requirement.table, value)) return static_cast<int>(requirement.errnum);
+// The value that a plan speaks of: a field of a region, or a word of the call.
+int Mediator::valueAt(Op& op, uint32_t source, uint32_t offset, uint32_t width, uint64_t& value) {
+  value = 0;
+  if (source == kSourceOffset) {
+    value = op.call.offset;
+  } else if (source == kSourceArgument) {
+    value = op.call.argument;
+  } else if (source == 0) {
+    std::memcpy(&value, op.head.data() + offset, width);
+  } else {
+    return op.snapshot.fetch(op.plan.grants[source - 1].address + offset, reinterpret_cast<uint8_t*>(&value), width) == 0 ? 0 : EFAULT;
   }
   return 0;
+}
+
+// Every handle that the plan names must be one that the driver gave to this guest.
+int Mediator::checkRequirements(Op& op) {
+  const Session& session = *op.session;
+  const HandleTables& tables = handles_[session.node->classIndex];
+  op.required.clear();
+  for (const ExchangeRequirement& requirement : op.plan.requirements) {
+    uint64_t value = 0;
+    if (int error = valueAt(op, requirement.source, requirement.offset, requirement.width, value)) return error;
+    const Scope scope = static_cast<Scope>(requirement.within);
+    if (!tables.has(requirement.table, value, scope, holderOf(session))) return static_cast<int>(requirement.errnum);
+    op.required.push_back({requirement.table, value});
+  }
+  return 0;
+}
+
+// What is judged by the session's state must not run beside what changes it, nor what relies on a handle beside what ends it.
+int Mediator::checkCompany(Op& op) {
+  const Session& session = *op.session;
+  if (session.isAlone || (op.plan.alone && session.admitted > 0)) return EBUSY;
+  for (const ExchangeForgetting& forgetting : op.plan.forgettings) {
+    uint64_t value = 0;
+    if (forgetting.width != 0)
+      if (int error = valueAt(op, forgetting.source, forgetting.offset, forgetting.width, value)) return error;
+    for (const auto& [id, other] : running_)
+      if (other->admission != 0 && reliesOn(*other, session, forgetting, value)) return EBUSY;
+  }
+  return 0;
+}
+
+bool Mediator::reliesOn(const Op& other, const Session& session, const ExchangeForgetting& forgetting, uint64_t value) const {
+  if (other.session == nullptr || other.session->node->classIndex != session.node->classIndex) return false;
+  const HandleTables& tables = handles_[session.node->classIndex];
+  return std::any_of(other.required.begin(), other.required.end(), [&](const RequiredHandle& required) {
+    if (required.table != forgetting.table) return false;
+    if (forgetting.width != 0) return required.value == value && other.session->node == session.node;
+    return tables.has(required.table, required.value, Scope::kSession, holderOf(session));
+  });
+}
+
+HandleHolder Mediator::holderOf(const Session& session) {
+  return {session.id, session.node->major << 20 | session.node->minor};
+}
+
+// Handles end before the driver ends what they name: from then on it may give the same number to another guest.
+void Mediator::forgetHandles(Op& op) {
+  HandleTables& tables = handles_[op.session->node->classIndex];
+  for (const ExchangeForgetting& forgetting : op.plan.forgettings) {
+    uint64_t value = 0;
+    if (forgetting.width == 0) {
+      tables.forget(forgetting.table, op.session->id);
+      op.session->emptied[forgetting.table % kTablesApart] = op.admission;
+    } else if (valueAt(op, forgetting.source, forgetting.offset, forgetting.width, value) == 0) {
+      tables.forgetValue(forgetting.table, value, holderOf(*op.session).device);
+    }
+  }
 }
 
 void Mediator::planRegions(Op& op) {
@@ -145,8 +205,12 @@ void Mediator::start(Op& op) {
     finishNow(op, 0, ENOMEM);
     return;
   }
-  const bool hasRoom = op.backend->channel->outstanding() + 1 < POSTERN_RING_ENTRIES;  // One entry is left for a cancellation.
-  const int error = hasRoom ? placeRegions(op) : EAGAIN;
+  // One entry is left for a cancellation. Nothing of a session overtakes what ends handles, nor is it overtaken.
+  const bool hasRoom = op.backend->channel->outstanding() + 1 < POSTERN_RING_ENTRIES;
+  const bool isBehind = std::any_of(queued_.begin(), queued_.end(), [&](const Op* other) {
+    return other->session == op.session && !(op.plan.forgettings.empty() && other->plan.forgettings.empty());
+  });
+  const int error = hasRoom && !isBehind ? placeRegions(op) : EAGAIN;
   if (error == EAGAIN) {
     op.phase = Phase::kQueued;
     queued_.push_back(&op);
@@ -388,8 +452,7 @@ void Mediator::applySettlement(Op& op) {
   Session& session = *op.session;
   session.state = exchange_->state;
   HandleTables& tables = handles_[session.node->classIndex];
-  const uint32_t forgets = std::min(exchange_->forgets, kForgetsMax), lessons = std::min(exchange_->lessons, kLessonsMax);
-  for (uint32_t i = 0; i < forgets; i++) tables.forget(exchange_->forget[i], session.id);
+  const uint32_t lessons = std::min(exchange_->lessons, kLessonsMax);
   for (uint32_t i = 0; i < lessons; i++) {
     const ExchangeLesson& lesson = exchange_->lesson[i];
     uint64_t value = 0;
@@ -400,7 +463,9 @@ void Mediator::applySettlement(Op& op) {
       continue;
     }
     std::memcpy(&value, from, lesson.width);
-    if (!tables.learn(lesson.table, value, session.id)) note(Note::kLimit, ENOMEM, &op);
+    // The driver may have ended it since, for an operation that has emptied the table.
+    if (op.admission < session.emptied[lesson.table % kTablesApart]) continue;
+    if (!tables.learn(lesson.table, value, holderOf(session))) note(Note::kLimit, ENOMEM, &op);
   }
   applyMasks(op);
   if (op.hasReady) session.ready = op.ready;
@@ -463,10 +528,12 @@ int Mediator::copyOutVectors(Op& op, uint64_t bytes) {
 void Mediator::answer(Op& op, int64_t value, int error) {
   // The guest's file must be free to close by the time the call returns: the borrowed copy goes first.
   op.borrowed.reset();
-  if (op.ring != nullptr)
+  if (op.ring != nullptr) {
     op.ring->answer(op.slot, value, error);
-  else if (!op.abandoned)
-    (void)listener_.answer(op.notification, value, error);
+    return;
+  }
+  wakeRing(op.tgid);
+  if (!op.abandoned) (void)listener_.answer(op.notification, value, error);
 }
 
 void Mediator::releaseRegions(Op& op) {
@@ -492,6 +559,10 @@ void Mediator::release(Op& op) {
   op.ring = nullptr;
   running_.erase(op.id);
   freeOperations_.push_back(&op);
+  if (session != nullptr && op.admission != 0) {
+    session->admitted--;
+    if (op.plan.alone) session->isAlone = false;
+  }
   if (isUnplacedOpen) discardSession(session);
   if (session != nullptr && op.operation != Operation::kOpen) endOperation(*session);
 }

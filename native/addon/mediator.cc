@@ -190,10 +190,15 @@ std::optional<Event> Mediator::drainCompletions() {
 }
 
 void Mediator::retryQueued() {
-  for (size_t i = queued_.size(); i > 0; i--) {
-    Op* op = queued_.front();
-    queued_.pop_front();
-    start(*op);
+  std::deque<Op*> waiting;
+  waiting.swap(queued_);  // What has to wait once more queues up again, in the same order.
+  for (Op* op : waiting) {
+    // What it names may have been forgotten meanwhile; it itself has forgotten what it ends.
+    const int error = op->plan.forgettings.empty() ? checkRequirements(*op) : 0;
+    if (error == 0)
+      start(*op);
+    else
+      finishNow(*op, 0, error);
   }
   if (!undrained_.empty()) drainOthers();
 }
@@ -289,6 +294,7 @@ void Mediator::wait() {
   if (mappingRounds_ > 0) timeout = kMappingIntervalMs;
   if (!running_.empty() || releasesPending_ > 0 || hasLateStops() || !queued_.empty())
     timeout = static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(kWatchInterval).count());
+  if (!polls_.empty()) timeout = pollTimeoutMs(static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(kWatchInterval).count()));
   if (ready || !notes_.empty()) timeout = 0;
   const bool wantArmed = !isHolding();
   if (wantArmed != listenerArmed_) {
@@ -308,6 +314,7 @@ void Mediator::pollEvents(int timeoutMs) {
   for (auto& backend : backends_) backend->channel->wakeUp();
   for (int i = 0; i < count; i++) handleReady(events[i].data.u64, events[i].events);
   watchOperations();
+  if (!polls_.empty()) watchPolls();
   if (count == 0 && mappingRounds_ > 0) settleMappings();
   if (hasLateStops()) reapLateStops();
 }
@@ -334,6 +341,9 @@ void Mediator::handleReady(uint64_t tag, uint32_t events) {
         session->second->hungUp = true;
         if (session->second->operations == 0) releaseSession(session->second.get());
       }
+      break;
+    case kPollTag:
+      pollReady(number);
       break;
     case kProcessTag:
       if (holders_.erase(static_cast<pid_t>(number)) != 0) mappingRounds_ = std::max(mappingRounds_, 1u);

@@ -121,6 +121,7 @@ Envelope envelopeOf(const Napi::Object& from) {
   envelope.handlesMax = number(from, "handlesMax");
   envelope.operations = number(from, "operations");
   forEach(from.Get("ioctlTypes"), [&](const Napi::Value& type) { envelope.ioctlTypes[type.As<Napi::Number>().Uint32Value() & 0xff] = true; });
+  envelope.pollSynchronizes = from.Get("pollSynchronizes").ToBoolean().Value();
   envelope.writesJudged = from.Get("writesJudged").ToBoolean().Value();
   return envelope;
 }
@@ -301,7 +302,7 @@ Napi::Object exchangeLayout(Napi::Env env) {
   POSTERN_FIELD(event), POSTERN_FIELD(classIndex), POSTERN_FIELD(headBytes), POSTERN_FIELD(commandRow);
   POSTERN_FIELD(note), POSTERN_FIELD(noteDetail), POSTERN_FIELD(process), POSTERN_FIELD(noteErrno);
   POSTERN_FIELD(call), POSTERN_FIELD(outcome), POSTERN_FIELD(verdict), POSTERN_FIELD(errnum);
-  POSTERN_FIELD(reason), POSTERN_FIELD(field), POSTERN_FIELD(headAccess), POSTERN_FIELD(blocking);
+  POSTERN_FIELD(reason), POSTERN_FIELD(field), POSTERN_FIELD(headAccess), POSTERN_FIELD(blocking), POSTERN_FIELD(alone);
   POSTERN_FIELD(grants), POSTERN_FIELD(relocations), POSTERN_FIELD(requirements), POSTERN_FIELD(state);
   POSTERN_FIELD(descriptors), POSTERN_FIELD(descriptor);
   POSTERN_FIELD(watch), POSTERN_FIELD(idle), POSTERN_FIELD(lessons), POSTERN_FIELD(forgets);

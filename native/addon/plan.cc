@@ -60,14 +60,26 @@ PlanError checkRelocations(const Plan& plan, const PlanContext& context) {
   return PlanError::kNone;
 }
 
+// Whether there is a value of a handle's width.
+bool isHandle(const Plan& plan, const PlanContext& context, uint32_t source, uint32_t offset, uint32_t width) {
+  if (width != 4 && width != 8) return false;
+  if (source == kSourceOffset || source == kSourceArgument) return true;
+  return source <= plan.grants.size() && isInside(offset, width, regionBytes(plan, context, source));
+}
+
 PlanError checkRequirements(const Plan& plan, const PlanContext& context) {
   for (const ExchangeRequirement& requirement : plan.requirements) {
     if (requirement.errnum == 0 || requirement.errnum > kErrnoMax) return PlanError::kErrno;
-    if (requirement.width != 4 && requirement.width != 8) return PlanError::kRequirement;
-    if (requirement.source == kSourceOffset || requirement.source == kSourceArgument) continue;
-    if (requirement.source > plan.grants.size()) return PlanError::kRequirement;
-    if (!isInside(requirement.offset, requirement.width, regionBytes(plan, context, requirement.source)))
-      return PlanError::kRequirement;
+    if (requirement.within > static_cast<uint32_t>(Scope::kSession)) return PlanError::kRequirement;
+    if (!isHandle(plan, context, requirement.source, requirement.offset, requirement.width)) return PlanError::kRequirement;
+  }
+  return PlanError::kNone;
+}
+
+PlanError checkForgettings(const Plan& plan, const PlanContext& context) {
+  for (const ExchangeForgetting& forgetting : plan.forgettings) {
+    const bool isWhole = forgetting.width == 0;  // all that the session has learnt
+    if (!isWhole && !isHandle(plan, context, forgetting.source, forgetting.offset, forgetting.width)) return PlanError::kForget;
   }
   return PlanError::kNone;
 }
@@ -119,25 +131,29 @@ PlanError readPlan(const Exchange& exchange, const Envelope& envelope, const Pla
   if ((envelope.operations & operationBit) == 0) return PlanError::kNotAllowed;
   // Each count is read once: the checks and the copies must see the same number.
   const uint32_t grants = exchange.grants, relocations = exchange.relocations, requirements = exchange.requirements,
-                 descriptors = exchange.descriptors;
+                 descriptors = exchange.descriptors, forgets = exchange.forgets;
   if (grants > std::min(envelope.grantsMax, kGrantsMax)) return PlanError::kGrantCount;
   if (relocations > std::min(envelope.relocationsMax, kRelocationsMax)) return PlanError::kRelocationCount;
   if (requirements > std::min(envelope.requirementsMax, kRequirementsMax)) return PlanError::kRequirementCount;
   if (descriptors > std::min(envelope.descriptorsMax, kDescriptorsMax)) return PlanError::kDescriptorCount;
+  if (forgets > kForgetsMax) return PlanError::kForgetCount;
   plan.headAccess = exchange.headAccess;
   plan.blocking = exchange.blocking != 0;
+  plan.alone = exchange.alone != 0;
   plan.grants.resize(grants);
   for (uint32_t i = 0; i < grants; i++)
     plan.grants[i] = {exchange.grant[i].address, exchange.grant[i].length, exchange.grant[i].access};
   plan.relocations.assign(exchange.relocation, exchange.relocation + relocations);
   plan.requirements.assign(exchange.requirement, exchange.requirement + requirements);
   plan.descriptors.assign(exchange.descriptor, exchange.descriptor + descriptors);
+  plan.forgettings.assign(exchange.forget, exchange.forget + forgets);
   // Whether a failed driver's bytes count depends on the arguments in some commands: a reply is allowed either way or not at all.
   const uint32_t widest = context.rowAccess | ((context.rowAccess & kFromDriver) != 0 ? kFromDriverOnError : 0);
   if (!isAccess(plan.headAccess) || (plan.headAccess & ~widest) != 0) return PlanError::kAccess;
   if (PlanError error = checkGrants(plan, envelope, context); error != PlanError::kNone) return error;
   if (PlanError error = checkRelocations(plan, context); error != PlanError::kNone) return error;
   if (PlanError error = checkRequirements(plan, context); error != PlanError::kNone) return error;
+  if (PlanError error = checkForgettings(plan, context); error != PlanError::kNone) return error;
   return checkDescriptors(plan, context);
 }
 

@@ -24,6 +24,7 @@ struct Envelope {
   uint32_t handlesMax = 0;
   uint32_t operations = 0;  // bit per Operation
   bool ioctlTypes[256] = {};
+  bool pollSynchronizes = false;  // poll is an operation of the driver's: it is asked only while the guest polls
   bool writesJudged = false;  // the policy sees what is written, as the head
 };
 
@@ -44,6 +45,8 @@ enum class PlanError : uint32_t {
   kNotAllowed = 13,   // the operation is not in the envelope
   kDescriptorCount = 14,
   kDescriptor = 15,  // kind, flow, place or width out of range, against the region's access, or across a pointer or another descriptor
+  kForgetCount = 16,
+  kForget = 17,  // source, offset or width out of range
 };
 
 struct Grant {
@@ -55,10 +58,12 @@ struct Grant {
 struct Plan {
   uint32_t headAccess = 0;
   bool blocking = false;
+  bool alone = false;
   std::vector<Grant> grants;
   std::vector<ExchangeRelocation> relocations;
   std::vector<ExchangeRequirement> requirements;
   std::vector<ExchangeDescriptor> descriptors;
+  std::vector<ExchangeForgetting> forgettings;
 };
 
 // What the checker must know of the operation beside the plan.

@@ -37,6 +37,15 @@ struct Backend {
   std::map<uint32_t, std::string> claims;  // by file: the device, where its class is exclusive
 };
 
+// A handle that an operation relies on, until it has ended.
+struct RequiredHandle {
+  uint32_t table = 0;
+  uint64_t value = 0;
+};
+
+// The classes have a handful of tables.
+constexpr uint32_t kTablesApart = 16;
+
 // What a file is that a driver made and gave out as a descriptor.
 struct TakenFile {
   uint32_t kind = 0;  // the contract's descriptor-kind
@@ -69,10 +78,15 @@ struct Session {
   std::optional<TakenFile> taken;      // a descriptor that a driver made
   std::map<Backend*, uint32_t> copies;  // its numbers in other backend processes that were lent it
   std::map<int32_t, int32_t> given;     // numbers that this file's driver saw -> the guest's
+  uint32_t polls = 0;       // of its guest, that are waiting
   uint32_t handedOver = 0;   // a bit for each handover of its class that it gave when its guest left the front
   bool isDraining = false;   // its guest has come to the front, but what the driver has for it came before
   std::vector<Replay> replays;
   uint32_t operations = 0;  // under way: as in the kernel, the file stays open while one runs
+  uint32_t admitted = 0;    // of these, what the driver has or will get
+  bool isAlone = false;     // one of them admits no other
+  // When a handle table of the session was emptied, in admissions of the guest; two tables that share an entry are emptied together.
+  uint64_t emptied[kTablesApart] = {};
   bool hungUp = false;      // the guest's last copy has gone
   // Who was last seen to hold it, as a place to borrow from; checked by its cookie then.
   pid_t holder = 0;
@@ -85,6 +99,33 @@ struct Mapping {
   Backend* backend = nullptr;
   std::vector<uint64_t> pages;  // offsets in the RAM file
   bool releasing = false;
+};
+
+enum class PollEnd { kNone, kReady, kTimeout, kGone };
+
+struct PolledSession {
+  uint32_t session;
+  uint32_t events;
+  int copy;  // its place in `copies`; -1: it is in an epoll set
+};
+
+struct PolledFile {
+  Descriptor descriptor;
+  uint32_t events;
+};
+
+// A poll, select or epoll_wait that waits in the host.
+struct Poll {
+  uint64_t id = 0, notification = 0;
+  seccomp_data data{};  // the system call
+  pid_t tgid = 0, tid = 0;
+  std::vector<PolledSession> sessions;
+  std::vector<PolledFile> copies;  // of all the guest's descriptors that it is about
+  Descriptor set;                  // an epoll set of them
+  uint32_t awaited = 0;            // answers of backends
+  std::optional<Clock::time_point> deadline;
+  bool looksOnly = false, kernelWaits = false;
+  PollEnd end = PollEnd::kNone;
 };
 
 // A descriptor in the argument of one operation.
@@ -148,6 +189,8 @@ struct OperationRecord {
   uint32_t ready = 0;
   bool hasReady = false;
   bool abandoned = false;  // its thread has gone
+  std::vector<RequiredHandle> required;
+  uint64_t admission = 0;  // its number among the guest's admitted operations; 0: not admitted
   bool cancelled = false;
   uint32_t watchesAwaited = 0;
   std::vector<PassedDescriptor> passed;

@@ -68,6 +68,23 @@ export function u64At(region: u32, offset: u32): u64 {
   return valueAt<u64>(region, offset);
 }
 
+/** Whether the text at `offset` of the head, with its NUL, is this one. */
+export function isText(offset: u32, text: string): bool {
+  return hasTextAt(offset, text) && u8At(HEAD, offset + text.length) == 0;
+}
+
+/** Whether the `bytes` at `offset` of the head have the text somewhere. */
+export function hasText(offset: u32, bytes: u32, text: string): bool {
+  for (let at: u32 = 0; at + text.length <= bytes; at++) if (hasTextAt(offset + at, text)) return true;
+  return false;
+}
+
+function hasTextAt(offset: u32, text: string): bool {
+  for (let index = 0; index < text.length; index++)
+    if (u8At(HEAD, offset + index) != text.charCodeAt(index)) return false;
+  return true;
+}
+
 /** The value in the snapshot; 0 beyond its end, which denies the operation. */
 function valueAt<T>(region: u32, offset: u32): T {
   const bytes = bytesOf(region);

@@ -1,7 +1,7 @@
 /** What a device class is made of: the kernel's errnos and flags, and the words of its table. */
 export * from '../__generated__/kernel';
 export { cabi_realloc } from './arena';
-export { bytesOf, call, HEAD, Operation, u16At, u32At, u64At, u8At } from './call';
+export { bytesOf, call, HEAD, hasText, isText, Operation, u16At, u32At, u64At, u8At } from './call';
 export { READING, WRITING } from './events';
 export {
   ALL_BITS,
@@ -9,6 +9,7 @@ export {
   atMost,
   comesBack,
   fills,
+  ends,
   fillsOne,
   gives,
   givesOne,
@@ -18,16 +19,21 @@ export {
   marks,
   never,
   onlyFor,
+  onlyIf,
+  onlyWith,
+  empties,
   payloads,
   requires,
+  resets,
   tail,
   takes,
   takesFd,
   without,
 } from './rules';
-export { forget, learn, mask } from './settlement';
+export { learn, mask } from './settlement';
 export {
   ALL_ACCESS,
+  ALONE,
   ALWAYS_COPY,
   BLOCKING,
   BOTH_WAYS,
@@ -52,8 +58,10 @@ export {
   ARGUMENT,
   atLeast,
   deny,
+  DEVICE,
   DMA_BUF,
   grant,
+  GUEST,
   headIs,
   INTO_DRIVER,
   mayBlock,
@@ -66,6 +74,7 @@ export {
   passDescriptor,
   REPEATED,
   requireHandle,
+  SESSION,
   SYNC_FILE,
   SYNCOBJ,
 } from './verdict';

@@ -7,8 +7,18 @@ import { bytesOf, call, HEAD, u16At, u32At, u64At } from './call';
 import { learn, mask } from './settlement';
 import { BOTH_WAYS, FROM_DRIVER, FROM_DRIVER_ON_ERROR, NESTED, NO_ACCESS, reason, Row } from './table';
 import { ruleForGroup, TEACHES, TO_DRIVER } from './table';
-import { ARGUMENT, deny, grant, headIs, INTO_DRIVER, nested, nestedRead, NO_FIELD } from './verdict';
-import { OUT_OF_DRIVER, passDescriptor, requireHandle } from './verdict';
+import {
+  ARGUMENT,
+  deny,
+  DEVICE,
+  forgetHandle,
+  grant,
+  headIs,
+  INTO_DRIVER,
+  nested,
+  nestedRead,
+} from './verdict';
+import { NO_FIELD, OUT_OF_DRIVER, passDescriptor, requireHandle } from './verdict';
 
 const TOO_MANY = reason('the array is longer than any that a driver takes');
 
@@ -27,11 +37,13 @@ const enum Kind {
   Exception,
   Choice,
   Requirement,
+  Forgetting,
   Descriptor,
   // What a success teaches comes last.
   Lesson,
   Secret,
   Mark,
+  Reset,
 }
 
 /** One rule; an `unmanaged` class is a view of static memory. */
@@ -39,10 +51,9 @@ const enum Kind {
 class Rule {
   /** The bits, the value or the set that the rule is about. */
   value: u64;
-  /** The rule holds only where the value at `onlyAt` is in this set; 0: everywhere. */
-  only: u64;
-  onlyAt: u32;
-  onlyBytes: u32;
+  /** The conditions on which it holds: the first one's index, and how many there are. */
+  firstCondition: u32;
+  conditionCount: u32;
   kind: u32;
   /** Where in the head the value or the pointer is, and how wide the value is, or an element of the array. */
   offset: u32;
@@ -62,6 +73,27 @@ class Rule {
   errno: u32;
   why: u32;
 }
+
+/** A condition of a rule: what the value at `offset` must be. */
+@unmanaged
+class Condition {
+  /** The value, the set or the bits. */
+  value: u64;
+  test: u32;
+  offset: u32;
+  bytes: u32;
+}
+
+const enum Test {
+  IsIn,
+  Is,
+  HasAny,
+}
+
+const CONDITIONS_MAX: u32 = 32;
+const CONDITION_BYTES: usize = 24;
+const conditions: usize = memory.data(32 * 24, 8);
+let conditionCount: u32 = 0;
 
 /** Room for the class with the most, DRM, twice over. */
 const RULES_MAX: u32 = 160;
@@ -150,9 +182,45 @@ export function comesBack(): void {
 
 /** The rule before holds only where the value of `width` bytes at `offset` is in the set, in which each value below 64 is a bit. */
 export function onlyFor(set: u64, offset: u32, width: u32): void {
-  last().only = set;
-  last().onlyAt = offset;
-  last().onlyBytes = width;
+  addCondition(Test.IsIn, set, offset, width);
+}
+
+/** The rule before holds only where the value of `width` bytes at `offset` is this one. */
+export function onlyIf(value: u64, offset: u32, width: u32): void {
+  addCondition(Test.Is, value, offset, width);
+}
+
+/** The rule before holds only where any of `bits` is set in the value of `width` bytes at `offset`. */
+export function onlyWith(bits: u64, offset: u32, width: u32): void {
+  addCondition(Test.HasAny, bits, offset, width);
+}
+
+function addCondition(test: Test, value: u64, offset: u32, bytes: u32): void {
+  if (conditionCount >= CONDITIONS_MAX) unreachable();
+  const rule = last();
+  if (rule.conditionCount++ == 0) rule.firstCondition = conditionCount;
+  const condition = conditionAt(conditionCount++);
+  condition.test = test;
+  condition.value = value;
+  condition.offset = offset;
+  condition.bytes = bytes;
+}
+
+function conditionAt(index: u32): Condition {
+  return changetype<Condition>(conditions + CONDITION_BYTES * index);
+}
+
+function isMet(condition: Condition): bool {
+  const value = valueAt(condition.offset, condition.bytes);
+  if (condition.test == Test.IsIn) return isIn(condition.value, value);
+  return condition.test == Test.Is ? value == condition.value : (value & condition.value) != 0;
+}
+
+/** Whether all conditions of the rule are met. */
+function holds(rule: Rule): bool {
+  for (let index: u32 = 0; index < rule.conditionCount; index++)
+    if (!isMet(conditionAt(rule.firstCondition + index))) return false;
+  return true;
 }
 
 /** The commands before are refused when any of `bits` is set in the value of `width` bytes at `offset`, or in the ARGUMENT. */
@@ -170,9 +238,22 @@ export function among(set: u64, offset: u32, width: u32, errno: u32, why: u32): 
   add(Kind.Choice, offset, width, errno, why).value = set;
 }
 
-/** The commands before are refused unless the value of `width` bytes at `offset` is one of the guest's handles. */
+/** The commands before are refused unless the value of `width` bytes at `offset` is one of the guest's handles on this device. */
 export function requires(table: u32, offset: u32, width: u32, errno: u32, why: u32): void {
   add(Kind.Requirement, offset, width, errno, why).table = table;
+}
+
+/**
+ * The commands before end what the value of `width` bytes at `offset` names: it is no handle of the guest any more, as the driver may
+ * give the same number to another guest from then on.
+ */
+export function ends(table: u32, offset: u32, width: u32): void {
+  add(Kind.Forgetting, offset, width).table = table;
+}
+
+/** The commands before end what the session's handles in the table name. */
+export function empties(table: u32): void {
+  add(Kind.Forgetting).table = table;
 }
 
 /** When the commands before succeed, the value of `width` bytes at `offset` becomes one of the guest's handles. */
@@ -183,6 +264,11 @@ export function learns(table: u32, offset: u32, width: u32): void {
 /** Of the answer of the commands before, the guest does not see `bits` of the value of `width` bytes at `offset`. */
 export function hides(bits: u64, offset: u32, width: u32): void {
   add(Kind.Secret, offset, width).value = bits;
+}
+
+/** When the commands before succeed, the session's state starts anew. */
+export function resets(): void {
+  add(Kind.Reset);
 }
 
 /** When the commands before succeed, the session's state has these bits. */
@@ -222,7 +308,7 @@ export function admitByRules(row: Row): void {
   const end = row.firstRule + row.ruleCount;
   for (let index = row.firstRule; index < end; index++) {
     const rule = ruleAt(index);
-    if (rule.only == 0 || isIn(rule.only, valueAt(rule.onlyAt, rule.onlyBytes))) admitByRule(rule, row);
+    if (holds(rule)) admitByRule(rule, row);
   }
 }
 
@@ -242,16 +328,18 @@ function admitByRule(rule: Rule, row: Row): void {
       if (!isIn(rule.value, valueOf(rule))) refuseBy(rule);
       return;
     case Kind.Requirement:
-      return requireHandle(rule.table, HEAD, rule.offset, rule.bytes, rule.errno, rule.why);
+      return requireHandle(DEVICE, rule.table, HEAD, rule.offset, rule.bytes, rule.errno, rule.why);
+    case Kind.Forgetting:
+      forgetHandle(rule.table, HEAD, rule.offset, rule.bytes);
+      return;
     case Kind.Descriptor:
       admitDescriptor(rule);
   }
 }
 
-/** What the row's rules say of a success. Returns the bits that the session's state gets. */
-export function settleByRules(row: Row): u64 {
-  if ((row.options & TEACHES) == 0) return 0;
-  let bits: u64 = 0;
+/** What the row's rules say of a success. Returns what becomes of the session's state. */
+export function settleByRules(row: Row, state: u64): u64 {
+  if ((row.options & TEACHES) == 0) return state;
   const end = row.firstRule + row.ruleCount;
   for (let index = row.firstRule; index < end; index++) {
     const rule = ruleAt(index);
@@ -263,10 +351,13 @@ export function settleByRules(row: Row): u64 {
         mask(HEAD, rule.offset, rule.bytes, ~rule.value);
         break;
       case Kind.Mark:
-        bits |= rule.value;
+        state |= rule.value;
+        break;
+      case Kind.Reset:
+        state = 0;
     }
   }
-  return bits;
+  return state;
 }
 
 function refuseBy(rule: Rule): void {

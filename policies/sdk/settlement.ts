@@ -5,17 +5,15 @@ const ENTRIES_MAX: u32 = 16;
 const LESSON_BYTES: usize = 16;
 const MASK_BYTES: usize = 24;
 const lessons: usize = memory.data(16 * 16, 8);
-const forgotten: usize = memory.data(16 * 4, 8);
 const masks: usize = memory.data(16 * 24, 8);
-const answer: usize = memory.data(40, 8);
+const answer: usize = memory.data(32, 8);
 
 let lessonCount: u32 = 0;
-let forgottenCount: u32 = 0;
 let maskCount: u32 = 0;
 
 /** Starts a settlement that learns nothing. */
 export function beginSettlement(): void {
-  lessonCount = forgottenCount = maskCount = 0;
+  lessonCount = maskCount = 0;
 }
 
 /** The value that the driver wrote at `offset` of `region` becomes one of the guest's handles. */
@@ -26,12 +24,6 @@ export function learn(handles: u32, region: u32, offset: u32, width: u32): void 
   store<u32>(at, region, 4);
   store<u32>(at, offset, 8);
   store<u32>(at, width, 12);
-}
-
-/** Empties a handle table of the session. */
-export function forget(handles: u32): void {
-  if (forgottenCount >= ENTRIES_MAX) unreachable();
-  store<u32>(forgotten + 4 * forgottenCount++, handles);
 }
 
 /** Of the driver's answer at `offset` of `region` the guest sees only the bits in `keep`. */
@@ -51,9 +43,7 @@ export function settlement(state: u64, watch: u32, idle: u32): usize {
   store<u32>(answer, idle, 12);
   store<u32>(answer, lessons, 16);
   store<u32>(answer, lessonCount, 20);
-  store<u32>(answer, forgotten, 24);
-  store<u32>(answer, forgottenCount, 28);
-  store<u32>(answer, masks, 32);
-  store<u32>(answer, maskCount, 36);
+  store<u32>(answer, masks, 24);
+  store<u32>(answer, maskCount, 28);
   return answer;
 }

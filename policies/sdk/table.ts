@@ -18,6 +18,8 @@ export const BLOCKING: u32 = 2;
 export const NESTED: u32 = 4;
 /** Of the row's rules, some are about a success. The rules say so themselves. */
 export const TEACHES: u32 = 8;
+/** What the session's state says changes in the command: no other operation of the session may be under way. */
+export const ALONE: u32 = 16;
 
 export type Handler = () => void;
 /** Gives a command its kernel identifier; the layouts generated from a header have one. */

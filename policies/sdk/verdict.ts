@@ -16,6 +16,8 @@ const GRANTS_MAX: u32 = 64;
 const REQUIREMENTS_MAX: u32 = 64;
 /** The same commit with a fence for each plane, or V4L2's planes. */
 const DESCRIPTORS_MAX: u32 = 16;
+/** An ioctl ends what a handle names, or all that a table has. */
+const FORGETTINGS_MAX: u32 = 4;
 /** Bytes of all nested regions of one operation: V4L2's longest, 2048 clips, takes 48 KiB. */
 let grantBytesMax: u32 = 128 * 1024;
 /** Memory is there or not by the page. */
@@ -25,24 +27,28 @@ const READ_BYTES_MAX: u32 = 64 * 1024;
 
 const GRANT_BYTES: usize = 16;
 const RELOCATION_BYTES: usize = 12;
-const REQUIREMENT_BYTES: usize = 24;
+const REQUIREMENT_BYTES: usize = 28;
 const DESCRIPTOR_BYTES: usize = 16;
+const FORGETTING_BYTES: usize = 16;
 const grants: usize = memory.data(64 * 16, 8);
 const relocations: usize = memory.data(64 * 12, 8);
-const requirements: usize = memory.data(64 * 24, 8);
+const requirements: usize = memory.data(64 * 28, 8);
 const descriptors: usize = memory.data(16 * 16, 8);
+const forgettings: usize = memory.data(4 * 16, 8);
 const readResult: usize = memory.data(12, 8);
-/** The largest variant is the plan: a discriminant and 40 bytes. */
-const answer: usize = memory.data(48, 8);
+/** The largest variant is the plan: a discriminant and 48 bytes. */
+const answer: usize = memory.data(56, 8);
 
 let grantCount: u32 = 0;
 let relocationCount: u32 = 0;
 let requirementCount: u32 = 0;
 let descriptorCount: u32 = 0;
+let forgettingCount: u32 = 0;
 let grantBytes: u32 = 0;
 let readBytes: u32 = 0;
 let headAccess: u8 = NO_ACCESS;
 let blocks: bool = false;
+let excludes: bool = false;
 let denied: bool = false;
 let deniedErrno: u32 = 0;
 let deniedReason: u32 = 0;
@@ -54,10 +60,12 @@ export function nestedBytes(max: u32): void {
 }
 
 /** Starts a plan that allows the operation and gives the driver `access` to the head. */
-export function beginVerdict(access: u8, blocking: bool): void {
-  grantCount = relocationCount = requirementCount = descriptorCount = grantBytes = readBytes = 0;
+export function beginVerdict(access: u8, blocking: bool, alone: bool = false): void {
+  grantCount = relocationCount = requirementCount = descriptorCount = forgettingCount = 0;
+  grantBytes = readBytes = 0;
   headAccess = access;
   blocks = blocking;
+  excludes = alone;
   denied = false;
 }
 
@@ -153,8 +161,14 @@ function relocate(region: u32, offset: u32, target: u32): void {
   store<u32>(at, target, 8);
 }
 
-/** The value of `width` bytes at `offset` of `source` must be in the guest's handle table. */
+/** The contract's `scope`: whose handles count. */
+export const GUEST: u8 = 0;
+export const DEVICE: u8 = 1;
+export const SESSION: u8 = 2;
+
+/** The value of `width` bytes at `offset` of `source` must be in the handle table, where what is `within` the scope counts. */
 export function requireHandle(
+  within: u8,
   handles: u32,
   source: u32,
   offset: u32,
@@ -170,6 +184,7 @@ export function requireHandle(
   store<u32>(at, width, 12);
   store<u32>(at, errno, 16);
   store<u32>(at, why, 20);
+  store<u8>(at, within, 24);
 }
 
 /** The contract's `descriptor-kind`. */
@@ -200,6 +215,16 @@ export function passDescriptor(
   store<u8>(at, closeOnExec ? 1 : 0, 14);
 }
 
+/** The value of `width` bytes at `offset` of `source` is no handle of the guest any more; width 0: nothing in the session's table is. */
+export function forgetHandle(handles: u32, source: u32, offset: u32, width: u32): void {
+  if (forgettingCount >= FORGETTINGS_MAX) return deny(ENOMEM, TOO_MUCH);
+  const at = forgettings + FORGETTING_BYTES * forgettingCount++;
+  store<u32>(at, handles, 0);
+  store<u32>(at, source, 4);
+  store<u32>(at, offset, 8);
+  store<u32>(at, width, 12);
+}
+
 /** The contract's `verdict`. */
 export function verdict(): usize {
   if (short) deny(EFAULT, SHORT);
@@ -225,6 +250,9 @@ function plan(): usize {
   store<u32>(answer, requirementCount, 28);
   store<u32>(answer, descriptors, 32);
   store<u32>(answer, descriptorCount, 36);
-  store<u8>(answer, blocks ? 1 : 0, 40);
+  store<u32>(answer, forgettings, 40);
+  store<u32>(answer, forgettingCount, 44);
+  store<u8>(answer, blocks ? 1 : 0, 48);
+  store<u8>(answer, excludes ? 1 : 0, 49);
   return answer;
 }

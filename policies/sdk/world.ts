@@ -5,6 +5,7 @@ import { bytesOf, call, HEAD, Operation, short, takeHead } from './call';
 import { admitByRules, settleByRules } from './rules';
 import { beginSettlement, settlement } from './settlement';
 import {
+  ALONE,
   BLOCKING,
   description,
   FROM_DRIVER,
@@ -170,7 +171,7 @@ function admitCommand(): void {
     beginVerdict(NO_ACCESS, false);
     return deny(ENOTTY, UNKNOWN);
   }
-  beginVerdict(row.access, (row.options & BLOCKING) != 0);
+  beginVerdict(row.access, (row.options & BLOCKING) != 0, (row.options & ALONE) != 0);
   if (row.errno != 0) return deny(row.errno, row.refused);
   if (row.access & TO_DRIVER && bytesOf(HEAD) != headBytes(row, call.command)) return deny(EINVAL, SHORT);
   admitByRules(row);
@@ -180,6 +181,6 @@ function admitCommand(): void {
 function settleCommand(): void {
   const row = rowOf(call.command);
   if (row == null) return;
-  after.state |= settleByRules(row);
+  after.state = settleByRules(row, after.state);
   if (row.settler != 0) changetype<Handler>(row.settler)();
 }

@@ -115,7 +115,8 @@ const SOUND: Parts = {
     (i32.store offset=8 (i32.const ${REQUIREMENTS}) (i32.const 4))
     (i32.store offset=12 (i32.const ${REQUIREMENTS}) (i32.const 4))
     (i32.store offset=16 (i32.const ${REQUIREMENTS}) (i32.const 2))
-    (i32.store offset=20 (i32.const ${REQUIREMENTS}) (i32.const 2))`,
+    (i32.store offset=20 (i32.const ${REQUIREMENTS}) (i32.const 2))
+    (i32.store8 offset=24 (i32.const ${REQUIREMENTS}) (i32.const 0))`,
   requirements: 1,
   headAccess: 1,
   learns: `(i32.and ${IS_NEW} (i64.ge_s (local.get 11) (i64.const 0)))`,
@@ -165,7 +166,8 @@ function textOf(parts: Parts): string {
       (i32.store offset=28 (i32.const ${ANSWER}) (local.get $required))
       (i32.store offset=32 (i32.const ${ANSWER}) (i32.const 0))
       (i32.store offset=36 (i32.const ${ANSWER}) (i32.const 0))
-      (i32.store8 offset=40 (i32.const ${ANSWER}) (i32.const 0))
+      (i64.store offset=40 (i32.const ${ANSWER}) (i64.const 0))
+      (i32.store16 offset=48 (i32.const ${ANSWER}) (i32.const 0))
       (i32.const ${ANSWER}))
     (func (export "describe") (result i32) (i32.const ${DESCRIPTION}))
     (func (export "admit") ${parameters}) (result i32) (local $nested i32)

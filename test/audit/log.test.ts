@@ -50,7 +50,12 @@ async function opened(options: Partial<DecisionLogOptions> = {}): Promise<Opened
 }
 
 /** One operation as a mediator tells it. */
-function operate(tap: DecisionTap, fields: Partial<Call>, head: Uint8Array = new Uint8Array(), outcome = 0n): void {
+function operate(
+  tap: DecisionTap,
+  fields: Partial<Call>,
+  head: Uint8Array = new Uint8Array(),
+  outcome = 0n,
+): void {
   const call = callOf(fields);
   const verdict = instance.admit(call, head);
   tap.decided(module, call, head, verdict, process.pid);

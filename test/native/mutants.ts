@@ -10,8 +10,8 @@ import { BUILD, build, NATIVE_TESTS, runToEnd } from './native.js';
 /** The plan checker, whose tests are put to the test. */
 export const PLAN_CHECKER = join(ROOT, 'native', 'addon', 'plan.cc');
 const MUTANTS = join(BUILD, 'mutants');
-const PLAIN_OBJECTS = ['main.o', 'check.o', 'plan_oracle.o', 'test_plan.o'].map((name) =>
-  join(BUILD, 'plain', name),
+const PLAIN_OBJECTS = ['main.o', 'check.o', 'plan_oracle.o', 'test_plan.o', 'test_plan_handles.o'].map(
+  (name) => join(BUILD, 'plain', name),
 );
 /** The tests end in about a second: a mutant that takes longer is caught in a loop. */
 const RUN_LIMIT_MS = 30_000;

@@ -113,6 +113,8 @@ const BY_HAND: readonly (readonly [string, string, string])[] = [
     'return context.headBytes;',
   ],
   ['blocking forgotten', 'plan.blocking = exchange.blocking != 0;', ''],
+  ['alone forgotten', 'plan.alone = exchange.alone != 0;', ''],
+  ['old forgettings kept', 'plan.forgettings.assign(', 'plan.forgettings.insert(plan.forgettings.end(), '],
   ['head access forgotten', 'plan.headAccess = exchange.headAccess;', 'plan.headAccess = 0;'],
   ['old relocations kept', 'plan.relocations.assign(', 'plan.relocations.insert(plan.relocations.end(), '],
   [
@@ -125,11 +127,11 @@ const BY_HAND: readonly (readonly [string, string, string])[] = [
 /** Mutants that behave as the original does: what their line becomes, and why nothing can kill them. */
 export const EQUIVALENT: ReadonlyMap<string, string> = new Map([
   [
-    'if (requirement.source >= kSourceOffset || requirement.source == kSourceArgument) continue;',
+    'if (source >= kSourceOffset || source == kSourceArgument) return true;',
     'kSourceOffset is the largest number that there is.',
   ],
   [
-    'if (requirement.source == kSourceOffset || requirement.source >= kSourceArgument) continue;',
+    'if (source == kSourceOffset || source >= kSourceArgument) return true;',
     'Above kSourceArgument is only kSourceOffset, which passes too.',
   ],
   [

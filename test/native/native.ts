@@ -10,6 +10,7 @@ export const BUILD = join(NATIVE_TESTS, 'build');
 /** What the Makefile's UNIT names: one program for each file under test. */
 export const UNITS = [
   'plan',
+  'plan_handles',
   'arena',
   'handle_tables',
   'guest_memory',

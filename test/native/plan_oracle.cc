@@ -25,6 +25,7 @@ std::string brokenCount(const Exchange& exchange, const Envelope& envelope) {
   if (Wide(exchange.relocations) > envelope.relocationsMax || exchange.relocations > kRelocationsMax) return "too many relocations";
   if (Wide(exchange.requirements) > envelope.requirementsMax || exchange.requirements > kRequirementsMax) return "too many requirements";
   if (Wide(exchange.descriptors) > envelope.descriptorsMax || exchange.descriptors > kDescriptorsMax) return "too many descriptors";
+  if (exchange.forgets > kForgetsMax) return "too many forgettings";
   return "";
 }
 
@@ -85,8 +86,20 @@ std::string brokenRequirement(const Exchange& exchange, const PlanContext& conte
     const ExchangeRequirement& one = exchange.requirement[i];
     if (one.errnum < 1 || one.errnum > 4095) return "a requirement without an errno";
     if (one.width != 4 && one.width != 8) return "a handle of a strange width";
+    if (one.within > 2) return "a handle within no scope";
     if (one.source == 0xffffffffu || one.source == 0xfffffffeu) continue;
     if (!isPlace(exchange, context, one.source, one.offset, one.width)) return "a handle outside its region";
+  }
+  return "";
+}
+
+std::string brokenForgetting(const Exchange& exchange, const PlanContext& context) {
+  for (uint32_t i = 0; i < exchange.forgets; i++) {
+    const ExchangeForgetting& one = exchange.forget[i];
+    if (one.width == 0) continue;
+    if (one.width != 4 && one.width != 8) return "a forgotten handle of a strange width";
+    if (one.source == 0xffffffffu || one.source == 0xfffffffeu) continue;
+    if (!isPlace(exchange, context, one.source, one.offset, one.width)) return "a forgotten handle outside its region";
   }
   return "";
 }
@@ -134,7 +147,7 @@ std::string brokenRule(const PlanInput& input) {
   if (std::string broken = brokenCount(exchange, input.envelope); !broken.empty()) return broken;
   for (const std::string& broken :
        {brokenHead(exchange, input.context), brokenGrant(exchange, input.envelope, input.context),
-        brokenRelocation(exchange, input.context), brokenRequirement(exchange, input.context), brokenDescriptor(exchange, input.context)})
+        brokenRelocation(exchange, input.context), brokenRequirement(exchange, input.context), brokenForgetting(exchange, input.context), brokenDescriptor(exchange, input.context)})
     if (!broken.empty()) return broken;
   return "";
 }
@@ -142,10 +155,12 @@ std::string brokenRule(const PlanInput& input) {
 std::string differenceFrom(const Plan& plan, const Exchange& exchange) {
   if (plan.headAccess != exchange.headAccess) return "head access";
   if (plan.blocking != (exchange.blocking != 0)) return "blocking";
+  if (plan.alone != (exchange.alone != 0)) return "alone";
   if (plan.grants.size() != exchange.grants) return "number of grants";
   if (plan.relocations.size() != exchange.relocations) return "number of relocations";
   if (plan.requirements.size() != exchange.requirements) return "number of requirements";
   if (plan.descriptors.size() != exchange.descriptors) return "number of descriptors";
+  if (plan.forgettings.size() != exchange.forgets) return "number of forgettings";
   for (size_t i = 0; i < plan.grants.size(); i++) {
     const Grant& grant = plan.grants[i];
     const ExchangeGrant& said = exchange.grant[i];
@@ -157,6 +172,8 @@ std::string differenceFrom(const Plan& plan, const Exchange& exchange) {
     if (std::memcmp(&plan.requirements[i], &exchange.requirement[i], sizeof(ExchangeRequirement)) != 0) return "a requirement";
   for (size_t i = 0; i < plan.descriptors.size(); i++)
     if (std::memcmp(&plan.descriptors[i], &exchange.descriptor[i], sizeof(ExchangeDescriptor)) != 0) return "a descriptor";
+  for (size_t i = 0; i < plan.forgettings.size(); i++)
+    if (std::memcmp(&plan.forgettings[i], &exchange.forget[i], sizeof(ExchangeForgetting)) != 0) return "a forgetting";
   return "";
 }
 
@@ -244,7 +261,9 @@ PlanInput planFromBytes(const uint8_t* data, size_t count) {
   input.context.rowAccess = bytes.access();
   Exchange& exchange = *input.exchange;
   exchange.headAccess = bytes.byte() < 224 ? input.context.rowAccess & (kToDriver | kFromDriver) : bytes.access();
-  exchange.blocking = bytes.byte() & 3;
+  const uint8_t thread = bytes.byte();
+  exchange.blocking = thread & 3;
+  exchange.alone = thread & 12;
   exchange.grants = countFrom(bytes);
   exchange.relocations = countFrom(bytes);
   exchange.requirements = countFrom(bytes);
@@ -259,13 +278,19 @@ PlanInput planFromBytes(const uint8_t* data, size_t count) {
   for (uint32_t i = 0; i < exchange.requirements && i < kRequirementsMax; i++) {
     const uint8_t selector = bytes.byte();
     exchange.requirement[i] = {bytes.byte(), selector < 128 ? selector % (exchange.grants % 16 + 1) : bytes.word(), bytes.word(),
-                               selector % 16 != 0 ? (selector & 1) * 4u + 4u : bytes.word(), bytes.word(), bytes.byte()};
+                               selector % 16 != 0 ? (selector & 1) * 4u + 4u : bytes.word(), bytes.word(), bytes.byte(), selector % 32 != 31 ? selector % 3u : bytes.word()};
   }
   for (uint32_t i = 0; i < exchange.descriptors && i < kDescriptorsMax; i++) {
     const uint8_t selector = bytes.byte();
     exchange.descriptor[i] = {selector < 224 ? selector % (exchange.grants % 16 + 1) : bytes.word(), bytes.word(),
                               selector % 8 != 0 ? 4u : selector % 16 != 0 ? 8u : bytes.word(), selector % 32 != 31 ? selector % 3u : bytes.word(),
                               selector % 32 != 30 ? selector / 3 % 3u : bytes.word(), bytes.byte()};
+  }
+  exchange.forgets = countFrom(bytes);
+  for (uint32_t i = 0; i < exchange.forgets && i < kForgetsMax; i++) {
+    const uint8_t selector = bytes.byte();
+    exchange.forget[i] = {bytes.byte(), selector < 128 ? selector % (exchange.grants % 16 + 1) : bytes.word(), bytes.word(),
+                          selector % 16 != 0 ? selector % 3u * 4u : bytes.word()};
   }
   return input;
 }

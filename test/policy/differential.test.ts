@@ -21,7 +21,7 @@ function expectWithin(verdict: Verdict, info: ClassInfo, { manifest: { envelope 
     expect(verdict.val.reason).toBeLessThan(info.reasons.length);
     return;
   }
-  const { grants, relocations, requirements, descriptors } = verdict.val;
+  const { grants, relocations, requirements, descriptors, forget } = verdict.val;
   const granted = grants.reduce((sum, { length }) => sum + length, 0);
   expect(grants.length).toBeLessThanOrEqual(envelope.grantsMax);
   expect(granted).toBeLessThanOrEqual(envelope.grantBytesMax);
@@ -29,7 +29,7 @@ function expectWithin(verdict: Verdict, info: ClassInfo, { manifest: { envelope 
   for (const { target } of relocations) expect(target).toBeLessThanOrEqual(grants.length);
   expect(descriptors.length).toBeLessThanOrEqual(envelope.descriptorsMax ?? 0);
   for (const { region } of descriptors) expect(region).toBeLessThanOrEqual(grants.length);
-  for (const { table } of requirements) expect(table).toBeLessThan(info.tables.length);
+  for (const { table } of [...requirements, ...forget]) expect(table).toBeLessThan(info.tables.length);
 }
 
 const CLASSES = readdirSync(join(ROOT, 'policies'))

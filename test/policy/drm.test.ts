@@ -26,8 +26,8 @@ beforeAll(async () => {
     'drm',
     memoryOf([
       [B, COUNTS],
-      [C, new Uint8Array(12)],
-      [D, new Uint8Array(24)],
+      [C, new Uint8Array(1024).fill(5)],
+      [D, new Uint8Array(1024)],
     ]),
   );
   tables = policy.describe().tables;
@@ -255,6 +255,64 @@ describe('an atomic commit', () => {
   });
 });
 
+describe('the framebuffer of an atomic commit', () => {
+  const FRAME_PROPERTY = 17;
+  const LOOKED_UP = BigInt(FRAME_PROPERTY) << 48n;
+  const required = async (state: bigint, frame: bigint) => {
+    const reading = await policyInstance(
+      'drm',
+      memoryOf([
+        [B, bytesWith(4, [[0, 2]])],
+        [
+          C,
+          bytesWith(8, [
+            [0, FRAME_PROPERTY],
+            [4, 5],
+          ]),
+        ],
+        [D, bytesWith(16, [[0, frame]])],
+      ]),
+    );
+    const head = headOf(d.DRM_IOCTL_MODE_ATOMIC, [
+      [d.drm_mode_atomic.count_objs, 1],
+      [d.drm_mode_atomic.objs_ptr, A],
+      [d.drm_mode_atomic.count_props_ptr, B],
+      [d.drm_mode_atomic.props_ptr, C],
+      [d.drm_mode_atomic.prop_values_ptr, D],
+    ]);
+    const { requirements } = planOf(reading.admit(callOf({ command: d.DRM_IOCTL_MODE_ATOMIC, state }), head));
+    return requirements.map(({ table, source, offset, width }) => [tables[table], source, offset, width]);
+  };
+  const named = (name: string): Settlement =>
+    settled(d.DRM_IOCTL_MODE_GETPROPERTY, [
+      [d.drm_mode_get_property.prop_id, FRAME_PROPERTY],
+      ...[...name].map((letter, index): [number, number] => [
+        d.drm_mode_get_property.name + index,
+        letter.charCodeAt(0),
+      ]),
+    ]);
+
+  it('is known by the name of its property, which is not learnt as others are', () => {
+    expect(named('FB_ID')).toMatchObject({ learn: [], state: LOOKED_UP });
+    expect(named('WRITEBACK_FB_ID')).toMatchObject({ learn: [], state: 0n });
+    expect(named('FB_IDLE')).toMatchObject({ learn: [], state: 0n });
+    expect(named('SRC_X')).toMatchObject({ learn: [{ width: 4 }], state: 0n });
+  });
+
+  it("must be the guest's own, as in any other command; none needs no owner", async () => {
+    const property = ['property', 3, 4, 4];
+    expect(await required(LOOKED_UP, 40n)).toEqual([['framebuffer', 4, 0, 8], property]);
+    expect(await required(LOOKED_UP, 0n)).toEqual([property]);
+  });
+
+  it('is unknown to a file that has not looked it up', async () => {
+    expect(await required(0n, 40n)).toEqual([
+      ['property', 3, 0, 4],
+      ['property', 3, 4, 4],
+    ]);
+  });
+});
+
 describe('fences of an atomic commit', () => {
   /** State after the file has looked up IN_FENCE_FD as 20, OUT_FENCE_PTR as 1 and WRITEBACK_OUT_FENCE_PTR as 7. */
   const LOOKED_UP = 20n | (1n << 16n) | (7n << 32n);
@@ -336,6 +394,25 @@ describe('fences of an atomic commit', () => {
 });
 
 describe('what belongs to a guest', () => {
+  it('counts on the device that gave it, and a mapping in the session', () => {
+    expect(planOf(admit(d.DRM_IOCTL_MODE_GETFB, [[0, 40]])).requirements[0]?.within).toBe('device');
+    expect(planOf(admit(d.DRM_IOCTL_MODE_OBJ_SETPROPERTY)).requirements[0]?.within).toBe('device');
+    const map = callOf({ operation: 'mmap', length: 4096n, offset: 0x1_0000_0000n });
+    expect(planOf(policy.admit(map, new Uint8Array())).requirements[0]?.within).toBe('session');
+  });
+
+  it('ends before the driver may give its number to another guest', () => {
+    const removal = planOf(admit(d.DRM_IOCTL_MODE_RMFB, [[0, 40]]));
+    expect(removal.requirements).toMatchObject([{ source: 0, offset: 0, width: 4, errno: kernel.ENOENT }]);
+    expect(removal.forget.map(({ table, ...place }) => ({ table: tables[table], ...place }))).toEqual([
+      { table: 'framebuffer', source: 0, offset: 0, width: 4 },
+    ]);
+    for (const command of [d.DRM_IOCTL_GEM_CLOSE, d.DRM_IOCTL_MODE_DESTROY_DUMB]) {
+      const { forget } = planOf(admit(command));
+      expect(forget.map(({ table, width }) => [tables[table], width])).toEqual([['flink-name', 0]]);
+    }
+  });
+
   it('is learnt from the driver', () => {
     expect(learnt(d.DRM_IOCTL_MODE_MAP_DUMB)).toEqual([['buffer-offset', 8, 8]]);
     expect(learnt(g.DRM_IOCTL_VIRTGPU_MAP)).toEqual([['buffer-offset', 0, 8]]);

@@ -42,6 +42,16 @@ export interface Relocation {
   offset: number,
   target: number,
 }
+/**
+ * # Variants
+ * 
+ * ## `"guest"`
+ * 
+ * ## `"device"`
+ * 
+ * ## `"session"`
+ */
+export type Scope = 'guest' | 'device' | 'session';
 export interface Requirement {
   table: number,
   source: number,
@@ -49,6 +59,7 @@ export interface Requirement {
   width: number,
   errno: number,
   reason: number,
+  within: Scope,
 }
 /**
  * # Variants
@@ -78,13 +89,21 @@ export interface Descriptor {
   flow: DescriptorFlow,
   closeOnExec: boolean,
 }
+export interface Forgetting {
+  table: number,
+  source: number,
+  offset: number,
+  width: number,
+}
 export interface Plan {
   head: Access,
   grants: Array<Grant>,
   relocations: Array<Relocation>,
   requirements: Array<Requirement>,
   descriptors: Array<Descriptor>,
+  forget: Array<Forgetting>,
   blocking: boolean,
+  alone: boolean,
 }
 export interface Denial {
   errno: number,
@@ -117,7 +136,6 @@ export interface Settlement {
   watch: number,
   idle: number,
   learn: Array<Lesson>,
-  forget: Uint32Array,
   masks: Array<Mask>,
 }
 export interface Command {
