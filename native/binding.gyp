@@ -25,6 +25,7 @@
         'addon/notifications.cc',
         'addon/placeholder.cc',
         'addon/plan.cc',
+        'addon/polls.cc',
         'addon/process_view.cc',
         'addon/reload.cc',
         'addon/sessions.cc',

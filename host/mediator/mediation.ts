@@ -47,7 +47,7 @@ export interface MediationOptions {
   /** Told the number of the guest's first process when the program is about to run. */
   onStart?: (process: number) => void;
   /** Told of a module that misbehaved, so that the one before it is in force again. */
-  onRestored?: (deviceClass: string, digest: string) => void;
+  onRestored?: (deviceClass: string, digest: string, reason: string) => void;
 }
 
 /** What a mediator counted, at its guest's end. */
@@ -85,7 +85,11 @@ export class Mediation {
       socket,
       control: this.#control,
       commands: port2,
-      plan: worldPlan(assignment.guarded, networkAdministration),
+      plan: worldPlan(
+        assignment.guarded,
+        networkAdministration,
+        assignment.packages.some(({ manifest }) => manifest.envelope.pollSynchronizes),
+      ),
       domain: domainNumber(domain),
       guest: this.guest,
       spinUs: SPIN_US,
@@ -100,7 +104,7 @@ export class Mediation {
     this.ended = endOf(worker, (message) => {
       if (message.kind === 'log') log[message.level](message.fields, message.text);
       else if (message.kind === 'started') onStart?.(message.process);
-      else if (message.kind === 'restored') onRestored?.(message.class, message.digest);
+      else if (message.kind === 'restored') onRestored?.(message.class, message.digest, message.reason);
       else if (message.kind === 'answer') this.#take(message.id, message.answer);
     }).finally(() => {
       this.#hasEnded = true;
@@ -127,6 +131,11 @@ export class Mediation {
   /** Brings the guest to the front, or takes it away from there; resolves when everything has been handed over, or the guest has ended. */
   async setFront(isFront: boolean): Promise<void> {
     await this.#ask({ kind: 'front', isFront });
+  }
+
+  /** Records what a class's decisions depend on, on a tape; undefined: no more. */
+  async record(deviceClass: string, tape: SharedArrayBuffer | undefined): Promise<void> {
+    await this.#ask({ kind: 'record', class: deviceClass, tape });
   }
 
   /** Gives the worker a command, which it takes between two operations. Undefined: the guest has ended. */

@@ -39,7 +39,7 @@ export type WorkerMessage =
   | { kind: 'log'; level: 'trace' | 'info' | 'warn' | 'error'; fields: Record<string, unknown>; text: string }
   | { kind: 'started'; process: number }
   /** A module misbehaved, and the one before it is in force again. */
-  | { kind: 'restored'; class: string; digest: string }
+  | { kind: 'restored'; class: string; digest: string; reason: string }
   | { kind: 'answer'; id: number; answer: WorkerAnswer }
   | { kind: 'failed'; message: string }
   | { kind: 'ended'; counters: MediatorCounters; decisions: DecisionTimes };
@@ -47,6 +47,8 @@ export type WorkerMessage =
 /** What the main thread asks of a worker, between two operations. */
 export type WorkerCommand =
   | { kind: 'count' }
+  /** Records the decisions of a class on a tape (tape.ts); undefined: does so no more. */
+  | { kind: 'record'; class: string; tape: SharedArrayBuffer | undefined }
   /** The guest comes to the front, or leaves it. */
   | { kind: 'front'; isFront: boolean }
   /** Another module for its class; `onTrial`: the one before is put back when it misbehaves. */

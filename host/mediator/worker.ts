@@ -11,6 +11,7 @@ import type { NumberedCommand, WorkerAnswer, WorkerCommand, WorkerInput, WorkerM
 import { nativeClassOf } from './native-class.js';
 import { describeNote, NOTE_PLAN_REFUSED, planError } from './notes.js';
 import { Seat } from './seat.js';
+import { Tape } from './tape.js';
 
 /** asm-generic/errno-base.h: what a policy gets that reads while no operation is being judged. */
 const EFAULT = 14;
@@ -23,6 +24,8 @@ const exchange = new Exchange();
 const clock = new DecisionClock();
 let mediator: NativeMediator | undefined;
 let switches = 0;
+/** Why a policy was blamed last. */
+let lastFault = '';
 /** Commands that wait for the native side's word. */
 const frontAsked: number[] = [];
 
@@ -56,6 +59,7 @@ function tellFault({ input: { manifest }, isQuarantined }: Judge, fault: PolicyF
     quarantined: isQuarantined,
     detail: fault.message,
   };
+  lastFault = `${fault.code}: ${fault.message}`;
   log('error', fields, 'a policy faulted: EIO');
 }
 
@@ -96,6 +100,7 @@ function admit(serving: NativeMediator): void {
   const { judge } = seat;
   const call = exchange.call();
   const verdict = clock.counts() ? timed(judge, call) : judge.admit(call, exchange.head());
+  if (seat.tape !== undefined) seat.record(call, exchange.head());
   if (verdict === undefined) {
     if (restore(seat, serving)) exchange.writeAgain();
     else exchange.writeFault();
@@ -123,7 +128,7 @@ function timed(judge: Judge, call: Call): Verdict | undefined {
 function restore(seat: Seat, serving: NativeMediator): boolean {
   const { digest, manifest } = seat.judge.input;
   if (!seat.restore(serving)) return false;
-  tell({ kind: 'restored', class: manifest.class, digest });
+  tell({ kind: 'restored', class: manifest.class, digest, reason: lastFault });
   return true;
 }
 
@@ -169,6 +174,7 @@ function complete(serving: NativeMediator): void {
   let settlement = judge.complete(call, exchange.head(), exchange.outcome);
   if (settlement === undefined && (judge !== seat.judge || restore(seat, serving)))
     settlement = seat.judge.complete(call, exchange.head(), exchange.outcome);
+  if (seat.tape !== undefined) seat.record(call, exchange.head(), exchange.outcome);
   if (settlement === undefined) exchange.writeFault();
   else exchange.writeSettlement(settlement);
   if (judge !== seat.judge) seat.sweep(serving);
@@ -215,6 +221,11 @@ function obey(command: Exclude<WorkerCommand, { kind: 'front' }>, serving: Nativ
   switch (command.kind) {
     case 'count':
       return serving.counters();
+    case 'record': {
+      const seat = seats.find(({ judge }) => judge.info.class === command.class);
+      if (seat !== undefined) seat.tape = command.tape === undefined ? undefined : new Tape(command.tape);
+      return 'done';
+    }
     case 'switch': {
       collectGarbage();
       const seat = seats.find(({ judge }) => judge.info.class === command.module.manifest.class);

@@ -17,10 +17,15 @@ export interface GuardedDevice {
  * The launcher's plan (native/launcher/world.h) for a guest's private /dev, its /proc, and a /sys that shows the guarded
  * devices as beside their driver.
  */
-export function worldPlan(guarded: readonly GuardedDevice[], networkAdministration: boolean): string {
+export function worldPlan(
+  guarded: readonly GuardedDevice[],
+  networkAdministration: boolean,
+  pollSynchronizes = false,
+): string {
   const sys = sysfsLines(guarded.map(({ device }) => device));
   const lines = [
     ...(networkAdministration ? [['net-admin']] : []),
+    ...(pollSynchronizes ? [['polls']] : []),
     ...HARMLESS.map((name) => ['keep', `/dev/${name}`]),
     ...sys.keep,
     ['nodev'],

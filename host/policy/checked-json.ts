@@ -6,7 +6,12 @@ import { ROOT } from '../root.js';
 /** RFC 3339, in the form that is also JavaScript's. */
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,3})?(Z|[+-]\d\d:\d\d)$/;
 
-const ajv = new Ajv2020({ allErrors: true, formats: { regex: isRegularExpression, 'date-time': isTime } });
+// That the schemas are schemas is checked by test/setup/schemas.test.ts, once and not at every start.
+const ajv = new Ajv2020({
+  allErrors: true,
+  validateSchema: false,
+  formats: { regex: isRegularExpression, 'date-time': isTime },
+});
 const validators = new Map<string, ValidateFunction>();
 
 /**

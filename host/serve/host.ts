@@ -75,6 +75,7 @@ export class Host {
     setFlagsFromString('--expose-gc');
     const host = new Host(options, await options.policies.inForce());
     try {
+      await host.#modules.takeCandidates(await options.policies.candidates());
       host.#stopWatching = options.policies.watch(() => void host.#refresh());
       host.#door = Door.open(
         options.socket,
@@ -158,6 +159,8 @@ export class Host {
     switch (request.request) {
       case 'guests':
         return { reply: 'guests', guests: await this.#guests.states(this.#front.name) };
+      case 'shadow':
+        return { reply: 'shadow', classes: await this.#modules.reports() };
       case 'foreground':
         return await this.#bring(request.guest);
       case 'policies':
@@ -176,6 +179,20 @@ export class Host {
     return { reply: 'foreground', guest: name };
   }
 
+  /** A guest has found that a module misbehaves: nobody has it any more, and the store does not give it out again. */
+  async #quarantine(deviceClass: string, digest: string, reason: string): Promise<void> {
+    try {
+      if (await this.#modules.quarantine(deviceClass, digest))
+        await this.options.policies.quarantine(deviceClass, digest, reason);
+    } catch (error) {
+      const { message } = error as Error;
+      this.options.log.error(
+        { class: deviceClass, digest, message },
+        'the store does not know of a quarantine',
+      );
+    }
+  }
+
   /** The store has changed. What can't be read or used leaves everything as it is. */
   async #refresh(): Promise<void> {
     try {
@@ -187,7 +204,9 @@ export class Host {
   }
 
   async #takeStore(): Promise<Switch[]> {
-    return await this.#modules.take(await this.options.policies.inForce());
+    const switches = await this.#modules.take(await this.options.policies.inForce());
+    await this.#modules.takeCandidates(await this.options.policies.candidates());
+    return switches;
   }
 
   /** Mediates for a guest from its launcher's start to its end. */
@@ -227,7 +246,7 @@ export class Host {
           onStart: (process) => {
             guest.pid = process;
           },
-          onRestored: (deviceClass, digest) => void this.#modules.quarantine(deviceClass, digest),
+          onRestored: (...found) => void this.#quarantine(...found),
         }),
       };
       // At once: the next guest must not find the front free as well.

@@ -2,9 +2,10 @@ import type pino from 'pino';
 import { compileModule } from '../mediator/guest.js';
 import type { ModuleInput } from '../mediator/messages.js';
 import type { PolicyPackage } from '../policy/store.js';
+import { Candidates } from './candidates.js';
 import { type Guest, type Guests, moduleName } from './guests.js';
 import { Preparer } from './prepare.js';
-import type { ClassState, ModuleName, Switch } from './protocol.js';
+import type { ClassState, ModuleName, ShadowReport, Switch } from './protocol.js';
 
 /** What a class has in this host. */
 interface Place {
@@ -22,6 +23,7 @@ export class Modules {
   readonly #places = new Map<string, Place>();
   readonly #compiled = new Map<string, Promise<ModuleInput>>();
   readonly #preparer = new Preparer();
+  readonly #candidates: Candidates;
   /** Changes happen one after the other. */
   #last: Promise<unknown> = Promise.resolve();
 
@@ -30,6 +32,12 @@ export class Modules {
     private readonly guests: Guests,
     private readonly log: pino.Logger,
   ) {
+    this.#candidates = new Candidates(
+      guests,
+      this.#preparer,
+      (deviceClass) => this.#inForceOf(deviceClass),
+      log,
+    );
     for (const inForce of packages)
       this.#places.set(inForce.manifest.class, {
         inForce,
@@ -55,6 +63,7 @@ export class Modules {
 
   /** Ends what works for it. */
   async close(): Promise<void> {
+    await this.#candidates.close();
     await this.#preparer.close();
   }
 
@@ -62,7 +71,8 @@ export class Modules {
     return [...this.#places].map(([deviceClass, { inForce, previous, quarantined, failure }]) => ({
       class: deviceClass,
       inForce: moduleName(inForce),
-      previous: previous === undefined ? null : moduleName(previous),
+      previous: nameOrNull(previous),
+      candidate: nameOrNull(this.#candidates.of(deviceClass)),
       quarantined,
       failure: failure ?? null,
     }));
@@ -78,6 +88,21 @@ export class Modules {
     return done;
   }
 
+  /** Has these, and no others, judge beside the modules in force. */
+  async takeCandidates(packages: readonly PolicyPackage[]): Promise<void> {
+    await this.#inTurn(() => this.#candidates.take(packages));
+  }
+
+  /** What candidates found. */
+  async reports(): Promise<ShadowReport[]> {
+    return await this.#candidates.reports();
+  }
+
+  async #inForceOf(deviceClass: string): Promise<ModuleInput | undefined> {
+    const inForce = this.#places.get(deviceClass)?.inForce;
+    return inForce === undefined ? undefined : await this.compiled(inForce);
+  }
+
   /** Gives a guest that has just begun what came into force meanwhile. */
   async catchUp(guest: Guest): Promise<void> {
     await this.#inTurn(async () => {
@@ -85,24 +110,28 @@ export class Modules {
         const inForce = this.#places.get(manifest.class)?.inForce;
         if (inForce !== undefined && inForce.digest !== digest) await this.#switch(guest, inForce, false);
       }
+      await this.#candidates.attend(guest);
     });
   }
 
-  /** A guest has found that a module misbehaves: everybody gets the one before it back. */
-  async quarantine(deviceClass: string, digest: string): Promise<void> {
-    await this.#inTurn(async () => {
+  /** A guest has found that a module misbehaves: everybody gets the one before it back. Whether that is news. */
+  async quarantine(deviceClass: string, digest: string): Promise<boolean> {
+    return await this.#inTurn(async () => {
       const place = this.#places.get(deviceClass);
-      if (place === undefined || place.inForce.digest !== digest || place.previous === undefined) return;
+      if (place === undefined || place.inForce.digest !== digest || place.previous === undefined)
+        return false;
       const [bad, good] = [place.inForce, place.previous];
       place.quarantined.push(moduleName(bad));
       place.inForce = good;
       place.previous = undefined;
       this.#forgetOthers(place);
-      for (const guest of this.#guestsOf(deviceClass)) await this.#switch(guest, good, false);
+      for (const guest of this.guests.of(deviceClass)) await this.#switch(guest, good, false);
+      await this.#candidates.restart(deviceClass);
       this.log.error(
         { class: deviceClass, quarantined: bad.manifest.version, inForce: good.manifest.version },
         'a module misbehaved and is quarantined; the version before it is in force again',
       );
+      return true;
     });
   }
 
@@ -144,11 +173,12 @@ export class Modules {
     // Guests that begin from here on get the new module; those that are there are switched one by one.
     this.#places.set(candidate.manifest.class, next);
     this.#forgetOthers(next);
-    for (const guest of this.#guestsOf(candidate.manifest.class)) {
+    for (const guest of this.guests.of(candidate.manifest.class)) {
       const refusal = await this.#switch(guest, candidate, hasFallback);
       if (refusal === undefined) result.switched.push(guest.name);
       else result.kept.push({ guest: guest.name, reason: refusal });
     }
+    await this.#candidates.restart(candidate.manifest.class);
   }
 
   /** Why the guest keeps what it has; undefined when it has the new module, or has ended. */
@@ -161,12 +191,6 @@ export class Modules {
       other.manifest.class === candidate.manifest.class ? candidate : other,
     );
     return undefined;
-  }
-
-  #guestsOf(deviceClass: string): Guest[] {
-    return this.guests
-      .all()
-      .filter(({ packages }) => packages.some(({ manifest }) => manifest.class === deviceClass));
   }
 
   /** Of a class only what is in force and what was before it stay compiled. */
@@ -185,4 +209,8 @@ export class Modules {
     this.#last = result.catch(() => {});
     return result;
   }
+}
+
+function nameOrNull(candidate: PolicyPackage | undefined): ModuleName | null {
+  return candidate === undefined ? null : moduleName(candidate);
 }

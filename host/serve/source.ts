@@ -9,6 +9,10 @@ const QUIET_MS = 150;
 export interface PolicySource {
   /** @throws Error with everything that is wrong with what is there */
   inForce(): Promise<PolicyPackage[]>;
+  /** Those that judge beside the modules in force, at most one a class. */
+  candidates(): Promise<PolicyPackage[]>;
+  /** A module misbehaved: it is not to be given out again. */
+  quarantine(deviceClass: string, digest: string, reason: string): Promise<void>;
   /** Calls `onChange` when something may have changed, until the returned function is called. */
   watch(onChange: () => void): () => void;
 }
@@ -22,6 +26,12 @@ export class FolderSource implements PolicySource {
   async inForce(): Promise<PolicyPackage[]> {
     return loadPolicies(this.folder);
   }
+
+  async candidates(): Promise<PolicyPackage[]> {
+    return [];
+  }
+
+  async quarantine(): Promise<void> {}
 
   watch(onChange: () => void): () => void {
     let timer: NodeJS.Timeout | undefined;
@@ -46,6 +56,8 @@ export type SharingChoices = ReadonlyMap<string, Sharing>;
 export function withSharing(source: PolicySource, choices: SharingChoices): PolicySource {
   return {
     inForce: async () => (await source.inForce()).map((candidate) => sharedBy(choices, candidate)),
+    candidates: async () => (await source.candidates()).map((candidate) => sharedBy(choices, candidate)),
+    quarantine: (...found) => source.quarantine(...found),
     watch: (onChange) => source.watch(onChange),
   };
 }

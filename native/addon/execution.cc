@@ -528,10 +528,12 @@ int Mediator::copyOutVectors(Op& op, uint64_t bytes) {
 void Mediator::answer(Op& op, int64_t value, int error) {
   // The guest's file must be free to close by the time the call returns: the borrowed copy goes first.
   op.borrowed.reset();
-  if (op.ring != nullptr)
+  if (op.ring != nullptr) {
     op.ring->answer(op.slot, value, error);
-  else if (!op.abandoned)
-    (void)listener_.answer(op.notification, value, error);
+    return;
+  }
+  wakeRing(op.tgid);
+  if (!op.abandoned) (void)listener_.answer(op.notification, value, error);
 }
 
 void Mediator::releaseRegions(Op& op) {

@@ -1,5 +1,6 @@
 // Trapped system calls become operations here: this is where a guest's ioctl enters.
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <linux/openat2.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -22,11 +23,6 @@ namespace {
 
 // Linux's own bound of one read or write (MAX_RW_COUNT).
 constexpr uint64_t kTransferBytesMax = 0x7ffff000;
-
-// The commands that the kernel's VFS layer answers itself, before any driver: on the placeholder they do what they should.
-bool isVfsCommand(uint32_t command) {
-  return command == FIOCLEX || command == FIONCLEX || command == FIONBIO || command == FIOASYNC;
-}
 
 // Calls that free or replace a descriptor of the window, or change its flags: nothing of it may be remembered over them.
 bool changesDescriptors(const seccomp_data& data) {
@@ -128,8 +124,16 @@ std::optional<Event> Mediator::handle(const seccomp_notif& notification) {
   cache_.threadReturned(tid);
   if (changesDescriptors(data)) cache_.beginChange(tid, data.nr);
   switch (data.nr) {
-    case SYS_close:
+    case SYS_unshare:
+    case SYS_clone:
+      endRing(tgidOf(tid));
+      listener_.proceed(notification.id);
+      return std::nullopt;
     case SYS_close_range:
+      if ((data.args[2] & CLOSE_RANGE_UNSHARE) != 0) endRing(tgidOf(tid));
+      listener_.proceed(notification.id);
+      return std::nullopt;
+    case SYS_close:
     case SYS_execve:
     case SYS_execveat:
       listener_.proceed(notification.id);
@@ -139,6 +143,15 @@ std::optional<Event> Mediator::handle(const seccomp_notif& notification) {
     case SYS_openat2:
     case SYS_creat:
       return handleOpen(notification);
+    case SYS_poll:
+    case SYS_ppoll:
+    case SYS_select:
+    case SYS_pselect6:
+    case SYS_epoll_wait:
+    case SYS_epoll_pwait:
+    case SYS_epoll_pwait2:
+      handlePoll(notification);
+      return std::nullopt;
     case SYS_munmap:
       handleMunmap(notification);
       return std::nullopt;
@@ -201,8 +214,7 @@ std::optional<Event> Mediator::handle(const seccomp_notif& notification) {
   }
   settleMappings();
   Op& op = begin(notification, session, number);
-  op.tgid = threadOf(tid) != nullptr ? threadOf(tid)->tgid : tid;
-  wakeRing(op.tgid);
+  op.tgid = tgidOf(tid);
   op.call.fileFlags = (static_cast<uint32_t>(holding.flags) & ~uint32_t(O_ACCMODE)) | session->accessMode;
   op.nonblocking = (holding.flags & O_NONBLOCK) != 0;
   op.borrowed = std::move(holding.copy);

@@ -2,7 +2,7 @@
 #ifndef POSTERN_WORLD_H
 #define POSTERN_WORLD_H
 
-/* Executes the plan: lines of TAB-separated words (the launcher itself takes a first line `net-admin`: keep CAP_NET_ADMIN). Returns 0, or -1 with a message in `error`.
+/* Executes the plan: lines of TAB-separated words (the launcher itself takes first lines `net-admin`: keep CAP_NET_ADMIN, and `polls`: poll and its kin are the host's). Returns 0, or -1 with a message in `error`.
  *
  *   keep PATH                      clone what is mounted or stands at PATH, before it is covered
  *   attach PATH                    put the clone back at PATH (a file or a directory is made for it)
