@@ -6,6 +6,7 @@ import { FolderSource, withSharing } from '../serve/source.js';
 import { DRIVERS_DEFAULT } from './domain-choice.js';
 import { closeDomain, everyServedDevice, openDomain } from './driver-domain.js';
 import { openLog } from './log.js';
+import { closeAuditLog, openAuditLog } from './open-audit-log.js';
 import type { ServeOptions } from './serve.js';
 
 /** Serves guests until a signal asks for the end. */
@@ -14,9 +15,11 @@ export async function serveGuests(options: ServeOptions): Promise<void> {
   const socket = options.socket ?? defaultSocketPath();
   const { driverVm: mode, driver: drivers = DRIVERS_DEFAULT, modules, device } = options;
   const ended = Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
+  const audit = await openAuditLog(options, log);
   const host = await Host.start({
     socket,
     log,
+    audit,
     policies: withSharing(new FolderSource(options.store ?? POLICY_FOLDER), options.sharing ?? new Map()),
     open: () => openDomain({ mode, drivers, modules }, log),
     close: closeDomain,
@@ -29,5 +32,6 @@ export async function serveGuests(options: ServeOptions): Promise<void> {
     await Promise.race([ended, host.failed, crashed]);
   } finally {
     await host.close('The host is ending; so is its guest.');
+    await closeAuditLog(audit, log);
   }
 }
