@@ -2,6 +2,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { SHARING_MODES, type Sharing } from '../policy/manifest.js';
 import type { DeviceChoice } from './device-option.js';
 import type { DomainMode } from './domain-choice.js';
+import { storeOption, trustOption } from './policy-options.js';
 import { deviceOption, driverOption, driverVmOption, modulesOption, socketOption } from './run.js';
 
 /** What `postern serve` was asked for. */
@@ -11,6 +12,7 @@ export interface ServeOptions {
   driver?: string[];
   modules?: string;
   store?: string;
+  trust?: string;
   sharing?: Map<string, Sharing>;
   socket?: string;
   verbose?: boolean;
@@ -29,10 +31,8 @@ export function serveCommand(): Command {
     .addOption(driverVmOption())
     .addOption(driverOption())
     .addOption(modulesOption())
-    .option(
-      '--store <folder>',
-      'the policy store: what is installed there takes effect at once (default: the modules that are built)',
-    )
+    .addOption(storeOption())
+    .addOption(trustOption())
     .addOption(sharingOption())
     .addOption(socketOption())
     .option('-v, --verbose', 'tell on standard error what happens')
