@@ -6,6 +6,7 @@ import { StoreSource, withSharing } from '../serve/source.js';
 import { DRIVERS_DEFAULT } from './domain-choice.js';
 import { closeDomain, everyServedDevice, openDomain } from './driver-domain.js';
 import { openLog } from './log.js';
+import { closeAuditLog, openAuditLog } from './open-audit-log.js';
 import type { ServeOptions } from './serve.js';
 
 /** Serves guests until a signal asks for the end. */
@@ -16,9 +17,11 @@ export async function serveGuests(options: ServeOptions): Promise<void> {
   const trust = options.trust ?? defaultTrustPath();
   const store = new StoreSource(options.store ?? defaultStoreFolder(), trust, log);
   const ended = Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
+  const audit = await openAuditLog(options, log);
   const host = await Host.start({
     socket,
     log,
+    audit,
     policies: withSharing(store, options.sharing ?? new Map()),
     open: () => openDomain({ mode, drivers, modules }, log),
     close: closeDomain,
@@ -31,5 +34,6 @@ export async function serveGuests(options: ServeOptions): Promise<void> {
     await Promise.race([ended, host.failed, crashed]);
   } finally {
     await host.close('The host is ending; so is its guest.');
+    await closeAuditLog(audit, log);
   }
 }

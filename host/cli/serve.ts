@@ -1,12 +1,13 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { SHARING_MODES, type Sharing } from '../policy/manifest.js';
+import { type AuditOptions, withAuditLog } from './audit-log.js';
 import type { DeviceChoice } from './device-option.js';
 import type { DomainMode } from './domain-choice.js';
 import { storeOption, trustOption } from './policy-options.js';
 import { deviceOption, driverOption, driverVmOption, modulesOption, socketOption } from './run.js';
 
 /** What `postern serve` was asked for. */
-export interface ServeOptions {
+export interface ServeOptions extends AuditOptions {
   device?: DeviceChoice[];
   driverVm: DomainMode;
   driver?: string[];
@@ -21,7 +22,7 @@ export interface ServeOptions {
 
 /** `postern serve`: a live host. */
 export function serveCommand(): Command {
-  return new Command('serve')
+  return withAuditLog(new Command('serve'))
     .summary('keep a driver domain warm for guests that come and go')
     .description(
       'Run a host that keeps one driver domain for many guests. While it runs, `postern run` brings its guests to it: the program ' +

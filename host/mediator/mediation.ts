@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import type pino from 'pino';
+import type { DecisionLog } from '../audit/log.js';
 import type { DriverDomain } from '../driver-vm/domain.js';
 import { type MediatorCounters, native } from '../native.js';
 import { ROOT } from '../root.js';
@@ -44,6 +45,8 @@ export interface MediationOptions {
   /** Whether the guest begins as the one in front; true by default, as of a guest that is alone. */
   front?: boolean;
   log: pino.Logger;
+  /** Where decisions are logged, and as whose. */
+  audit?: { log: DecisionLog; guest: string } | undefined;
   /** Told the number of the guest's first process when the program is about to run. */
   onStart?: (process: number) => void;
   /** Told of a module that misbehaved, so that the one before it is in force again. */
@@ -76,11 +79,13 @@ export class Mediation {
     networkAdministration,
     front = true,
     log,
+    audit,
     onStart,
     onRestored,
   }: MediationOptions) {
     const { port1, port2 } = new MessageChannel();
     this.#commands = port1;
+    const tap = audit?.log.tapFor(audit.guest, this.guest);
     const input: WorkerInput = {
       socket,
       control: this.#control,
@@ -97,10 +102,14 @@ export class Mediation {
       nodes: assignment.nodes,
       descriptors: assignment.descriptors,
       classes: modules,
+      tap,
       tellsDenied: log.isLevelEnabled('info'),
       tellsAllowed: log.isLevelEnabled('trace'),
     };
-    const worker = new Worker(WORKER, { workerData: input, transferList: [port2] });
+    const worker = new Worker(WORKER, {
+      workerData: input,
+      transferList: tap === undefined ? [port2] : [port2, tap.port],
+    });
     this.ended = endOf(worker, (message) => {
       if (message.kind === 'log') log[message.level](message.fields, message.text);
       else if (message.kind === 'started') onStart?.(message.process);

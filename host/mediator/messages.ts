@@ -1,4 +1,5 @@
 import type { MessagePort } from 'node:worker_threads';
+import type { TapInput } from '../audit/tap.js';
 import type { MediatorCounters, NativeDescriptor, NativeNode } from '../native.js';
 import type { Manifest } from '../policy/manifest.js';
 import type { DecisionTimes } from './decision-times.js';
@@ -29,6 +30,8 @@ export interface WorkerInput {
   nodes: NativeNode[];
   descriptors: NativeDescriptor[];
   classes: ModuleInput[];
+  /** Where decisions are told, for the decision log. */
+  tap: TapInput | undefined;
   /** Whether denials are told, and whether allowed operations are too: a message to the main thread costs more than a decision. */
   tellsDenied: boolean;
   tellsAllowed: boolean;

@@ -1,5 +1,6 @@
 /** A mediator worker: one guest's loop between the native plumbing and the policies. Started by guest.ts. */
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { DecisionTap } from '../audit/tap.js';
 import { type NativeMediator, native } from '../native.js';
 import type { Call, Denial, Verdict } from '../policy/abi.js';
 import { commandName, errnoName } from '../policy/described.js';
@@ -9,7 +10,7 @@ import { EVENT, Exchange } from './exchange.js';
 import type { Judge } from './judge.js';
 import type { NumberedCommand, WorkerAnswer, WorkerCommand, WorkerInput, WorkerMessage } from './messages.js';
 import { nativeClassOf } from './native-class.js';
-import { describeNote, NOTE_PLAN_REFUSED, planError } from './notes.js';
+import { describeNote, isOfClass, NOTE_PLAN_REFUSED, planError } from './notes.js';
 import { Seat } from './seat.js';
 import { Tape } from './tape.js';
 
@@ -22,6 +23,7 @@ const SWITCHES_A_COLLECTION = 64;
 
 const exchange = new Exchange();
 const clock = new DecisionClock();
+const tap = input.tap === undefined ? undefined : new DecisionTap(input.tap);
 let mediator: NativeMediator | undefined;
 let switches = 0;
 /** Why a policy was blamed last. */
@@ -41,15 +43,14 @@ function log(
   tell({ kind: 'log', level, fields, text });
 }
 
+function readGuest(address: bigint, bytes: number, memory: Uint8Array, at: number): number {
+  const errno = mediator?.read(address, bytes, memory, at) ?? EFAULT;
+  if (errno === 0) tap?.read(address, memory, at, bytes);
+  return errno;
+}
+
 const seats = input.classes.map(
-  (module, classIndex) =>
-    new Seat(
-      classIndex,
-      input.nodes,
-      module,
-      (address, bytes, memory, at) => mediator?.read(address, bytes, memory, at) ?? EFAULT,
-      tellFault,
-    ),
+  (module, classIndex) => new Seat(classIndex, input.nodes, module, readGuest, tellFault),
 );
 
 function tellFault({ input: { manifest }, isQuarantined }: Judge, fault: PolicyFault): void {
@@ -107,6 +108,7 @@ function admit(serving: NativeMediator): void {
     return;
   }
   exchange.writeVerdict(verdict);
+  tap?.decided(judge, call, exchange.head(), verdict, exchange.process);
   if (verdict.tag === 'deny') {
     if (input.tellsDenied) tellDenial(judge, verdict.val, call.operation, call.command);
   } else if (input.tellsAllowed)
@@ -171,6 +173,7 @@ function complete(serving: NativeMediator): void {
   const seat = seatOf(exchange.classIndex);
   const call = exchange.call();
   const judge = seat.judgeOf(exchange.generation);
+  tap?.done(call, exchange.process, exchange.outcome);
   let settlement = judge.complete(call, exchange.head(), exchange.outcome);
   if (settlement === undefined && (judge !== seat.judge || restore(seat, serving)))
     settlement = seat.judge.complete(call, exchange.head(), exchange.outcome);
@@ -184,7 +187,15 @@ function tellNote(serving: NativeMediator): void {
   const note = exchange.note();
   const seat = seats[note.classIndex];
   const judge = seat?.judgeOf(exchange.generation);
-  log('warn', describeNote(note, judge?.info), 'noted');
+  const described = describeNote(note, judge?.info);
+  log('warn', described, 'noted');
+  tap?.refused(
+    isOfClass(note) ? judge : undefined,
+    note.process,
+    note.command,
+    note.errno,
+    String(described.happened),
+  );
   if (note.kind !== NOTE_PLAN_REFUSED || seat === undefined || judge === undefined) return;
   judge.blame(new PolicyFault('plan', "The policy's answer was refused."));
   if (judge === seat.judge) restore(seat, serving);
@@ -266,8 +277,10 @@ try {
   serve(mediator);
   const counters = mediator.counters();
   mediator.close();
+  tap?.close();
   tell({ kind: 'ended', counters, decisions: clock.times() });
 } catch (error) {
   mediator?.close();
+  tap?.close();
   tell({ kind: 'failed', message: error instanceof Error ? error.message : String(error) });
 }

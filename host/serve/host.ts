@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import type pino from 'pino';
+import type { DecisionLog } from '../audit/log.js';
 import type { DriverDomain } from '../driver-vm/domain.js';
 import { assignDevices } from '../mediator/assignment.js';
 import { Mediation } from '../mediator/mediation.js';
@@ -30,6 +31,8 @@ export interface HostOptions {
   /** Path of the socket. */
   socket: string;
   log: pino.Logger;
+  /** Where the decisions about all guests are logged. */
+  audit?: DecisionLog | undefined;
   policies: PolicySource;
   /** Opens the driver domain: at the start, and anew for the guests to come when one has ended. */
   open(): Promise<DriverDomain>;
@@ -243,6 +246,7 @@ export class Host {
         pid: 0,
         mediation: new Mediation({
           ...{ socket, domain, assignment, modules, networkAdministration, log, front: this.#front.isFree },
+          audit: this.options.audit === undefined ? undefined : { log: this.options.audit, guest: name },
           onStart: (process) => {
             guest.pid = process;
           },
