@@ -19,7 +19,7 @@ const OFFSET = reason('the rings are mapped from the start of their region');
 
 /** Session state: the file has its port. */
 const BOUND: u64 = 1;
-// netmap_poll synchronizes the rings: it is asked after each operation and whenever the driver wakes its waiters.
+// netmap_poll synchronizes the rings: the manifest has it asked while a guest polls, and only then.
 watches(READING | WRITING, BOUND);
 
 /** Sets, a bit each: the requests that are not about switches, and the commands of the older API that are not. */

@@ -189,6 +189,8 @@ function planDifferences(before: DescribedPlan, after: DescribedPlan): Judged[] 
   compare('descriptors', list(before.descriptors), list(after.descriptors), 'wider');
   compare('required handles', list(before.requirements), list(after.requirements), 'narrower');
   compare('forgotten handles', list(before.forget), list(after.forget), 'narrower');
+  // Handles that an operation gives up are of no use afterwards.
+  compare('forgotten handles', list(before.forget ?? []), list(after.forget ?? []), 'narrower');
   // A pointer that is not replaced reaches the driver as the guest wrote it.
   compare('relocated pointers', list(before.relocations), list(after.relocations), 'narrower');
   for (const word of ['blocking', 'alone'] as const)

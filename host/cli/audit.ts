@@ -6,7 +6,8 @@ export function auditCommand(): Command {
   return new Command('audit')
     .summary('check policy modules, and what was decided')
     .description('Check policy modules against isolation rules, and what was decided against its log.')
-    .addCommand(checkCommand());
+    .addCommand(checkCommand())
+    .addCommand(verifyCommand());
 }
 
 function checkCommand(): Command {
@@ -18,11 +19,37 @@ function checkCommand(): Command {
           'handle of another guest, deny by default, bounded plans, termination, and more. The module runs as in a host: metered, ' +
           'with the contract’s only import, on the memory of a pretended guest.',
       )
-      .argument('<module>', 'a class, or a file NAME.component.wasm with its manifest beside it'),
+      .argument('<module>', 'a class, a package, or a file NAME.component.wasm with its manifest beside it'),
   )
     .addHelpText('after', '\nExit status: 0, 1 when a rule is broken, 125 when Postern itself fails.')
     .action(async (module: string, options: TryOptions) => {
       const { showCheck } = await import('./show-check.js');
       await showCheck(module, options);
+    });
+}
+
+/** What `postern audit verify` was asked for. */
+export interface VerifyOptions {
+  expectHead?: string;
+  json?: boolean;
+}
+
+function verifyCommand(): Command {
+  return new Command('verify')
+    .summary('verify a decision log')
+    .description(
+      'Verify that no line of a decision log was removed, changed or put elsewhere. The end of a log can be cut off without a trace in ' +
+        'it: --expect-head tells the end that it must have, which the log’s writer keeps in LOG.head and tells when it ends. Keep it elsewhere.',
+    )
+    .argument('<log...>', 'the log’s files (segments in any order)')
+    .option('--expect-head <hash|file>', 'the hash of the last line, or a LOG.head that was copied away')
+    .option('--json', 'print the result as JSON')
+    .addHelpText(
+      'after',
+      '\nExit status: 0, 1 when the log is not what was written, 125 when Postern itself fails.',
+    )
+    .action(async (logs: string[], options: VerifyOptions) => {
+      const { showVerify } = await import('./show-verify.js');
+      showVerify(logs, options);
     });
 }

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import type { DomainMode } from './domain-choice.js';
+import { storeOption } from './policy-options.js';
 import { driverOption, driverVmOption, modulesOption } from './run.js';
 
 /** What `postern devices` was asked for. */
@@ -7,6 +8,7 @@ export interface DevicesOptions {
   driverVm: DomainMode;
   driver?: string[];
   modules?: string;
+  store?: string;
   json?: boolean;
 }
 
@@ -20,6 +22,7 @@ export function devicesCommand(): Command {
     .addOption(driverVmOption())
     .addOption(driverOption())
     .addOption(modulesOption())
+    .addOption(storeOption())
     .option('--json', 'print the list as JSON')
     .addHelpText(
       'after',

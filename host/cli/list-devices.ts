@@ -2,6 +2,7 @@ import type { DevicesOptions } from './devices.js';
 import { DRIVERS_DEFAULT } from './domain-choice.js';
 import { closeDomain, type OfferedDevice, offeredDevices, openDomain } from './driver-domain.js';
 import { openLog } from './log.js';
+import { policiesInForce } from './policies-in-force.js';
 import { renderTable } from './table.js';
 
 /** Whether guests get a device that they do not name: `on request` must be named by `--device`. */
@@ -21,12 +22,13 @@ interface Row {
 
 /** Starts the driver domain, prints what it offers, and ends it. */
 export async function listDevices(options: DevicesOptions): Promise<void> {
+  const policies = await policiesInForce(options.store);
   const domain = await openDomain(
     { mode: options.driverVm, drivers: options.driver ?? DRIVERS_DEFAULT, modules: options.modules },
     openLog({}),
   );
   try {
-    const rows = (await offeredDevices(domain)).map(rowOf);
+    const rows = (await offeredDevices(domain, policies)).map(rowOf);
     process.stdout.write(options.json ? `${JSON.stringify(rows, null, 2)}\n` : renderText(rows));
   } finally {
     await closeDomain(domain);

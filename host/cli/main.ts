@@ -9,6 +9,7 @@ import { doctorCommand } from './doctor.js';
 import { foregroundCommand } from './foreground.js';
 import { guestsCommand } from './guests.js';
 import { policyCommand } from './policy.js';
+import { replayCommand } from './replay.js';
 import { runCommand } from './run.js';
 import { serveCommand } from './serve.js';
 import { vmCommand } from './vm.js';
@@ -31,6 +32,7 @@ const program = new Command('postern')
   .addCommand(devicesCommand())
   .addCommand(policyCommand())
   .addCommand(auditCommand())
+  .addCommand(replayCommand())
   .addCommand(doctorCommand());
 refuseByThrowing(program);
 

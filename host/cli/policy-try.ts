@@ -7,7 +7,7 @@ export interface TryOptions {
   seed?: number;
 }
 
-const MODULE = 'a class, or a file NAME.component.wasm with its manifest beside it';
+const MODULE = 'a class, a package, or a file NAME.component.wasm with its manifest beside it';
 
 /** `postern policy test`: a module's vectors, and generated hostile calls. */
 export function policyTestCommand(): Command {

@@ -1,6 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { basename } from 'node:path';
 import type pino from 'pino';
+import type { DecisionLog } from '../audit/log.js';
 import { type GuestReport, runGuest } from '../mediator/guest.js';
 import { connectToHost, runServedGuest } from '../serve/client.js';
 import { defaultSocketPath } from '../serve/door.js';
@@ -8,6 +9,8 @@ import { DRIVERS_DEFAULT } from './domain-choice.js';
 import { closeDomain, everyServedDevice, openDomain } from './driver-domain.js';
 import { exitLike } from './exit.js';
 import { openLog } from './log.js';
+import { closeAuditLog, openAuditLog } from './open-audit-log.js';
+import { policiesInForce } from './policies-in-force.js';
 import type { RunOptions } from './run.js';
 import { forwardSignals } from './signals.js';
 
@@ -18,6 +21,8 @@ const NAME_CHARACTERS_MAX = 60;
 export async function runAsGuest(program: string, args: string[], options: RunOptions): Promise<void> {
   const log = openLog(options);
   const command: GuestCommand = { program, args, options, log };
+  if (options.socket !== undefined && options.auditLog !== undefined)
+    throw new Error('A guest of a running host is in the log of its host: postern serve --audit-log FILE.');
   const connection = options.alone ? undefined : connectionFor(options.socket);
   const report = connection === undefined ? await runAlone(command) : await runServed(connection, command);
   log.info({ ...report }, 'the guest has ended');
@@ -62,18 +67,32 @@ async function runServed(
   );
 }
 
-async function runAlone({ program, args, options, log }: GuestCommand): Promise<GuestReport> {
+async function runAlone(command: GuestCommand): Promise<GuestReport> {
+  const audit = await openAuditLog(command.options, command.log);
+  try {
+    return await runInOwnDomain(command, audit);
+  } finally {
+    await closeAuditLog(audit, command.log);
+  }
+}
+
+async function runInOwnDomain(
+  { program, args, options, log }: GuestCommand,
+  audit: DecisionLog | undefined,
+): Promise<GuestReport> {
+  const policies = await policiesInForce(options.store);
   const domain = await openDomain(
     { mode: options.driverVm, drivers: options.driver ?? DRIVERS_DEFAULT, modules: options.modules },
     log,
   );
   try {
-    const devices = options.device ?? (await everyServedDevice(domain));
+    const devices = options.device ?? (await everyServedDevice(domain, policies));
     const networkAdministration = options.netAdmin ?? false;
     return await withSignals((onStart) =>
       runGuest({
-        ...{ program, args, devices, domain, log, name: program, networkAdministration, onStart },
+        ...{ program, args, devices, domain, policies, log, name: program, networkAdministration, onStart },
         fast: options.fast ?? false,
+        audit,
       }),
     );
   } finally {

@@ -1,11 +1,12 @@
 import { once } from 'node:events';
-import { POLICY_FOLDER } from '../policy/store.js';
+import { defaultStoreFolder, defaultTrustPath } from '../package/locations.js';
 import { defaultSocketPath } from '../serve/door.js';
 import { Host } from '../serve/host.js';
-import { FolderSource, withSharing } from '../serve/source.js';
+import { StoreSource, withSharing } from '../serve/source.js';
 import { DRIVERS_DEFAULT } from './domain-choice.js';
 import { closeDomain, everyServedDevice, openDomain } from './driver-domain.js';
 import { openLog } from './log.js';
+import { closeAuditLog, openAuditLog } from './open-audit-log.js';
 import type { ServeOptions } from './serve.js';
 
 /** Serves guests until a signal asks for the end. */
@@ -13,11 +14,15 @@ export async function serveGuests(options: ServeOptions): Promise<void> {
   const log = openLog(options);
   const socket = options.socket ?? defaultSocketPath();
   const { driverVm: mode, driver: drivers = DRIVERS_DEFAULT, modules, device } = options;
+  const trust = options.trust ?? defaultTrustPath();
+  const store = new StoreSource(options.store ?? defaultStoreFolder(), trust, log);
   const ended = Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
+  const audit = await openAuditLog(options, log);
   const host = await Host.start({
     socket,
     log,
-    policies: withSharing(new FolderSource(options.store ?? POLICY_FOLDER), options.sharing ?? new Map()),
+    audit,
+    policies: withSharing(store, options.sharing ?? new Map()),
     open: () => openDomain({ mode, drivers, modules }, log),
     close: closeDomain,
     devices: device ?? null,
@@ -29,5 +34,6 @@ export async function serveGuests(options: ServeOptions): Promise<void> {
     await Promise.race([ended, host.failed, crashed]);
   } finally {
     await host.close('The host is ending; so is its guest.');
+    await closeAuditLog(audit, log);
   }
 }

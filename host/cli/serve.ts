@@ -1,16 +1,19 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { SHARING_MODES, type Sharing } from '../policy/manifest.js';
+import { type AuditOptions, withAuditLog } from './audit-log.js';
 import type { DeviceChoice } from './device-option.js';
 import type { DomainMode } from './domain-choice.js';
+import { storeOption, trustOption } from './policy-options.js';
 import { deviceOption, driverOption, driverVmOption, modulesOption, socketOption } from './run.js';
 
 /** What `postern serve` was asked for. */
-export interface ServeOptions {
+export interface ServeOptions extends AuditOptions {
   device?: DeviceChoice[];
   driverVm: DomainMode;
   driver?: string[];
   modules?: string;
   store?: string;
+  trust?: string;
   sharing?: Map<string, Sharing>;
   socket?: string;
   verbose?: boolean;
@@ -19,7 +22,7 @@ export interface ServeOptions {
 
 /** `postern serve`: a live host. */
 export function serveCommand(): Command {
-  return new Command('serve')
+  return withAuditLog(new Command('serve'))
     .summary('keep a driver domain warm for guests that come and go')
     .description(
       'Run a host that keeps one driver domain for many guests. While it runs, `postern run` brings its guests to it: the program ' +
@@ -29,10 +32,8 @@ export function serveCommand(): Command {
     .addOption(driverVmOption())
     .addOption(driverOption())
     .addOption(modulesOption())
-    .option(
-      '--store <folder>',
-      'the policy store: what is installed there takes effect at once (default: the modules that are built)',
-    )
+    .addOption(storeOption())
+    .addOption(trustOption())
     .addOption(sharingOption())
     .addOption(socketOption())
     .option('-v, --verbose', 'tell on standard error what happens')

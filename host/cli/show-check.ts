@@ -12,7 +12,7 @@ const BROKEN_STATUS = 1;
  * @throws Error when there is no such module
  */
 export async function showCheck(module: string, { json, calls, seed }: TryOptions): Promise<void> {
-  const { policy, vectors } = resolvePolicy(module);
+  const { policy, vectors } = resolvePolicy(module, true);
   const reference = referenceFor(policy);
   const report = await checkPolicy(policy, {
     ...(calls === undefined ? {} : { calls }),

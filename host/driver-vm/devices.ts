@@ -31,12 +31,15 @@ export interface Device extends DeviceFolder {
   subsystem: string;
   /** The device's folder below /sys, such as '/devices/platform/vivid.0/video4linux/video0'; '' where there is none. */
   sysfs: string;
+  /** A sound card's control device: the driver domain's /proc/asound. */
+  proc?: FolderContent;
   /** The devices that it hangs on, from the nearest up. */
   parents?: DeviceFolder[];
 }
 
 const SCHEMA_FILE = join(ROOT, 'schemas', 'devices.schema.json');
-const isDeviceList = new Ajv({ allErrors: true }).compile<Device[]>(
+// That the schema is one is checked by test/setup/schemas.test.ts, once and not at every start.
+const isDeviceList = new Ajv({ allErrors: true, validateSchema: false }).compile<Device[]>(
   JSON.parse(readFileSync(SCHEMA_FILE, 'utf8')),
 );
 /** More errors of one kind say nothing new. */

@@ -25,8 +25,8 @@ import {
 
 /** Fits the kernel, the agent's locked memory and some hundred MiB of driver buffers. */
 const MEMORY_MIB_DEFAULT = 512;
-/** The kernel, the agent's locked memory and a driver need about 200 MiB; below, the boot fails in obscure ways. */
-const MEMORY_MIB_MIN = 256;
+/** The kernel, the agent's locked memory and a driver need about 240 MiB; below, the boot fails in obscure ways. */
+const MEMORY_MIB_MIN = 288;
 const MEMORY_MIB_MAX = 16 << 10;
 /** A cold start takes 2 s on an idle machine; busy continuous integration takes several times that. */
 const COLD_START_TIMEOUT_MS = 60_000;

@@ -1,6 +1,6 @@
 /** POSTERN_PROTOCOL_VERSION, POSTERN_CHANNELS_MAX, POSTERN_CHANNEL_BYTES and POSTERN_PAGE_BYTES of native/protocol/protocol.h. */
 export const PROTOCOL_VERSION = 2;
-export const CHANNELS_MAX = 32;
+export const CHANNELS_MAX = 128;
 export const CHANNEL_BYTES = 4 * 4096 + (1 << 20);
 export const PAGE_BYTES = 4096;
 

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type pino from 'pino';
+import type { DecisionLog } from '../audit/log.js';
 import type { DriverDomain } from '../driver-vm/domain.js';
 import { type MediatorCounters, native } from '../native.js';
 import { meteredModule } from '../policy/meter.js';
@@ -23,6 +24,8 @@ export interface GuestOptions {
   devices: { name: string; path: string }[];
   domain: DriverDomain;
   log: pino.Logger;
+  /** Where decisions are logged. */
+  audit?: DecisionLog | undefined;
   /** For the log. */
   name: string;
   /** The guest's environment; this process's own by default. */
@@ -75,6 +78,7 @@ export async function runGuest(options: GuestOptions): Promise<GuestReport> {
     modules,
     networkAdministration,
     log: guestLog,
+    audit: options.audit === undefined ? undefined : { log: options.audit, guest: name },
   });
   mediation.ended.catch(() => launcher.kill('SIGKILL'));
   const [end, work] = await Promise.all([endOf(launcher), mediation.ended]);

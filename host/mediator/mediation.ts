@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import type pino from 'pino';
+import type { DecisionLog } from '../audit/log.js';
 import type { DriverDomain } from '../driver-vm/domain.js';
 import { type MediatorCounters, type NativeVmGuest, native } from '../native.js';
 import { ROOT } from '../root.js';
@@ -44,10 +45,12 @@ export interface MediationOptions {
   /** Whether the guest begins as the one in front; true by default, as of a guest that is alone. */
   front?: boolean;
   log: pino.Logger;
+  /** Where decisions are logged, and as whose. */
+  audit?: { log: DecisionLog; guest: string } | undefined;
   /** Told the number of the guest's first process when the program is about to run. */
   onStart?: (process: number) => void;
   /** Told of a module that misbehaved, so that the one before it is in force again. */
-  onRestored?: (deviceClass: string, digest: string) => void;
+  onRestored?: (deviceClass: string, digest: string, reason: string) => void;
 }
 
 /** What a mediator counted, at its guest's end. */
@@ -76,18 +79,24 @@ export class Mediation {
     networkAdministration,
     front = true,
     log,
+    audit,
     onStart,
     onRestored,
   }: MediationOptions) {
     const { port1, port2 } = new MessageChannel();
     this.#commands = port1;
     const socket = 'socket' in source ? source.socket : -1;
+    const tap = audit?.log.tapFor(audit.guest, this.guest);
     const input: WorkerInput = {
       socket,
       ...('vm' in source ? { vm: source.vm } : {}),
       control: this.#control,
       commands: port2,
-      plan: worldPlan(assignment.guarded, networkAdministration),
+      plan: worldPlan(
+        assignment.guarded,
+        networkAdministration,
+        assignment.packages.some(({ manifest }) => manifest.envelope.pollSynchronizes),
+      ),
       domain: domainNumber(domain),
       guest: this.guest,
       spinUs: SPIN_US,
@@ -95,14 +104,18 @@ export class Mediation {
       nodes: assignment.nodes,
       descriptors: assignment.descriptors,
       classes: modules,
+      tap,
       tellsDenied: log.isLevelEnabled('info'),
       tellsAllowed: log.isLevelEnabled('trace'),
     };
-    const worker = new Worker(WORKER, { workerData: input, transferList: [port2] });
+    const worker = new Worker(WORKER, {
+      workerData: input,
+      transferList: tap === undefined ? [port2] : [port2, tap.port],
+    });
     this.ended = endOf(worker, (message) => {
       if (message.kind === 'log') log[message.level](message.fields, message.text);
       else if (message.kind === 'started') onStart?.(message.process);
-      else if (message.kind === 'restored') onRestored?.(message.class, message.digest);
+      else if (message.kind === 'restored') onRestored?.(message.class, message.digest, message.reason);
       else if (message.kind === 'answer') this.#take(message.id, message.answer);
     }).finally(() => {
       this.#hasEnded = true;
@@ -129,6 +142,11 @@ export class Mediation {
   /** Brings the guest to the front, or takes it away from there; resolves when everything has been handed over, or the guest has ended. */
   async setFront(isFront: boolean): Promise<void> {
     await this.#ask({ kind: 'front', isFront });
+  }
+
+  /** Records what a class's decisions depend on, on a tape; undefined: no more. */
+  async record(deviceClass: string, tape: SharedArrayBuffer | undefined): Promise<void> {
+    await this.#ask({ kind: 'record', class: deviceClass, tape });
   }
 
   /** Gives the worker a command, which it takes between two operations. Undefined: the guest has ended. */

@@ -1,4 +1,5 @@
 import type { MessagePort } from 'node:worker_threads';
+import type { TapInput } from '../audit/tap.js';
 import type { MediatorCounters, NativeDescriptor, NativeNode, NativeVmGuest } from '../native.js';
 import type { Manifest } from '../policy/manifest.js';
 import type { DecisionTimes } from './decision-times.js';
@@ -31,6 +32,8 @@ export interface WorkerInput {
   nodes: NativeNode[];
   descriptors: NativeDescriptor[];
   classes: ModuleInput[];
+  /** Where decisions are told, for the decision log. */
+  tap: TapInput | undefined;
   /** Whether denials are told, and whether allowed operations are too: a message to the main thread costs more than a decision. */
   tellsDenied: boolean;
   tellsAllowed: boolean;
@@ -41,7 +44,7 @@ export type WorkerMessage =
   | { kind: 'log'; level: 'trace' | 'info' | 'warn' | 'error'; fields: Record<string, unknown>; text: string }
   | { kind: 'started'; process: number }
   /** A module misbehaved, and the one before it is in force again. */
-  | { kind: 'restored'; class: string; digest: string }
+  | { kind: 'restored'; class: string; digest: string; reason: string }
   | { kind: 'answer'; id: number; answer: WorkerAnswer }
   | { kind: 'failed'; message: string }
   | { kind: 'ended'; counters: MediatorCounters; decisions: DecisionTimes };
@@ -49,6 +52,8 @@ export type WorkerMessage =
 /** What the main thread asks of a worker, between two operations. */
 export type WorkerCommand =
   | { kind: 'count' }
+  /** Records the decisions of a class on a tape (tape.ts); undefined: does so no more. */
+  | { kind: 'record'; class: string; tape: SharedArrayBuffer | undefined }
   /** The guest comes to the front, or leaves it. */
   | { kind: 'front'; isFront: boolean }
   /** Another module for its class; `onTrial`: the one before is put back when it misbehaves. */

@@ -23,6 +23,14 @@ const TEXTS: Readonly<Record<number, string>> = {
   11: "device-busy: another guest has the device open, and the class's manifest allows one guest at a time",
 };
 
+/** Notes about descriptors' numbers, whatever class they are of. */
+const CLASSLESS: ReadonlySet<number> = new Set([5, 6]);
+
+/** Whether a note is about an operation of some class. */
+export function isOfClass({ kind }: NativeNote): boolean {
+  return !CLASSLESS.has(kind);
+}
+
 /** The refusals of native/addon/plan.h. */
 const PLAN_ERRORS: Readonly<Record<number, string>> = {
   1: 'too many grants',

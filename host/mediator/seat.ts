@@ -1,10 +1,14 @@
 import type { NativeMediator, NativeNode } from '../native.js';
-import type { GuestReader } from '../policy/abi.js';
+import type { Call, GuestReader } from '../policy/abi.js';
 import { PolicyFault } from '../policy/fault.js';
 import { matchesNode } from '../policy/manifest.js';
 import { type FaultListener, Judge } from './judge.js';
 import type { ModuleInput } from './messages.js';
 import { nativeClassOf } from './native-class.js';
+import { isSameModule } from './same-module.js';
+import type { Tape, TapedRead } from './tape.js';
+
+const NO_BYTES = new Uint8Array(0);
 
 /**
  * The place of one class in one guest: who judges there now, who did before, and who has operations that are not finished.
@@ -26,9 +30,29 @@ export class Seat {
     private readonly read: GuestReader,
     private readonly onFault: FaultListener,
   ) {
-    this.#judge = new Judge(input, read, onFault);
+    this.#judge = new Judge(input, this.#readKept, onFault);
     this.#tables = [...this.#judge.info.tables];
   }
+
+  /** Where decisions are recorded, if they are. */
+  tape: Tape | undefined;
+  readonly #reads: TapedRead[] = [];
+
+  /** Records what the last decision depended on. */
+  record(call: Call, head: Uint8Array, outcome?: bigint): void {
+    this.tape?.write({ outcome, call, head, reads: this.#reads });
+    this.#reads.length = 0;
+  }
+
+  /** The reader that modules get: what they read is kept while decisions are recorded. */
+  #readKept: GuestReader = (address, length, memory, at) => {
+    const errno = this.read(address, length, memory, at);
+    if (this.tape !== undefined) {
+      const bytes = errno === 0 ? memory.slice(at, at + length) : NO_BYTES;
+      this.#reads.push({ address, length, errno, bytes });
+    }
+    return errno;
+  };
 
   /** The module in force. */
   get judge(): Judge {
@@ -47,11 +71,11 @@ export class Seat {
    * @returns why the guest keeps the module that it has; undefined when it has the new one
    */
   switchTo(input: ModuleInput, onTrial: boolean, mediator: NativeMediator): string | undefined {
-    if (input.digest === this.#judge.input.digest) return undefined;
+    if (isSameModule(input, this.#judge.input)) return undefined;
     const refusal = this.#incompatibility(input, mediator);
     if (refusal !== undefined) return refusal;
     try {
-      const judge = new Judge(input, this.read, this.onFault);
+      const judge = new Judge(input, this.#readKept, this.onFault);
       judge.tables = this.#numbersOf(judge.info.tables);
       const before = this.#judge;
       this.#install(judge, onTrial, mediator);

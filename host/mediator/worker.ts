@@ -1,5 +1,6 @@
 /** A mediator worker: one guest's loop between the native plumbing and the policies. Started by guest.ts. */
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { DecisionTap } from '../audit/tap.js';
 import { type NativeMediator, native } from '../native.js';
 import type { Call, Denial, Verdict } from '../policy/abi.js';
 import { commandName, errnoName } from '../policy/described.js';
@@ -9,8 +10,9 @@ import { EVENT, Exchange } from './exchange.js';
 import type { Judge } from './judge.js';
 import type { NumberedCommand, WorkerAnswer, WorkerCommand, WorkerInput, WorkerMessage } from './messages.js';
 import { nativeClassOf } from './native-class.js';
-import { describeNote, NOTE_PLAN_REFUSED, planError } from './notes.js';
+import { describeNote, isOfClass, NOTE_PLAN_REFUSED, planError } from './notes.js';
 import { Seat } from './seat.js';
+import { Tape } from './tape.js';
 
 /** asm-generic/errno-base.h: what a policy gets that reads while no operation is being judged. */
 const EFAULT = 14;
@@ -21,8 +23,11 @@ const SWITCHES_A_COLLECTION = 64;
 
 const exchange = new Exchange();
 const clock = new DecisionClock();
+const tap = input.tap === undefined ? undefined : new DecisionTap(input.tap);
 let mediator: NativeMediator | undefined;
 let switches = 0;
+/** Why a policy was blamed last. */
+let lastFault = '';
 /** Commands that wait for the native side's word. */
 const frontAsked: number[] = [];
 
@@ -38,15 +43,14 @@ function log(
   tell({ kind: 'log', level, fields, text });
 }
 
+function readGuest(address: bigint, bytes: number, memory: Uint8Array, at: number): number {
+  const errno = mediator?.read(address, bytes, memory, at) ?? EFAULT;
+  if (errno === 0) tap?.read(address, memory, at, bytes);
+  return errno;
+}
+
 const seats = input.classes.map(
-  (module, classIndex) =>
-    new Seat(
-      classIndex,
-      input.nodes,
-      module,
-      (address, bytes, memory, at) => mediator?.read(address, bytes, memory, at) ?? EFAULT,
-      tellFault,
-    ),
+  (module, classIndex) => new Seat(classIndex, input.nodes, module, readGuest, tellFault),
 );
 
 function tellFault({ input: { manifest }, isQuarantined }: Judge, fault: PolicyFault): void {
@@ -56,6 +60,7 @@ function tellFault({ input: { manifest }, isQuarantined }: Judge, fault: PolicyF
     quarantined: isQuarantined,
     detail: fault.message,
   };
+  lastFault = `${fault.code}: ${fault.message}`;
   log('error', fields, 'a policy faulted: EIO');
 }
 
@@ -99,12 +104,14 @@ function admit(serving: NativeMediator): void {
   const { judge } = seat;
   const call = exchange.call();
   const verdict = clock.counts() ? timed(judge, call) : judge.admit(call, exchange.head());
+  if (seat.tape !== undefined) seat.record(call, exchange.head());
   if (verdict === undefined) {
     if (restore(seat, serving)) exchange.writeAgain();
     else exchange.writeFault();
     return;
   }
   exchange.writeVerdict(verdict);
+  tap?.decided(judge, call, exchange.head(), verdict, exchange.process);
   if (verdict.tag === 'deny') {
     if (input.tellsDenied) tellDenial(judge, verdict.val, call.operation, call.command);
   } else if (input.tellsAllowed)
@@ -126,7 +133,7 @@ function timed(judge: Judge, call: Call): Verdict | undefined {
 function restore(seat: Seat, serving: NativeMediator): boolean {
   const { digest, manifest } = seat.judge.input;
   if (!seat.restore(serving)) return false;
-  tell({ kind: 'restored', class: manifest.class, digest });
+  tell({ kind: 'restored', class: manifest.class, digest, reason: lastFault });
   return true;
 }
 
@@ -169,9 +176,11 @@ function complete(serving: NativeMediator): void {
   const seat = seatOf(exchange.classIndex);
   const call = exchange.call();
   const judge = seat.judgeOf(exchange.generation);
+  tap?.done(call, exchange.process, exchange.outcome);
   let settlement = judge.complete(call, exchange.head(), exchange.outcome);
   if (settlement === undefined && (judge !== seat.judge || restore(seat, serving)))
     settlement = seat.judge.complete(call, exchange.head(), exchange.outcome);
+  if (seat.tape !== undefined) seat.record(call, exchange.head(), exchange.outcome);
   if (settlement === undefined) exchange.writeFault();
   else exchange.writeSettlement(settlement);
   if (judge !== seat.judge) seat.sweep(serving);
@@ -181,7 +190,15 @@ function tellNote(serving: NativeMediator): void {
   const note = exchange.note();
   const seat = seats[note.classIndex];
   const judge = seat?.judgeOf(exchange.generation);
-  log('warn', describeNote(note, judge?.info), 'noted');
+  const described = describeNote(note, judge?.info);
+  log('warn', described, 'noted');
+  tap?.refused(
+    isOfClass(note) ? judge : undefined,
+    note.process,
+    note.command,
+    note.errno,
+    String(described.happened),
+  );
   if (note.kind !== NOTE_PLAN_REFUSED || seat === undefined || judge === undefined) return;
   judge.blame(new PolicyFault('plan', "The policy's answer was refused."));
   if (judge === seat.judge) restore(seat, serving);
@@ -218,6 +235,11 @@ function obey(command: Exclude<WorkerCommand, { kind: 'front' }>, serving: Nativ
   switch (command.kind) {
     case 'count':
       return serving.counters();
+    case 'record': {
+      const seat = seats.find(({ judge }) => judge.info.class === command.class);
+      if (seat !== undefined) seat.tape = command.tape === undefined ? undefined : new Tape(command.tape);
+      return 'done';
+    }
     case 'switch': {
       collectGarbage();
       const seat = seats.find(({ judge }) => judge.info.class === command.module.manifest.class);
@@ -258,8 +280,10 @@ try {
   serve(mediator);
   const counters = mediator.counters();
   mediator.close();
+  tap?.close();
   tell({ kind: 'ended', counters, decisions: clock.times() });
 } catch (error) {
   mediator?.close();
+  tap?.close();
   tell({ kind: 'failed', message: error instanceof Error ? error.message : String(error) });
 }

@@ -1,4 +1,5 @@
 import type { Device } from '../driver-vm/devices.js';
+import { procLines } from './proc-view.js';
 import { sysfsLines } from './sysfs-view.js';
 
 /** Device nodes that no driver of consequence is behind: every guest keeps this machine's own. */
@@ -17,10 +18,15 @@ export interface GuardedDevice {
  * The launcher's plan (native/launcher/world.h) for a guest's private /dev, its /proc, and a /sys that shows the guarded
  * devices as beside their driver.
  */
-export function worldPlan(guarded: readonly GuardedDevice[], networkAdministration: boolean): string {
+export function worldPlan(
+  guarded: readonly GuardedDevice[],
+  networkAdministration: boolean,
+  pollSynchronizes = false,
+): string {
   const sys = sysfsLines(guarded.map(({ device }) => device));
   const lines = [
     ...(networkAdministration ? [['net-admin']] : []),
+    ...(pollSynchronizes ? [['polls']] : []),
     ...HARMLESS.map((name) => ['keep', `/dev/${name}`]),
     ...sys.keep,
     ['nodev'],
@@ -38,6 +44,7 @@ export function worldPlan(guarded: readonly GuardedDevice[], networkAdministrati
       String(device.minor),
     ]),
     ['proc', '/proc'],
+    ...procLines(guarded.map(({ device }) => device)),
     ...sys.make,
   ];
   return lines.map((words) => words.join('\t')).join('\n');

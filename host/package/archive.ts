@@ -143,8 +143,9 @@ function collect(entry: ReadEntry, members: Map<string, Buffer>): void {
 function entryFault(entry: ReadEntry, members: Members): PackageError | undefined {
   const name = entry.path;
   if (entry.type !== 'File') return typeFault(entry);
-  const most = name in MEMBERS ? MEMBERS[name as MemberName] : SIGNATURE_BYTES_MAX;
-  if (!(name in MEMBERS) && fingerprintIn(name) === undefined)
+  const isMember = Object.hasOwn(MEMBERS, name);
+  const most = isMember ? MEMBERS[name as MemberName] : SIGNATURE_BYTES_MAX;
+  if (!isMember && fingerprintIn(name) === undefined)
     return new PackageError('POSTERN_PKG_MEMBER_UNKNOWN', `A package has no member ${JSON.stringify(name)}.`);
   if (members.has(name)) return new PackageError('POSTERN_PKG_MEMBER_DUPLICATE', `${name} is there twice.`);
   if (entry.size > most)

@@ -4,14 +4,9 @@ import { compilePolicy, SOURCES } from '../policy/compile.js';
 import { ROOT } from '../root.js';
 import { pack } from './archive.js';
 import { canonicalJson } from './json.js';
-import {
-  type ExaminedPackage,
-  examinePackage,
-  openPackage,
-  type SourceRecord,
-  sourceDigest,
-} from './package.js';
+import { type ExaminedPackage, openPackage, type SourceRecord, sourceDigest } from './package.js';
 import { sha256 } from './statement.js';
+import { tryPackage } from './try.js';
 
 const VECTORS_ENDING = '.vectors.json';
 /** What decides which bytes come out: the compiler, and what makes components. */
@@ -21,6 +16,8 @@ const BUILD_TOOLS = ['assemblyscript', '@bytecodealliance/jco', 'binaryen'];
 export interface CreatedPackage {
   file: Buffer;
   examined: ExaminedPackage;
+  /** How many test vectors it has passed. */
+  vectors: number;
 }
 
 /** The class that is meant: one of Postern's own by its name, or a folder that holds one of the folder's name. */
@@ -49,7 +46,7 @@ export async function createPackage(name: string, folder: string): Promise<Creat
     ]),
   );
   // What would be refused elsewhere is refused here already.
-  return { file, examined: await examinePackage(openPackage(file)) };
+  return { file, ...(await tryPackage(openPackage(file))) };
 }
 
 function readVectors(name: string, folder: string): Buffer {

@@ -39,6 +39,7 @@ export const PACKAGE_ERRORS = {
   POSTERN_PKG_CORE_FAULT: 'The module can’t describe itself: it traps, runs out of fuel or breaks the ABI.',
   POSTERN_PKG_CLASS: 'The module says that it is of another class than the manifest does.',
   POSTERN_PKG_ENVELOPE: 'The module describes more than the manifest’s envelope allows.',
+  POSTERN_PKG_VECTORS_FAILED: 'The module does not do what its own test vectors say.',
   // Its signatures.
   POSTERN_PKG_UNSIGNED: 'No signature is in the package, and signatures are required.',
   POSTERN_PKG_BUNDLE: 'A signature is not a sigstore bundle as Postern takes it.',

@@ -1,4 +1,4 @@
-import { PackageError, type PackageErrorCode } from './errors.js';
+import { PackageError } from './errors.js';
 
 /** JSON as packages have it: two spaces, one line feed at the end. The same value gives the same bytes. */
 export function canonicalJson(value: unknown): Buffer {
@@ -12,8 +12,8 @@ export function canonicalJson(value: unknown): Buffer {
  */
 export function parseCanonicalJson(bytes: Uint8Array, what: string): unknown {
   const text = textOf(bytes, what);
-  const value = parsed(text, what, 'POSTERN_PKG_NOT_JSON');
-  if (!canonicalJson(value).equals(bytes))
+  const value = parsed(text, what);
+  if (!rewritten(value, what).equals(bytes))
     throw new PackageError(
       'POSTERN_PKG_JSON_NOT_CANONICAL',
       `${what} has a repeated key, or numbers, spaces or escapes that are written otherwise by JSON.stringify(value, null, 2).`,
@@ -29,10 +29,23 @@ function textOf(bytes: Uint8Array, what: string): string {
   }
 }
 
-function parsed(text: string, what: string, code: PackageErrorCode): unknown {
+function parsed(text: string, what: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new PackageError(code, `${what} is not JSON: ${(error as Error).message}.`, { cause: error });
+    throw notJson(what, error as Error);
   }
+}
+
+/** What is nested by the thousand can be read, but not be written. */
+function rewritten(value: unknown, what: string): Buffer {
+  try {
+    return canonicalJson(value);
+  } catch (error) {
+    throw notJson(what, error as Error);
+  }
+}
+
+function notJson(what: string, cause: Error): PackageError {
+  return new PackageError('POSTERN_PKG_NOT_JSON', `${what} is not JSON: ${cause.message}.`, { cause });
 }

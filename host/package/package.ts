@@ -9,7 +9,7 @@ import { meteredCore } from '../policy/meter.js';
 import type { PolicyPackage } from '../policy/store.js';
 import { parseVectors, type VectorFile } from '../policy/vectors.js';
 import { coreModuleOf } from '../policy/wasm-sections.js';
-import { type Members, PACKAGE_BYTES_MAX, pack, unpack } from './archive.js';
+import { type Members, PACKAGE_BYTES_MAX, unpack } from './archive.js';
 import { coded, PackageError, type PackageErrorCode } from './errors.js';
 import { parseCanonicalJson } from './json.js';
 import { sha256, statementBytes } from './statement.js';
@@ -121,13 +121,14 @@ export async function examinePackage(opened: OpenedPackage): Promise<ExaminedPac
   return { ...opened, core, info };
 }
 
-/** The package's file, for writing it. */
-export function packageBytes({ members }: Pick<OpenedPackage, 'members'>): Buffer {
-  return pack(members);
-}
-
-/** What mediators take of a package. @param path where its file is */
-export function asPolicyPackage({ manifest, core, digest }: ExaminedPackage, path: string): PolicyPackage {
+/**
+ * What mediators take of a package.
+ * @param path where its file is
+ * @throws PackageError when its core module is unfit; what it says of itself is not looked at, as examinePackage does
+ */
+export function policyOf({ manifest, component, digest }: OpenedPackage, path: string): PolicyPackage {
+  const core = coded('POSTERN_PKG_NOT_A_COMPONENT', () => coreModuleOf(component));
+  refuseUnfitCore(core, manifest);
   return { manifest, core, component: path, digest };
 }
 

@@ -61,7 +61,7 @@ export function verifySignatures(
       'POSTERN_PKG_UNSIGNED',
       `The package has no signature, expected ${rule.threshold}.`,
     );
-  const signers = signatures.map((signature) => signerOf(signature, members, rule, trust, now));
+  const signers = signatures.map((signature) => signerOf(signature, members, rule, trust, now)).sort();
   if (signers.length < rule.threshold)
     throw new PackageError(
       'POSTERN_PKG_THRESHOLD',

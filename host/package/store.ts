@@ -5,16 +5,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { native } from '../native.js';
 import { loadPolicies, type PolicyPackage } from '../policy/store.js';
 import type { VectorFile } from '../policy/vectors.js';
-import { coreModuleOf } from '../policy/wasm-sections.js';
 import { makeFolder, UNFINISHED_ENDING, writeDurably } from './durable.js';
 import { PackageError } from './errors.js';
-import {
-  examinePackage,
-  type OpenedPackage,
-  openPackage,
-  PACKAGE_ENDING,
-  readPackageFile,
-} from './package.js';
+import { type OpenedPackage, openPackage, PACKAGE_ENDING, policyOf, readPackageFile } from './package.js';
 import { refuseOld } from './rollback-protection.js';
 import { verifySignatures } from './signatures.js';
 import {
@@ -30,6 +23,7 @@ import {
   writeState,
 } from './state.js';
 import type { TrustPolicy } from './trust.js';
+import { tryPackage } from './try.js';
 
 /** How long a change waits for another one, and how often it looks again. A change takes a fraction of a second. */
 const LOCK_MS_MAX = 10_000;
@@ -299,8 +293,7 @@ export class PolicyStore {
     const opened = openPackage(readPackageFile(path));
     if (opened.fileDigest !== entry.file)
       throw new PackageError('POSTERN_STORE_DIGEST', `${path} is not the package that was installed.`);
-    const { manifest, component, digest, vectors } = opened;
-    return { manifest, core: coreModuleOf(component), component: path, digest, entry, vectors };
+    return { ...policyOf(opened, path), entry, vectors: opened.vectors };
   }
 
   async #reading<T>(read: () => T): Promise<T> {
@@ -369,7 +362,7 @@ async function admit(file: string | Buffer, options: InstallOptions): Promise<Ad
   const bytes = typeof file === 'string' ? readPackageFile(file) : file;
   const opened = openPackage(bytes);
   const signers = signersOf(opened, options);
-  await examinePackage(opened);
+  await tryPackage(opened);
   return { opened, bytes, signers };
 }
 

@@ -20,7 +20,8 @@ export interface ClassRule {
   threshold: number;
 }
 
-interface TrustFile {
+/** A trust policy as its file has it. */
+export interface TrustFile {
   keys: Record<string, { publicKey: string; notBefore?: string; notAfter?: string }>;
   classes: Record<string, { keys: string[]; threshold: number }>;
 }
@@ -39,6 +40,7 @@ export class TrustPolicy {
     value: unknown,
     readonly source: string,
   ) {
+    if (value === undefined) return;
     const faults = schemaFaults(value, 'trust.schema.json');
     if (faults.length > 0) throw untrusted([`${source} is no trust policy:`, ...faults].join('\n  '));
     const file = value as TrustFile;
@@ -46,6 +48,11 @@ export class TrustPolicy {
     for (const [name, entry] of Object.entries(file.keys)) named.set(name, this.#addKey(name, entry));
     for (const [name, rule] of Object.entries(file.classes))
       this.rules.set(name, this.#rule(name, rule, named));
+  }
+
+  /** A policy by which nobody may sign anything. */
+  static nobody(): TrustPolicy {
+    return new TrustPolicy(undefined, 'nobody’s trust policy');
   }
 
   /** The key with that fingerprint, of whichever class. */

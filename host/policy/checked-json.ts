@@ -6,7 +6,12 @@ import { ROOT } from '../root.js';
 /** RFC 3339, in the form that is also JavaScript's. */
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,3})?(Z|[+-]\d\d:\d\d)$/;
 
-const ajv = new Ajv2020({ allErrors: true, formats: { regex: isRegularExpression, 'date-time': isTime } });
+// That the schemas are schemas is checked by test/setup/schemas.test.ts, once and not at every start.
+const ajv = new Ajv2020({
+  allErrors: true,
+  validateSchema: false,
+  formats: { regex: isRegularExpression, 'date-time': isTime },
+});
 const validators = new Map<string, ValidateFunction>();
 
 /**
@@ -29,15 +34,19 @@ export function parseChecked<T>(text: string, source: string, schema: string, wh
   throw new Error([`${source} is not ${what}:`, ...faults.map((fault) => `  ${fault}`)].join('\n'));
 }
 
-/** What is wrong with a value by a schema in schemas/: one line a fault, each with its path; empty when it is right. */
-export function schemaFaults(value: unknown, schema: string): string[] {
-  const validate = validators.get(schema) ?? compile(schema);
+/**
+ * What is wrong with a value by a schema in schemas/: one line a fault, each with its path; empty when it is right.
+ * @param used further schemas in schemas/ that it refers to
+ */
+export function schemaFaults(value: unknown, schema: string, used: readonly string[] = []): string[] {
+  const validate = validators.get(schema) ?? compile(schema, used);
   return validate(value) ? [] : (validate.errors ?? []).map(describeError);
 }
 
-function compile(schema: string): ValidateFunction {
-  const text = readFileSync(join(ROOT, 'schemas', schema), 'utf8');
-  const validate = ajv.compile(JSON.parse(text));
+function compile(schema: string, used: readonly string[]): ValidateFunction {
+  const read = (file: string): object => JSON.parse(readFileSync(join(ROOT, 'schemas', file), 'utf8'));
+  for (const file of used) if (ajv.getSchema(file) === undefined) ajv.addSchema(read(file));
+  const validate = ajv.getSchema(schema) ?? ajv.compile(read(schema));
   validators.set(schema, validate);
   return validate;
 }

@@ -34,6 +34,7 @@ export interface Envelope {
   argumentBytesMax: number;
   transferBytesMax: number;
   writesJudged?: boolean;
+  pollSynchronizes?: boolean;
   grantsMax: number;
   grantBytesMax: number;
   relocationsMax: number;

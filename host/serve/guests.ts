@@ -45,6 +45,13 @@ export class Guests {
     return [...this.#guests.values()];
   }
 
+  /** Those whom modules of a class judge. */
+  of(deviceClass: string): Guest[] {
+    return this.all().filter(({ packages }) =>
+      packages.some(({ manifest }) => manifest.class === deviceClass),
+    );
+  }
+
   find(name: string): Guest | undefined {
     return this.#guests.get(name);
   }

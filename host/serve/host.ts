@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import type pino from 'pino';
+import type { DecisionLog } from '../audit/log.js';
 import type { DriverDomain } from '../driver-vm/domain.js';
 import { assignDevices } from '../mediator/assignment.js';
 import { Mediation } from '../mediator/mediation.js';
@@ -30,6 +31,8 @@ export interface HostOptions {
   /** Path of the socket. */
   socket: string;
   log: pino.Logger;
+  /** Where the decisions about all guests are logged. */
+  audit?: DecisionLog | undefined;
   policies: PolicySource;
   /** Opens the driver domain: at the start, and anew for the guests to come when one has ended. */
   open(): Promise<DriverDomain>;
@@ -75,6 +78,7 @@ export class Host {
     setFlagsFromString('--expose-gc');
     const host = new Host(options, await options.policies.inForce());
     try {
+      await host.#modules.takeCandidates(await options.policies.candidates());
       host.#stopWatching = options.policies.watch(() => void host.#refresh());
       host.#door = Door.open(
         options.socket,
@@ -158,6 +162,8 @@ export class Host {
     switch (request.request) {
       case 'guests':
         return { reply: 'guests', guests: await this.#guests.states(this.#front.name) };
+      case 'shadow':
+        return { reply: 'shadow', classes: await this.#modules.reports() };
       case 'foreground':
         return await this.#bring(request.guest);
       case 'policies':
@@ -176,6 +182,20 @@ export class Host {
     return { reply: 'foreground', guest: name };
   }
 
+  /** A guest has found that a module misbehaves: nobody has it any more, and the store does not give it out again. */
+  async #quarantine(deviceClass: string, digest: string, reason: string): Promise<void> {
+    try {
+      if (await this.#modules.quarantine(deviceClass, digest))
+        await this.options.policies.quarantine(deviceClass, digest, reason);
+    } catch (error) {
+      const { message } = error as Error;
+      this.options.log.error(
+        { class: deviceClass, digest, message },
+        'the store does not know of a quarantine',
+      );
+    }
+  }
+
   /** The store has changed. What can't be read or used leaves everything as it is. */
   async #refresh(): Promise<void> {
     try {
@@ -187,7 +207,9 @@ export class Host {
   }
 
   async #takeStore(): Promise<Switch[]> {
-    return await this.#modules.take(await this.options.policies.inForce());
+    const switches = await this.#modules.take(await this.options.policies.inForce());
+    await this.#modules.takeCandidates(await this.options.policies.candidates());
+    return switches;
   }
 
   /** Mediates for a guest from its launcher's start to its end. */
@@ -232,10 +254,11 @@ export class Host {
             log,
             front: this.#front.isFree,
           },
+          audit: this.options.audit === undefined ? undefined : { log: this.options.audit, guest: name },
           onStart: (process) => {
             guest.pid = process;
           },
-          onRestored: (deviceClass, digest) => void this.#modules.quarantine(deviceClass, digest),
+          onRestored: (...found) => void this.#quarantine(...found),
         }),
       };
       // At once: the next guest must not find the front free as well.

@@ -1,10 +1,12 @@
 import type pino from 'pino';
 import { compileModule } from '../mediator/guest.js';
 import type { ModuleInput } from '../mediator/messages.js';
+import { isSameModule, keyOfModule } from '../mediator/same-module.js';
 import type { PolicyPackage } from '../policy/store.js';
+import { Candidates } from './candidates.js';
 import { type Guest, type Guests, moduleName } from './guests.js';
-import { Preparer } from './prepare.js';
-import type { ClassState, ModuleName, Switch } from './protocol.js';
+import { Preparer, type TestedPolicy } from './prepare.js';
+import type { ClassState, ModuleName, ShadowReport, Switch } from './protocol.js';
 
 /** What a class has in this host. */
 interface Place {
@@ -22,6 +24,7 @@ export class Modules {
   readonly #places = new Map<string, Place>();
   readonly #compiled = new Map<string, Promise<ModuleInput>>();
   readonly #preparer = new Preparer();
+  readonly #candidates: Candidates;
   /** Changes happen one after the other. */
   #last: Promise<unknown> = Promise.resolve();
 
@@ -30,6 +33,12 @@ export class Modules {
     private readonly guests: Guests,
     private readonly log: pino.Logger,
   ) {
+    this.#candidates = new Candidates(
+      guests,
+      this.#preparer,
+      (deviceClass) => this.#inForceOf(deviceClass),
+      log,
+    );
     for (const inForce of packages)
       this.#places.set(inForce.manifest.class, {
         inForce,
@@ -46,15 +55,16 @@ export class Modules {
 
   /** A package that is in force or was just before, as a mediator takes it. */
   compiled(candidate: PolicyPackage): Promise<ModuleInput> {
-    const known = this.#compiled.get(candidate.digest);
+    const known = this.#compiled.get(keyOfModule(candidate));
     if (known !== undefined) return known;
     const made = compileModule(candidate);
-    this.#compiled.set(candidate.digest, made);
+    this.#compiled.set(keyOfModule(candidate), made);
     return made;
   }
 
   /** Ends what works for it. */
   async close(): Promise<void> {
+    await this.#candidates.close();
     await this.#preparer.close();
   }
 
@@ -62,51 +72,72 @@ export class Modules {
     return [...this.#places].map(([deviceClass, { inForce, previous, quarantined, failure }]) => ({
       class: deviceClass,
       inForce: moduleName(inForce),
-      previous: previous === undefined ? null : moduleName(previous),
+      previous: nameOrNull(previous),
+      candidate: nameOrNull(this.#candidates.of(deviceClass)),
       quarantined,
       failure: failure ?? null,
     }));
   }
 
   /** Puts into force what differs from what is there. Whatever fails leaves the old module in force, and the result says so. */
-  async take(packages: readonly PolicyPackage[]): Promise<Switch[]> {
+  async take(packages: readonly TestedPolicy[]): Promise<Switch[]> {
     const done: Switch[] = [];
     for (const candidate of packages) {
-      if (this.#places.get(candidate.manifest.class)?.inForce.digest === candidate.digest) continue;
+      if (isSameModule(this.#places.get(candidate.manifest.class)?.inForce, candidate)) continue;
       done.push(await this.#inTurn(() => this.#replace(candidate)));
     }
     return done;
   }
 
+  /** Has these, and no others, judge beside the modules in force. */
+  async takeCandidates(packages: readonly TestedPolicy[]): Promise<void> {
+    await this.#inTurn(() => this.#candidates.take(packages));
+  }
+
+  /** What candidates found. */
+  async reports(): Promise<ShadowReport[]> {
+    return await this.#candidates.reports();
+  }
+
+  async #inForceOf(deviceClass: string): Promise<ModuleInput | undefined> {
+    const inForce = this.#places.get(deviceClass)?.inForce;
+    return inForce === undefined ? undefined : await this.compiled(inForce);
+  }
+
   /** Gives a guest that has just begun what came into force meanwhile. */
   async catchUp(guest: Guest): Promise<void> {
     await this.#inTurn(async () => {
-      for (const { manifest, digest } of [...guest.packages]) {
-        const inForce = this.#places.get(manifest.class)?.inForce;
-        if (inForce !== undefined && inForce.digest !== digest) await this.#switch(guest, inForce, false);
+      for (const before of [...guest.packages]) {
+        const inForce = this.#places.get(before.manifest.class)?.inForce;
+        if (inForce !== undefined && !isSameModule(inForce, before))
+          await this.#switch(guest, inForce, false);
       }
+      await this.#candidates.attend(guest);
     });
   }
 
-  /** A guest has found that a module misbehaves: everybody gets the one before it back. */
-  async quarantine(deviceClass: string, digest: string): Promise<void> {
-    await this.#inTurn(async () => {
+  /** A guest has found that a module misbehaves: everybody gets the one before it back. Whether that is news. */
+  async quarantine(deviceClass: string, digest: string): Promise<boolean> {
+    return await this.#inTurn(async () => {
       const place = this.#places.get(deviceClass);
-      if (place === undefined || place.inForce.digest !== digest || place.previous === undefined) return;
+      if (place === undefined || place.inForce.digest !== digest || place.previous === undefined)
+        return false;
       const [bad, good] = [place.inForce, place.previous];
       place.quarantined.push(moduleName(bad));
       place.inForce = good;
       place.previous = undefined;
       this.#forgetOthers(place);
-      for (const guest of this.#guestsOf(deviceClass)) await this.#switch(guest, good, false);
+      for (const guest of this.guests.of(deviceClass)) await this.#switch(guest, good, false);
+      await this.#candidates.restart(deviceClass);
       this.log.error(
         { class: deviceClass, quarantined: bad.manifest.version, inForce: good.manifest.version },
         'a module misbehaved and is quarantined; the version before it is in force again',
       );
+      return true;
     });
   }
 
-  async #replace(candidate: PolicyPackage): Promise<Switch> {
+  async #replace(candidate: TestedPolicy): Promise<Switch> {
     const deviceClass = candidate.manifest.class;
     const place = this.#places.get(deviceClass);
     const result: Switch = {
@@ -120,12 +151,12 @@ export class Modules {
       if (place?.quarantined.some(({ digest }) => digest === candidate.digest))
         throw new Error('It misbehaved here before, and is quarantined.');
       const module = this.#preparer.prepare(candidate);
-      this.#compiled.set(candidate.digest, module);
+      this.#compiled.set(keyOfModule(candidate), module);
       await module;
       await this.#putInForce(candidate, place, result);
       this.log.info({ ...result }, 'a module is in force');
     } catch (error) {
-      this.#compiled.delete(candidate.digest);
+      this.#compiled.delete(keyOfModule(candidate));
       result.failure = (error as Error).message;
       if (place !== undefined) place.failure = result.failure;
       this.log.error({ ...result }, 'a module is not put into force; what was in force stays');
@@ -144,11 +175,12 @@ export class Modules {
     // Guests that begin from here on get the new module; those that are there are switched one by one.
     this.#places.set(candidate.manifest.class, next);
     this.#forgetOthers(next);
-    for (const guest of this.#guestsOf(candidate.manifest.class)) {
+    for (const guest of this.guests.of(candidate.manifest.class)) {
       const refusal = await this.#switch(guest, candidate, hasFallback);
       if (refusal === undefined) result.switched.push(guest.name);
       else result.kept.push({ guest: guest.name, reason: refusal });
     }
+    await this.#candidates.restart(candidate.manifest.class);
   }
 
   /** Why the guest keeps what it has; undefined when it has the new module, or has ended. */
@@ -163,21 +195,14 @@ export class Modules {
     return undefined;
   }
 
-  #guestsOf(deviceClass: string): Guest[] {
-    return this.guests
-      .all()
-      .filter(({ packages }) => packages.some(({ manifest }) => manifest.class === deviceClass));
-  }
-
   /** Of a class only what is in force and what was before it stay compiled. */
   #forgetOthers({ inForce, previous }: Place): void {
-    const kept = new Set(
-      [...this.#places.values(), { inForce, previous }].flatMap((place) => [
-        place.inForce.digest,
-        place.previous?.digest,
-      ]),
-    );
-    for (const digest of this.#compiled.keys()) if (!kept.has(digest)) this.#compiled.delete(digest);
+    const packages = [...this.#places.values(), { inForce, previous }].flatMap((place) => [
+      place.inForce,
+      ...(place.previous === undefined ? [] : [place.previous]),
+    ]);
+    const kept = new Set(packages.map(keyOfModule));
+    for (const key of this.#compiled.keys()) if (!kept.has(key)) this.#compiled.delete(key);
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -185,4 +210,8 @@ export class Modules {
     this.#last = result.catch(() => {});
     return result;
   }
+}
+
+function nameOrNull(candidate: PolicyPackage | undefined): ModuleName | null {
+  return candidate === undefined ? null : moduleName(candidate);
 }

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { ModuleInput } from '../mediator/messages.js';
 import type { PolicyPackage } from '../policy/store.js';
+import type { VectorFile } from '../policy/vectors.js';
 import { ROOT } from '../root.js';
 import type { PrepareAnswer, PrepareInput } from './prepare-worker.js';
 
@@ -10,6 +11,9 @@ const WORKER = join(ROOT, 'dist', 'host', 'serve', 'prepare-worker.js');
 const PREPARE_MS_MAX = 60_000;
 /** Starting the thread and loading the meter takes longer than most modules: it waits a while for the next one. */
 const IDLE_MS_MAX = 10_000;
+
+/** A module with its test vectors, if it came with any. */
+export type TestedPolicy = PolicyPackage & { vectors?: VectorFile | undefined };
 
 /** A thread that meters, compiles, tries and warms modules up, one at a time: no operation of a guest waits for it. */
 export class Preparer {
@@ -20,10 +24,10 @@ export class Preparer {
    * Makes a module ready.
    * @throws Error with why the module is not fit
    */
-  async prepare({ core, manifest, digest }: PolicyPackage): Promise<ModuleInput> {
+  async prepare({ core, manifest, digest, vectors }: TestedPolicy): Promise<ModuleInput> {
     clearTimeout(this.#idle);
     this.#worker ??= new Worker(WORKER);
-    const input: PrepareInput = { core, manifest, digest };
+    const input: PrepareInput = { core, manifest, digest, vectors };
     try {
       const answer = await answerTo(this.#worker, input);
       this.#idle = setTimeout(() => void this.close(), IDLE_MS_MAX).unref();

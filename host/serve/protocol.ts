@@ -5,6 +5,7 @@ import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import type { DecisionTimes } from '../mediator/decision-times.js';
 import type { MediatorCounters } from '../native.js';
 import { ROOT } from '../root.js';
+import type { Difference } from './comparison.js';
 
 /** A device of the driver domain, and where the guest sees it. */
 export interface RequestedDevice {
@@ -29,6 +30,7 @@ export type Request =
   | { request: 'guests' }
   | { request: 'policies' }
   | { request: 'refresh' }
+  | { request: 'shadow' }
   | { request: 'foreground'; guest: string };
 
 /** A policy module, by what its manifest says of it. */
@@ -58,10 +60,23 @@ export interface ClassState {
   inForce: ModuleName;
   /** Put back when the module in force misbehaves. */
   previous: ModuleName | null;
+  /** Judges beside it. */
+  candidate: ModuleName | null;
   /** They misbehaved, and don't come back. */
   quarantined: ModuleName[];
   /** Why the last new module is not in force. */
   failure: string | null;
+}
+
+/** What a candidate found. */
+export interface ShadowReport {
+  class: string;
+  candidate: ModuleName;
+  /** Decisions that both have made. */
+  judged: number;
+  /** Decisions that came faster than they could be recorded. */
+  lost: number;
+  differences: Difference[];
 }
 
 /** What became of a new module. */
@@ -86,6 +101,7 @@ export type Reply =
   | { reply: 'stopping'; message: string }
   | { reply: 'failed'; message: string }
   | { reply: 'guests'; guests: GuestState[] }
+  | { reply: 'shadow'; classes: ShadowReport[] }
   | { reply: 'foreground'; guest: string }
   | { reply: 'policies'; classes: ClassState[] }
   | { reply: 'refreshed'; switches: Switch[] };
@@ -98,6 +114,8 @@ const ajv = new Ajv2020({
   discriminator: true,
   allowUnionTypes: true,
   strictRequired: false,
+  // test/setup/schemas.test.ts does: compiling the schema of schemas takes as long as everything else together.
+  validateSchema: false,
 });
 ajv.addSchema(JSON.parse(readFileSync(join(ROOT, 'schemas', 'serve.schema.json'), 'utf8')));
 
@@ -114,8 +132,11 @@ export const parseRequest = parserOf<Request>('request');
 export const parseReply = parserOf<Reply>('reply');
 
 function parserOf<T>(what: 'request' | 'reply'): (line: string) => T {
-  const check = ajv.getSchema<T>(`serve.schema.json#/$defs/${what}`) as ValidateFunction<T>;
+  let compiled: ValidateFunction<T> | undefined;
   return (line) => {
+    // Compiled when the first line comes: a command without a running host needs none.
+    compiled ??= ajv.getSchema<T>(`serve.schema.json#/$defs/${what}`) as ValidateFunction<T>;
+    const check = compiled;
     let parsed: unknown;
     try {
       parsed = JSON.parse(line);

@@ -34,6 +34,7 @@ export const DEBIAN_PACKAGES: readonly DebianPackage[] = [
   { name: 'libgbm-dev', purpose: 'rendering compliance' },
   { name: 'kmscube', purpose: 'rendering compliance' },
   { name: 'libegl-mesa0', purpose: 'rendering compliance' },
+  { name: 'linux-headers-amd64', purpose: 'a kernel module for tests (netmap)' },
   { name: 'clang', purpose: 'sanitizer tests' },
   { name: 'libclang-rt-14-dev', purpose: 'sanitizer tests' },
 ];

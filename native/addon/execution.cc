@@ -549,10 +549,12 @@ void Mediator::answer(Op& op, int64_t value, int error) {
   // Nothing has happened yet that can't be done again, and a guest VM was asked for memory that it has not got there.
   const bool isBefore = op.phase == Phase::kJudging || op.phase == Phase::kQueued;
   if (isBefore && op.space != nullptr && !op.space->needs().empty()) error = VmAddressSpace::kPagesNeeded;
-  if (op.ring != nullptr)
+  if (op.ring != nullptr) {
     op.ring->answer(op.slot, value, error);
-  else if (!op.abandoned)
-    (void)listener_.answer(op.notification, value, error);
+    return;
+  }
+  wakeRing(op.tgid);
+  if (!op.abandoned) (void)listener_.answer(op.notification, value, error);
 }
 
 void Mediator::releaseRegions(Op& op) {

@@ -2,6 +2,7 @@
 // trapped call can give (the memory that pointers lead to, the signals of its thread, mappings) sends the guest back to the system call.
 #include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -57,19 +58,26 @@ void Mediator::registerFast(const seccomp_notif& notification) {
   postSpinUs_ = kPostSpinFirstUs;
 }
 
+// The commands that the kernel's VFS layer answers itself, before any driver: on the placeholder they do what they should.
+bool Mediator::isVfsCommand(uint32_t command) {
+  return command == FIOCLEX || command == FIONCLEX || command == FIONBIO || command == FIOASYNC;
+}
+
 FastRing* Mediator::ringOf(pid_t tgid) {
   for (auto& ring : rings_)
-    if (ring->process() == tgid && !ring->ended) return ring.get();
+    if (ring->process() == tgid && !ring->hasEnded()) return ring.get();
   return nullptr;
 }
 
-// The process has gone, or begins anew: what it has under way still ends in the old ring.
+// The process has gone, begins anew, or has threads with descriptor tables of their own, of which the ring could not tell whose is meant.
+// What is under way still ends in the ring.
 void Mediator::endRing(pid_t tgid) {
-  for (auto& ring : rings_) ring->ended |= ring->process() == tgid;
-  rings_.erase(std::remove_if(rings_.begin(), rings_.end(), [](auto& ring) { return ring->ended && ring->busy() == 0; }), rings_.end());
+  for (auto& ring : rings_)
+    if (ring->process() == tgid) ring->end();
+  rings_.erase(std::remove_if(rings_.begin(), rings_.end(), [](auto& ring) { return ring->hasEnded() && ring->busy() == 0; }), rings_.end());
 }
 
-// A trapped call of a process that can post: its next operation may come that way.
+// A trapped call of a process that can post is answered: its next operation may come that way.
 void Mediator::wakeRing(pid_t tgid) {
   if (rings_.empty()) return;
   FastRing* ring = ringOf(tgid);
@@ -97,7 +105,10 @@ std::optional<Event> Mediator::receivePosted() {
   }
   for (auto& ring : rings_) {
     if (!ring->isAwake()) continue;
-    while (auto posted = ring->take()) {
+    // No more than the ring has slots: a guest that posts nonsense without an end must not keep the host from everything else.
+    for (uint32_t i = 0; i < POSTERN_FAST_SLOTS; i++) {
+      auto posted = ring->take();
+      if (!posted) break;
       counters_.posted++;
       if (auto event = handlePosted(*ring, *posted)) return event;
     }
@@ -117,7 +128,8 @@ std::optional<Event> Mediator::handlePosted(FastRing& ring, const FastRing::Post
   }
   const bool isKind = call.kind == POSTERN_FAST_IOCTL || call.kind == POSTERN_FAST_READ || call.kind == POSTERN_FAST_WRITE;
   const bool fits = call.bytes <= POSTERN_FAST_PAYLOAD_BYTES && (call.kind != POSTERN_FAST_READ || call.length <= POSTERN_FAST_PAYLOAD_BYTES);
-  const bool canStart = known != nullptr && isKind && fits && !known->session->backend->lost && !ring.ended &&
+  const bool isVfs = call.kind == POSTERN_FAST_IOCTL && isVfsCommand(call.command);
+  const bool canStart = known != nullptr && isKind && !isVfs && fits && !known->session->backend->lost && !ring.hasEnded() &&
                         running_.size() < options_.classes[known->session->node->classIndex].envelope.operationsInFlightMax;
   if (!canStart) {
     counters_.fallenBack++;

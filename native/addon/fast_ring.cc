@@ -73,6 +73,15 @@ bool FastRing::sleep() {
   return false;
 }
 
+void FastRing::end() {
+  hasEnded_ = true;
+  isAwake_ = false;
+  // Whoever posts after this sees it, and takes the post back. Once a slot is enough: a guest that goes on posting must not keep the host here.
+  __atomic_store_n(&ring_->host_asleep, 1, __ATOMIC_SEQ_CST);
+  for (uint32_t i = 0; i < POSTERN_FAST_SLOTS; i++)
+    if (auto posted = take()) answer(posted->slot, 0, 0, POSTERN_FAST_SYSCALL);
+}
+
 void FastRing::wakeUp() {
   isAwake_ = true;
   __atomic_store_n(&ring_->host_asleep, 0, __ATOMIC_SEQ_CST);

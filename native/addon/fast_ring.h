@@ -57,7 +57,9 @@ class FastRing {
   bool isAwake() const { return isAwake_; }
   uint32_t busy() const { return static_cast<uint32_t>(__builtin_popcount(busy_)); }
 
-  bool ended = false;  // the process has gone, or has registered anew
+  // From now on the guest makes system calls; what it has posted is sent back.
+  void end();
+  bool hasEnded() const { return hasEnded_; }
 
  private:
   postern_fast_slot& at(uint32_t slot) const { return ring_->slots[slot % POSTERN_FAST_SLOTS]; }
@@ -68,7 +70,7 @@ class FastRing {
   // The host's own record, never read back from the ring.
   uint32_t busy_ = 0, pending_ = 0;
   std::array<uint32_t, POSTERN_FAST_SLOTS> replyBytes_{};
-  bool isAwake_ = false;
+  bool isAwake_ = false, hasEnded_ = false;
   std::array<Known, POSTERN_WINDOW_LAST - POSTERN_WINDOW_FIRST + 1> known_{};
 };
 

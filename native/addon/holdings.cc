@@ -44,6 +44,11 @@ Mediator::Thread* Mediator::threadOf(pid_t tid) {
   return &thread;
 }
 
+pid_t Mediator::tgidOf(pid_t tid) {
+  const Thread* thread = threadOf(tid);
+  return thread != nullptr ? thread->tgid : tid;
+}
+
 void Mediator::forgetThread(pid_t tid) {
   cache_.forgetThread(tid);
   threads_.erase(tid);

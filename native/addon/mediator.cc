@@ -309,6 +309,7 @@ void Mediator::wait() {
   if (mappingRounds_ > 0) timeout = kMappingIntervalMs;
   if (!running_.empty() || releasesPending_ > 0 || hasLateStops() || !queued_.empty())
     timeout = static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(kWatchInterval).count());
+  if (!polls_.empty()) timeout = pollTimeoutMs(static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(kWatchInterval).count()));
   if (ready || !notes_.empty()) timeout = 0;
   const bool wantArmed = !isHolding();
   if (!vm_ && wantArmed != listenerArmed_) {
@@ -329,6 +330,7 @@ void Mediator::pollEvents(int timeoutMs) {
   if (vm_) vm_->wakeUp();
   for (int i = 0; i < count; i++) handleReady(events[i].data.u64, events[i].events);
   watchOperations();
+  if (!polls_.empty()) watchPolls();
   if (count == 0 && mappingRounds_ > 0) settleMappings();
   if (hasLateStops()) reapLateStops();
 }
@@ -359,6 +361,9 @@ void Mediator::handleReady(uint64_t tag, uint32_t events) {
         session->second->hungUp = true;
         if (session->second->operations == 0) releaseSession(session->second.get());
       }
+      break;
+    case kPollTag:
+      pollReady(number);
       break;
     case kProcessTag:
       if (holders_.erase(static_cast<pid_t>(number)) != 0) mappingRounds_ = std::max(mappingRounds_, 1u);

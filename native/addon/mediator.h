@@ -10,6 +10,8 @@
 //   reload.cc         another module for a class, between two operations
 //   execution.cc      verdict -> plan -> backend -> guest (where its bytes are copied)
 //   sessions.cc       open files, backends, readiness, release
+//   stand_ins.cc      names that the guest's kernel does not have
+//   polls.cc          poll, where it is an operation of the driver's
 //   mappings.cc       driver pages in guests
 //   typed_descriptors.cc  descriptors in arguments, both ways
 #pragma once
@@ -34,6 +36,7 @@
 #include "window.h"
 
 struct open_how;
+struct pollfd;
 
 namespace postern {
 
@@ -45,6 +48,7 @@ enum EpollTag : uint64_t {
   kSessionTag = 4ull << 32,
   kProcessTag = 5ull << 32,
   kDoorbellTag = 6ull << 32,
+  kPollTag = 15ull << 32,
 };
 constexpr uint64_t kTagMask = 0xffffffff00000000ull;
 
@@ -174,6 +178,7 @@ class Mediator {
   std::optional<Event> operate(const seccomp_notif& notification, Holding holding, std::optional<pid_t> tgid);
   std::optional<Event> handleOpen(const seccomp_notif& notification);
   std::optional<Event> openNode(const seccomp_notif& notification, Node& node, uint64_t flags, std::optional<pid_t> tgid);
+  static bool isVfsCommand(uint32_t command);
   bool readOpenHow(const seccomp_notif& notification, open_how& how);
   std::optional<Event> handleIoctl(Op& op, const seccomp_data& data);
   std::optional<Event> handleTransfer(Op& op, const seccomp_data& data);
@@ -200,6 +205,7 @@ class Mediator {
     pid_t tgid = 0;
   };
   Thread* threadOf(pid_t tid);
+  pid_t tgidOf(pid_t tid);
   void forgetThread(pid_t tid);
   Descriptor borrow(pid_t tid, int number);
   Holding lookUp(const seccomp_notif& notification, int number, bool needsCopy);
@@ -324,6 +330,26 @@ class Mediator {
   void loseBackend(Backend& backend);
   void failLostOperations();
 
+  // stand_ins.cc
+  void handleByName(const seccomp_notif& notification);
+  void answerLink(const seccomp_notif& notification, int file, uint64_t address, uint64_t room);
+
+  // polls.cc
+  void handlePoll(const seccomp_notif& notification);
+  bool readPollTime(Poll& poll);
+  bool readPolled(const Poll& poll, std::vector<pollfd>& list);
+  void addPolled(Poll& poll, const pollfd& entry);
+  bool isSynchronized(const Session& session) const;
+  void armPoll(Poll& poll);
+  void pollAnswered(Poll& poll);
+  void pollReady(uint32_t number);
+  void endPoll(Poll& poll, PollEnd end);
+  void finishPoll(Poll& poll);
+  void answerTimeout(Poll& poll);
+  void watchPolls();
+  int pollTimeoutMs(int most) const;
+  void loseBackendsPolls(const Backend& backend);
+
   // mappings.cc
   int finishMmap(Op& op);
   void settleMappings();
@@ -333,7 +359,7 @@ class Mediator {
   uint32_t freeMapping() const;
 
   // An operation of the host's own, answered to whoever is named in `internal_`.
-  enum class Internal { kRelease, kWatch, kMunmap, kCancel, kGive, kTake, kDrain, kReplay };
+  enum class Internal { kRelease, kWatch, kDisarm, kMunmap, kCancel, kGive, kTake, kDrain, kReplay };
   struct InternalOp {
     Internal kind;
     Backend* backend;
@@ -342,6 +368,7 @@ class Mediator {
   };
   bool submitInternal(Backend& backend, postern_op op, Internal kind, uint32_t subject, uint64_t waiter = 0);
   void submitDeferred();
+  void answerWaiter(uint64_t id);
   void finishInternal(const InternalOp& internal, const postern_completion& completion);
   // Of those, the foreground's: their regions are free again when they have ended.
   struct FrontRegion {
@@ -407,6 +434,7 @@ class Mediator {
     Backend* backend;
     postern_op op;
   };
+  std::map<uint64_t, std::unique_ptr<Poll>> polls_;
   std::deque<Deferred> deferred_;  // of those, what waits for room in a ring
   uint32_t releasesPending_ = 0;
   uint32_t orphans_ = 0;  // operations that the driver still has in hand for threads that have gone

@@ -121,6 +121,7 @@ Envelope envelopeOf(const Napi::Object& from) {
   envelope.handlesMax = number(from, "handlesMax");
   envelope.operations = number(from, "operations");
   forEach(from.Get("ioctlTypes"), [&](const Napi::Value& type) { envelope.ioctlTypes[type.As<Napi::Number>().Uint32Value() & 0xff] = true; });
+  envelope.pollSynchronizes = from.Get("pollSynchronizes").ToBoolean().Value();
   envelope.writesJudged = from.Get("writesJudged").ToBoolean().Value();
   return envelope;
 }

@@ -1,5 +1,6 @@
 // Trapped system calls become operations here: this is where a guest's ioctl enters.
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <linux/openat2.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -22,11 +23,6 @@ namespace {
 
 // Linux's own bound of one read or write (MAX_RW_COUNT).
 constexpr uint64_t kTransferBytesMax = 0x7ffff000;
-
-// The commands that the kernel's VFS layer answers itself, before any driver: on the placeholder they do what they should.
-bool isVfsCommand(uint32_t command) {
-  return command == FIOCLEX || command == FIONCLEX || command == FIONBIO || command == FIOASYNC;
-}
 
 // Calls that free or replace a descriptor of the window, or change its flags: nothing of it may be remembered over them.
 bool changesDescriptors(const seccomp_data& data) {
@@ -129,8 +125,16 @@ std::optional<Event> Mediator::handle(const seccomp_notif& notification) {
   cache_.threadReturned(tid);
   if (changesDescriptors(data)) cache_.beginChange(tid, data.nr);
   switch (data.nr) {
-    case SYS_close:
+    case SYS_unshare:
+    case SYS_clone:
+      endRing(tgidOf(tid));
+      listener_.proceed(notification.id);
+      return std::nullopt;
     case SYS_close_range:
+      if ((data.args[2] & CLOSE_RANGE_UNSHARE) != 0) endRing(tgidOf(tid));
+      listener_.proceed(notification.id);
+      return std::nullopt;
+    case SYS_close:
     case SYS_execve:
     case SYS_execveat:
       listener_.proceed(notification.id);
@@ -140,6 +144,24 @@ std::optional<Event> Mediator::handle(const seccomp_notif& notification) {
     case SYS_openat2:
     case SYS_creat:
       return handleOpen(notification);
+    case SYS_readlink:
+    case SYS_readlinkat:
+    case SYS_access:
+    case SYS_faccessat:
+    case SYS_faccessat2:
+    case SYS_getxattr:
+    case SYS_lgetxattr:
+      handleByName(notification);
+      return std::nullopt;
+    case SYS_poll:
+    case SYS_ppoll:
+    case SYS_select:
+    case SYS_pselect6:
+    case SYS_epoll_wait:
+    case SYS_epoll_pwait:
+    case SYS_epoll_pwait2:
+      handlePoll(notification);
+      return std::nullopt;
     case SYS_munmap:
       handleMunmap(notification);
       return std::nullopt;
@@ -211,9 +233,7 @@ std::optional<Event> Mediator::operate(const seccomp_notif& notification, Holdin
   }
   settleMappings();
   Op& op = begin(notification, session, number);
-  if (!tgid && threadOf(tid) != nullptr) tgid = threadOf(tid)->tgid;
-  op.tgid = tgid.value_or(tid);
-  wakeRing(op.tgid);
+  op.tgid = tgid ? *tgid : tgidOf(tid);
   op.call.fileFlags = (static_cast<uint32_t>(holding.flags) & ~uint32_t(O_ACCMODE)) | session->accessMode;
   op.nonblocking = (holding.flags & O_NONBLOCK) != 0;
   op.borrowed = std::move(holding.copy);
@@ -373,10 +393,16 @@ std::optional<Event> Mediator::handleOpen(const seccomp_notif& notification) {
   if (data.nr == SYS_openat2) flags = how.flags;
   std::string path;
   Node* node = nullptr;
-  if (isUsual && (flags & (O_PATH | O_DIRECTORY)) == 0 && readGuestPath(tid, pathAddress, path) == 0)
+  const bool isPath = isUsual && readGuestPath(tid, pathAddress, path) == 0;
+  if (isPath && (flags & (O_PATH | O_DIRECTORY)) == 0)
     node = view_.resolve(tid, directory, path, (flags & O_NOFOLLOW) == 0, how.resolve);
   // An ordinary path: the kernel looks it up by itself, and would refuse a guarded node anyway (its mount allows no devices).
   if (node == nullptr) {
+    Descriptor standIn = isPath ? view_.openStandIn(path, flags) : Descriptor();
+    if (standIn.valid()) {
+      (void)listener_.addDescriptor(notification.id, standIn.get(), -1, (flags & O_CLOEXEC) != 0, true);
+      return std::nullopt;
+    }
     counters_.opensNative++;
     listener_.proceed(notification.id);
     return std::nullopt;
@@ -467,7 +493,17 @@ void Mediator::handleStatByName(const seccomp_notif& notification) {
   std::string path;
   const bool isPath = readGuestPath(tid, data.args[isAt ? 1 : 0], path) == 0 && !path.empty();
   const Node* node = isPath ? view_.resolve(tid, directory, path, followsLast) : nullptr;
-  if (node == nullptr) {
+  const Descriptor standIn =
+      isPath && node == nullptr ? view_.openStandIn(path, O_PATH | (followsLast ? 0u : unsigned(O_NOFOLLOW))) : Descriptor();
+  if (standIn.valid() && data.nr == SYS_statx) {
+    struct statx st {};
+    const int error = statx(standIn.get(), "", AT_EMPTY_PATH, static_cast<unsigned>(data.args[3]), &st) == 0 ? 0 : errno;
+    answerStatx(notification, error, st);
+  } else if (standIn.valid()) {
+    struct stat st;
+    const int error = fstat(standIn.get(), &st) == 0 ? 0 : errno;
+    answerStat(notification, error, st, data.args[isAt ? 2 : 1]);
+  } else if (node == nullptr) {
     (void)listener_.proceed(notification.id);
   } else if (data.nr == SYS_statx) {
     struct statx st {};

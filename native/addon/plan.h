@@ -24,6 +24,7 @@ struct Envelope {
   uint32_t handlesMax = 0;
   uint32_t operations = 0;  // bit per Operation
   bool ioctlTypes[256] = {};
+  bool pollSynchronizes = false;  // poll is an operation of the driver's: it is asked only while the guest polls
   bool writesJudged = false;  // the policy sees what is written, as the head
 };
 

@@ -79,6 +79,7 @@ struct Session {
   std::optional<TakenFile> taken;      // a descriptor that a driver made
   std::map<Backend*, uint32_t> copies;  // its numbers in other backend processes that were lent it
   std::map<int32_t, int32_t> given;     // numbers that this file's driver saw -> the guest's
+  uint32_t polls = 0;       // of its guest, that are waiting
   uint32_t handedOver = 0;   // a bit for each handover of its class that it gave when its guest left the front
   bool isDraining = false;   // its guest has come to the front, but what the driver has for it came before
   std::vector<Replay> replays;
@@ -100,6 +101,33 @@ struct Mapping {
   std::vector<uint64_t> pages;  // offsets in the RAM file
   uint64_t apertureOffset = 0;  // in a guest VM's aperture
   bool releasing = false;
+};
+
+enum class PollEnd { kNone, kReady, kTimeout, kGone };
+
+struct PolledSession {
+  uint32_t session;
+  uint32_t events;
+  int copy;  // its place in `copies`; -1: it is in an epoll set
+};
+
+struct PolledFile {
+  Descriptor descriptor;
+  uint32_t events;
+};
+
+// A poll, select or epoll_wait that waits in the host.
+struct Poll {
+  uint64_t id = 0, notification = 0;
+  seccomp_data data{};  // the system call
+  pid_t tgid = 0, tid = 0;
+  std::vector<PolledSession> sessions;
+  std::vector<PolledFile> copies;  // of all the guest's descriptors that it is about
+  Descriptor set;                  // an epoll set of them
+  uint32_t awaited = 0;            // answers of backends
+  std::optional<Clock::time_point> deadline;
+  bool looksOnly = false, kernelWaits = false;
+  PollEnd end = PollEnd::kNone;
 };
 
 // A descriptor in the argument of one operation.

@@ -168,6 +168,15 @@ void Mediator::submitDeferred() {
   while (!deferred_.empty() && deferred_.front().backend->channel->submit(deferred_.front().op)) deferred_.pop_front();
 }
 
+// An operation, or a poll, has waited for a backend's answer.
+void Mediator::answerWaiter(uint64_t id) {
+  if (auto operation = running_.find(id); operation != running_.end()) {
+    if (--operation->second->watchesAwaited == 0) conclude(*operation->second);
+  } else if (auto poll = polls_.find(id); poll != polls_.end()) {
+    if (--poll->second->awaited == 0) pollAnswered(*poll->second);
+  }
+}
+
 void Mediator::finishInternal(const InternalOp& internal, const postern_completion& completion) {
   switch (internal.kind) {
     case Internal::kRelease:
@@ -180,9 +189,10 @@ void Mediator::finishInternal(const InternalOp& internal, const postern_completi
         session->second->ready = completion.ready;
         if (internal.waiter == 0) present(*session->second, -1);
       }
-      if (auto waiter = running_.find(internal.waiter); waiter != running_.end()) {
-        if (--waiter->second->watchesAwaited == 0) conclude(*waiter->second);
-      }
+      answerWaiter(internal.waiter);
+      break;
+    case Internal::kDisarm:
+      answerWaiter(internal.waiter);
       break;
     case Internal::kMunmap:
       if (auto mapping = mappings_.find(internal.subject); mapping != mappings_.end()) {
@@ -205,7 +215,7 @@ void Mediator::finishInternal(const InternalOp& internal, const postern_completi
 
 // Whether a change is under way, which `waiter` then waits for.
 bool Mediator::setWatch(Session& session, uint32_t watch, uint64_t waiter) {
-  if (watch == session.watch) return false;
+  if (watch == session.watch || isSynchronized(session)) return false;
   session.watch = watch;
   session.ready = 0;
   postern_op op{};
@@ -271,6 +281,7 @@ void Mediator::loseBackend(Backend& backend) {
   for (auto& [id, op] : running_)
     if (op->backend == &backend && (op->phase == Phase::kDriving || op->phase == Phase::kHeld || op->watchesAwaited > 0)) lost.push_back(op);
   held_.erase(std::remove_if(held_.begin(), held_.end(), [&](Op* op) { return op->backend == &backend; }), held_.end());
+  loseBackendsPolls(backend);
   for (Op* op : lost) {
     counters_.failed++;
     finishNow(*op, 0, ENODEV);

@@ -241,6 +241,9 @@ static void bad_submissions_are_refused(void) {
   CHECK(guest_do(&guest, transfer).result == -EINVAL);
   CHECK(guest_do(&guest, watch_on(SLAVE, EPOLLET | POLLIN)).result == -EINVAL);
   CHECK(guest_do(&guest, ioctl_on(SLAVE, TCGETS, 8)).result == -EFAULT);
+  struct postern_op passing = ioctl_on(SLAVE, TCGETS, 0);
+  passing.descriptors = 1;
+  CHECK(guest_do(&guest, passing).result == -EOPNOTSUPP, "the local domain passes descriptors");
   struct postern_op map = {.kind = POSTERN_OP_MMAP, .file = SLAVE, .length = 4096};
   CHECK(guest_do(&guest, map).result == -EOPNOTSUPP);
   map.argument = POSTERN_MAPPINGS_MAX;

@@ -2,8 +2,10 @@
  * Usage: test-vm --list, or test-vm CASE ADDRESS with the RAM file, the doorbell and the page list as descriptors 3, 4 and 5. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/dma-buf.h>
 #include <linux/videodev2.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -180,6 +182,128 @@ static void operations_follow_each_other(void) {
   printf("%.1f us an ioctl after a pause\n", busy / PAUSES);
 }
 
+#define TAKEN 7u
+#define FENCE 12u
+#define DESCRIPTORS_AT 4096u
+
+/* ioctl with the structure at `argument`, in which one number is a descriptor; `entry` is what the agent says of it. */
+static int64_t pass(struct guest *of, uint32_t file, uint32_t number, void *argument, size_t bytes, struct postern_descriptor *entry) {
+  memcpy(of->arena + ARGUMENT_AT, argument, bytes);
+  memcpy(of->arena + DESCRIPTORS_AT, entry, sizeof *entry);
+  struct postern_op op = {.kind = POSTERN_OP_IOCTL, .file = file, .command = number, .argument = guest_pointer(of, ARGUMENT_AT),
+                          .descriptors_offset = DESCRIPTORS_AT, .descriptors = 1};
+  int64_t result = guest_do(of, op).result;
+  memcpy(argument, of->arena + ARGUMENT_AT, bytes);
+  memcpy(entry, of->arena + DESCRIPTORS_AT, sizeof *entry);
+  return result;
+}
+
+static int64_t seek_end(struct guest *of, uint32_t file) {
+  return guest_do(of, (struct postern_op){.kind = POSTERN_OP_SEEK, .file = file, .command = SEEK_END}).result;
+}
+
+/* Exports the camera's first buffer, as file `file`, which is said to be of that kind. */
+static int64_t take(uint32_t file, uint32_t kind, struct postern_descriptor *entry) {
+  struct v4l2_exportbuffer export = {.type = V4L2_BUF_TYPE_VIDEO_CAPTURE, .flags = O_RDWR | O_CLOEXEC};
+  *entry = (struct postern_descriptor){.place = ARGUMENT_AT + offsetof(struct v4l2_exportbuffer, fd), .width = 4, .kind = kind,
+                                       .flow = POSTERN_TAKE, .file = file};
+  int64_t result = pass(&guest, CAMERA, VIDIOC_EXPBUF, &export, sizeof export, entry);
+  CHECK(result != 0 || export.fd == -1, "the driver's number has been left in the argument");
+  return result;
+}
+
+static void a_descriptor_is_taken(void) {
+  struct postern_descriptor entry;
+  open_camera();
+  request_buffers(1);
+  CHECK(take(TAKEN, POSTERN_KIND_DMA_BUF, &entry) == 0);
+  CHECK(entry.result == 0 && entry.bytes > 0 && (entry.open_flags & O_ACCMODE) == O_RDWR);
+  CHECK(seek_end(&guest, TAKEN) == (int64_t)entry.bytes);
+  CHECK(take(TAKEN, POSTERN_KIND_DMA_BUF, &entry) == -EBUSY, "a file that is in use is taken over");
+  CHECK(take(POSTERN_FILES_MAX, POSTERN_KIND_DMA_BUF, &entry) == -EINVAL);
+  CHECK(take(TAKEN + 1, POSTERN_KIND_SYNC_FILE, &entry) == 0);
+  CHECK(entry.result == -EBADF && seek_end(&guest, TAKEN + 1) == -EBADF, "a buffer is taken for a fence");
+  CHECK(take(TAKEN + 1, POSTERN_KIND_DMA_BUF, &entry) == 0 && entry.result == 0, "what was kept for nothing is not given back");
+  CHECK(guest_do(&guest, (struct postern_op){.kind = POSTERN_OP_RELEASE, .file = TAKEN}).result == 0);
+  CHECK(seek_end(&guest, TAKEN) == -EBADF);
+}
+
+/* Numbers that no driver has made: the agent's own files stay its own. */
+static void only_descriptors_are_taken(void) {
+  open_camera();
+  for (uint32_t number = 0; number < 64; number++) {
+    struct v4l2_capability capability = {0};
+    struct v4l2_control control = {.id = V4L2_CID_BRIGHTNESS, .value = (int)number};
+    CHECK(COMMAND(VIDIOC_S_CTRL, &control) == 0);
+    struct postern_descriptor entry = {.place = ARGUMENT_AT + offsetof(struct v4l2_control, value), .width = 4, .flow = POSTERN_TAKE, .file = TAKEN};
+    CHECK(pass(&guest, CAMERA, VIDIOC_G_CTRL, &control, sizeof control, &entry) == 0);
+    CHECK(entry.result == -EBADF, "the agent's descriptor %u is taken", number);
+    CHECK(COMMAND(VIDIOC_QUERYCAP, &capability) == 0);
+  }
+}
+
+/* Has a buffer take a fence. */
+static int64_t give_fence(struct postern_descriptor *entry) {
+  struct dma_buf_import_sync_file import = {.flags = DMA_BUF_SYNC_WRITE};
+  entry->place = ARGUMENT_AT + offsetof(struct dma_buf_import_sync_file, fd);
+  entry->width = 4;
+  entry->flow = POSTERN_LEND;
+  return pass(&guest, TAKEN, DMA_BUF_IOCTL_IMPORT_SYNC_FILE, &import, sizeof import, entry);
+}
+
+static void a_descriptor_is_lent(void) {
+  struct postern_descriptor entry, none = {.file = POSTERN_FILE_NONE}, strange = {.file = POSTERN_FILE_STRANGE};
+  open_camera();
+  request_buffers(1);
+  CHECK(take(TAKEN, POSTERN_KIND_DMA_BUF, &entry) == 0 && entry.result == 0);
+  struct dma_buf_export_sync_file export = {.flags = DMA_BUF_SYNC_WRITE};
+  struct postern_descriptor fence = {.place = ARGUMENT_AT + offsetof(struct dma_buf_export_sync_file, fd), .width = 4,
+                                     .kind = POSTERN_KIND_SYNC_FILE, .flow = POSTERN_TAKE, .file = FENCE};
+  CHECK(pass(&guest, TAKEN, DMA_BUF_IOCTL_EXPORT_SYNC_FILE, &export, sizeof export, &fence) == 0 && fence.result == 0);
+  struct postern_descriptor own = {.file = FENCE}, buffer = {.file = TAKEN};
+  CHECK(give_fence(&own) == 0 && own.result == (int)(POSTERN_TAKEN_FIRST + FENCE));
+  CHECK(give_fence(&buffer) == -EINVAL && buffer.result == (int)(POSTERN_TAKEN_FIRST + TAKEN));
+  CHECK(give_fence(&none) == -EINVAL && none.result > 1 << 20);
+  CHECK(give_fence(&strange) == -EINVAL && strange.result >= 0 && strange.result < (int)POSTERN_TAKEN_FIRST);
+  struct postern_descriptor wide = {.place = POSTERN_ARENA_BYTES - 4, .width = 8, .flow = POSTERN_LEND, .file = TAKEN};
+  CHECK(pass(&guest, TAKEN, DMA_BUF_IOCTL_SYNC, &export, sizeof export, &wide) == -EINVAL, "a number across the arena's end");
+}
+
+/* Shows the other process's driver a descriptor, whatever it makes of it. Returns whether it could be shown. */
+static bool show(struct guest *of, struct postern_descriptor *entry) {
+  struct v4l2_control control = {.id = V4L2_CID_BRIGHTNESS};
+  entry->place = ARGUMENT_AT + sizeof control;
+  entry->width = 4;
+  entry->flow = POSTERN_LEND;
+  int64_t result = pass(of, CAMERA, VIDIOC_G_CTRL, &control, sizeof control, entry);
+  CHECK(result == 0 || result == -ENODEV);
+  return result == 0;
+}
+
+static void another_process_is_lent_a_descriptor(void) {
+  static struct guest other;
+  struct postern_descriptor entry, theirs = {.file = 9, .source = TAKEN}, again = theirs, late = {.file = 11, .source = TAKEN};
+  struct postern_descriptor nothing = {.file = 10, .source = TAKEN + 9}, nobody = {.file = 10, .channel = POSTERN_CHANNELS_MAX, .source = TAKEN};
+  open_camera();
+  request_buffers(1);
+  CHECK(take(TAKEN, POSTERN_KIND_DMA_BUF, &entry) == 0 && entry.result == 0);
+  guest_start(&other, &host, 1);
+  CHECK(guest_open(&other, CAMERA, "video0", O_RDWR) == 0);
+  CHECK(!show(&other, &nothing), "a file that the other process does not have");
+  CHECK(!show(&other, &nobody), "a channel that there is not");
+  CHECK(show(&other, &theirs) && theirs.result == (int)POSTERN_TAKEN_FIRST + 9);
+  CHECK(seek_end(&other, 9) == (int64_t)entry.bytes);
+  /* It is there as long as it is not released, whatever becomes of the first process. */
+  guest_stop(&guest);
+  CHECK(seek_end(&other, 9) == (int64_t)entry.bytes);
+  CHECK(show(&other, &again) && again.result == (int)POSTERN_TAKEN_FIRST + 9);
+  CHECK(!show(&other, &late), "a process that has gone");
+  CHECK(guest_do(&other, (struct postern_op){.kind = POSTERN_OP_RELEASE, .file = 9}).result == 0);
+  CHECK(!show(&other, &again), "a process that has gone, once more");
+  guest_stop(&other);
+  guest_start(&guest, &host, 0);
+}
+
 static const struct test_case {
   const char *name;
   void (*run)(void);
@@ -191,6 +315,10 @@ static const struct test_case {
     CASE(a_waiting_dequeue_is_cancelled),
     CASE(a_frame_is_told),
     CASE(operations_follow_each_other),
+    CASE(a_descriptor_is_taken),
+    CASE(only_descriptors_are_taken),
+    CASE(a_descriptor_is_lent),
+    CASE(another_process_is_lent_a_descriptor),
 };
 #define CASE_COUNT (sizeof cases / sizeof *cases)
 

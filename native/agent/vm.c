@@ -174,7 +174,7 @@ static void set_up(struct domain *domain) {
   set_limits();
   spin_calibrate();
   forbid_migration_of_locked_pages();
-  int result = channels_allocate(domain, POSTERN_CHANNELS_MAX);
+  int result = channels_allocate(domain, POSTERN_CHANNELS_VM);
   if (result != 0) power_off(strerror(-result));
   load_modules();
   links_start();

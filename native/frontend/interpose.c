@@ -89,24 +89,31 @@ EXPORT ssize_t write(int descriptor, const void *buffer, size_t bytes) {
   return real_write ? real_write(descriptor, buffer, bytes) : syscall(SYS_write, descriptor, buffer, bytes);
 }
 
-/* As many at once as the ring has room for. */
+static void trap(struct postern_batch_entry *entry) {
+  entry->result = syscall(entry->is_write ? SYS_write : SYS_read, entry->descriptor, entry->buffer, entry->bytes);
+  entry->error = entry->result < 0 ? errno : 0;
+}
+
+/* As many at once as the ring has room for. One that can't be posted is trapped there and then: that wakes whoever looks for the next. */
 static void run_batch(struct postern_batch_entry *entries, size_t count) {
   struct operation operations[POSTERN_FAST_SLOTS];
   bool posted[POSTERN_FAST_SLOTS];
   for (size_t i = 0; i < count; i++) {
     struct postern_batch_entry *entry = &entries[i];
     operations[i] = transfer_of(entry->descriptor, entry->is_write, entry->buffer, entry->bytes);
+    operations[i].batched = true;
     posted[i] = can_transfer(entry->descriptor, entry->bytes) && ring_post(&operations[i]);
+    if (!posted[i]) trap(entry);
   }
   for (size_t i = 0; i < count; i++) {
     struct postern_batch_entry *entry = &entries[i];
-    if (posted[i] && ring_await(&operations[i])) {
-      entry->error = operations[i].error;
-      entry->result = entry->error != 0 ? -1 : operations[i].value;
+    if (!posted[i]) continue;
+    if (!ring_await(&operations[i])) {
+      trap(entry);
       continue;
     }
-    entry->result = syscall(entry->is_write ? SYS_write : SYS_read, entry->descriptor, entry->buffer, entry->bytes);
-    entry->error = entry->result < 0 ? errno : 0;
+    entry->error = operations[i].error;
+    entry->result = entry->error != 0 ? -1 : operations[i].value;
   }
 }
 

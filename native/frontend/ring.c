@@ -112,7 +112,7 @@ bool ring_post(struct operation *operation) {
   struct postern_fast_ring *ring = own_ring();
   if (!ring || __atomic_load_n(&ring->host_asleep, __ATOMIC_RELAXED) != 0) return false;
   if (operation->call.bytes > POSTERN_FAST_PAYLOAD_BYTES || is_hopeless(kind_of(&operation->call))) return false;
-  if (!pace_favours_posting()) return false;
+  if (!operation->batched && !pace_favours_posting()) return false;
   if (!pages_readable(&state->pages, operation->in, operation->call.bytes)) return false;
   operation->slot = claim();
   if (operation->slot < 0) return false;
@@ -169,7 +169,7 @@ bool ring_await(struct operation *operation) {
   }
   let_go(operation->slot);
   if (answer == POSTERN_FAST_ANSWERED) {
-    pace_note(&state->pace.posted, operation->began);
+    if (!operation->batched) pace_note(&state->pace.posted, operation->began);
     return true;
   }
   uint32_t kind = kind_of(&operation->call);

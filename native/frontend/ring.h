@@ -17,6 +17,7 @@ struct operation {
   int64_t value;
   int error;
   int slot;
+  bool batched; /* waits for others too: says nothing about how quick the way is */
 };
 
 /* To be called once, before anything else. */

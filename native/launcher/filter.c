@@ -9,6 +9,7 @@
 #include <linux/filter.h>
 #include <linux/ioctl.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
@@ -80,9 +81,10 @@ static void row_window_two(uint32_t number, unsigned first, unsigned second, uin
 }
 
 /* Opens that can't yield a device by themselves run natively: O_PATH gives no file, O_DIRECTORY only directories. */
-static void row_open(uint32_t number, unsigned flags_argument) {
+static void row_open(uint32_t number, unsigned flags_argument, int answers_all) {
   unsigned at = block_begin(number);
   load_low(flags_argument);
+  if (answers_all) answer(SECCOMP_RET_USER_NOTIF);
   emit(BPF_JMP | BPF_JSET | BPF_K, 1, 0, O_PATH | O_DIRECTORY);
   answer(SECCOMP_RET_USER_NOTIF);
   block_end(at);
@@ -112,6 +114,25 @@ static void row_close_range(void) {
 
 /* A placeholder that a guest has received over a socket has a number outside the window. So what is mapped to be shared is looked at
  * whatever its number, but not where the address is given: so the host itself maps, and nobody maps a driver's pages. */
+/* A thread that gets a descriptor table of its own: the host must know that the process has more than one. clone3's flags are in
+ * memory, where a filter can't look; the C library always shares. */
+static void row_unshare(void) {
+  unsigned at = block_begin(__NR_unshare);
+  load_low(0);
+  emit(BPF_JMP | BPF_JSET | BPF_K, 0, 1, CLONE_FILES);
+  answer(SECCOMP_RET_USER_NOTIF);
+  block_end(at);
+}
+
+static void row_clone(void) {
+  unsigned at = block_begin(__NR_clone);
+  load_low(0);
+  emit(BPF_JMP | BPF_JSET | BPF_K, 2, 0, CLONE_FILES);
+  emit(BPF_JMP | BPF_JSET | BPF_K, 0, 1, CLONE_THREAD);
+  answer(SECCOMP_RET_USER_NOTIF);
+  block_end(at);
+}
+
 static void row_mmap(void) {
   unsigned at = block_begin(__NR_mmap);
   load_low(3);
@@ -161,7 +182,7 @@ static void row_mremap(void) {
   block_end(at);
 }
 
-static void emit_rows(int answers_stat) {
+static void emit_rows(int answers_stat, int answers_poll) {
   const uint32_t notify = SECCOMP_RET_USER_NOTIF;
   const uint32_t not_socket = SECCOMP_RET_ERRNO | ENOTSOCK;
   const uint32_t invalid = SECCOMP_RET_ERRNO | EINVAL;
@@ -172,8 +193,8 @@ static void emit_rows(int answers_stat) {
   row_ioctl();
   row_window(__NR_read, 0, notify);
   row_window(__NR_write, 0, notify);
-  row_open(__NR_openat, 2);
-  row_open(__NR_open, 1);
+  row_open(__NR_openat, 2, answers_stat);
+  row_open(__NR_open, 1, answers_stat);
   row_mmap();
   row_window(__NR_fstat, 0, notify);
   if (answers_stat) {
@@ -203,10 +224,25 @@ static void emit_rows(int answers_stat) {
   row_window_two(__NR_dup3, 0, 1, notify);
   row_window(__NR_close, 0, notify);
   row_close_range();
+  row_unshare();
+  row_clone();
   row_always(__NR_execve, notify);
   row_always(__NR_execveat, notify);
   row_mapped(__NR_munmap, 0, notify);
   row_mremap();
+
+  if (answers_stat) {
+    static const uint32_t by_name[] = {
+        __NR_readlink, __NR_readlinkat, __NR_access, __NR_faccessat, __NR_faccessat2, __NR_getxattr, __NR_lgetxattr,
+    };
+    for (unsigned i = 0; i < sizeof by_name / sizeof *by_name; i++) row_always(by_name[i], notify);
+  }
+  if (answers_poll) {
+    static const uint32_t polls[] = {
+        __NR_poll, __NR_ppoll, __NR_select, __NR_pselect6, __NR_epoll_wait, __NR_epoll_pwait, __NR_epoll_pwait2,
+    };
+    for (unsigned i = 0; i < sizeof polls / sizeof *polls; i++) row_always(polls[i], notify);
+  }
 
   /* The placeholder is a socket only for its poll state. */
   static const uint32_t socket_calls[] = {
@@ -230,7 +266,7 @@ static void emit_rows(int answers_stat) {
   row_always(__NR_kexec_load, not_permitted);
 }
 
-int install_filter(int answers_stat) {
+int install_filter(int answers_stat, int answers_poll) {
   length = 0;
   /* Another architecture's numbers mean other calls: i386 by its own arch value, x32 by a bit in the number. */
   load(offsetof(struct seccomp_data, arch));
@@ -239,7 +275,7 @@ int install_filter(int answers_stat) {
   load_number();
   emit(BPF_JMP | BPF_JGE | BPF_K, 0, 1, 0x40000000u);
   answer(SECCOMP_RET_ERRNO | ENOSYS);
-  emit_rows(answers_stat);
+  emit_rows(answers_stat, answers_poll);
   answer(SECCOMP_RET_ALLOW);
   if (length >= INSTRUCTIONS_MAX) {
     errno = E2BIG;

@@ -140,12 +140,12 @@ static void send_listener(int listener) {
   if (sendmsg(POSTERN_LAUNCH_FD, &message, 0) != 1) fail("handing over the listener");
 }
 
-static void run_program(char **argv, int keep_net_admin, const sigset_t *original_mask) {
+static void run_program(char **argv, int keep_net_admin, int answers_poll, const sigset_t *original_mask) {
   if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) fail("PR_SET_PDEATHSIG");
   raise_descriptor_limit();
   drop_capabilities(keep_net_admin);
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) fail("no_new_privs");
-  int listener = install_filter(world_has_stand_ins());
+  int listener = install_filter(world_has_stand_ins(), answers_poll);
   if (listener < 0) fail("the seccomp filter with its listener (Linux 5.19 or later)");
   send_listener(listener);
   close(listener);
@@ -183,17 +183,27 @@ static int attend(pid_t pid) {
   }
 }
 
+/* Whether the plan goes on with this line, which is then behind. */
+static int take_line(char **plan, const char *line) {
+  size_t length = strlen(line);
+  if (strncmp(*plan, line, length) != 0) return 0;
+  *plan += length;
+  return 1;
+}
+
 /* PID 1 of the guest: its end is the end of every process of the guest. */
 static void run_init(char *plan, char **argv, int status_pipe, const sigset_t *original_mask) {
   char error[512];
-  int keep_net_admin = strncmp(plan, "net-admin\n", 10) == 0;
+  char *world = plan;
+  int keep_net_admin = take_line(&world, "net-admin\n");
+  int answers_poll = take_line(&world, "polls\n");
   if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) fail("PR_SET_PDEATHSIG");
   errno = 0;
-  if (build_world(keep_net_admin ? plan + 10 : plan, error, sizeof error) != 0) fail(error);
+  if (build_world(world, error, sizeof error) != 0) fail(error);
   free(plan);
   pid_t pid = fork();
   if (pid < 0) fail("fork of the program");
-  if (pid == 0) run_program(argv, keep_net_admin, original_mask);
+  if (pid == 0) run_program(argv, keep_net_admin, answers_poll, original_mask);
   close(POSTERN_LAUNCH_FD);
   /* Init runs without the filter: it keeps no right that the guest could want, and can't be traced by it. */
   drop_capabilities(0);

@@ -25,8 +25,10 @@ extern "C" {
 #define POSTERN_PROTOCOL_VERSION 2u
 #define POSTERN_PAGE_BYTES 4096u
 
-/* One channel a guest process; 32 of them keep the agent's locked memory near 33 MiB. */
-#define POSTERN_CHANNELS_MAX 32u
+/* One channel a guest process. Their memory is there when a process uses it, but in a VM, where it is locked: half as many keep that
+ * near 66 MiB. */
+#define POSTERN_CHANNELS_MAX 128u
+#define POSTERN_CHANNELS_VM 64u
 /* Entries of each ring: operations in flight of one backend process. A power of two. */
 #define POSTERN_RING_ENTRIES 64u
 /* The arena holds the regions of all operations in flight of one backend process. */

@@ -115,7 +115,8 @@ const SOUND: Parts = {
     (i32.store offset=8 (i32.const ${REQUIREMENTS}) (i32.const 4))
     (i32.store offset=12 (i32.const ${REQUIREMENTS}) (i32.const 4))
     (i32.store offset=16 (i32.const ${REQUIREMENTS}) (i32.const 2))
-    (i32.store offset=20 (i32.const ${REQUIREMENTS}) (i32.const 2))`,
+    (i32.store offset=20 (i32.const ${REQUIREMENTS}) (i32.const 2))
+    (i32.store8 offset=24 (i32.const ${REQUIREMENTS}) (i32.const 0))`,
   requirements: 1,
   headAccess: 1,
   learns: `(i32.and ${IS_NEW} (i64.ge_s (local.get 11) (i64.const 0)))`,

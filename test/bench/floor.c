@@ -1,11 +1,15 @@
 /* The floor of the mechanism: a bare seccomp user-notification supervisor that answers every ioctl at once, having copied COPY_BYTES out to
  * the caller's argument. Nothing that judges and drives can be faster.
- * Usage: floor COPY_BYTES ROUNDS
+ * Usage: floor COPY_BYTES ROUNDS [STEP]
+ * STEP: something more that a supervisor may do for each call, so that its cost can be told: poll (epoll before receiving), borrow
+ * (pidfd_getfd and close), valid (is the thread still there), read (104 bytes of the argument).
  * Prints one line: `median NS p99 NS`. */
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
+#include <string.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -69,12 +73,33 @@ static int receive_descriptor(int socket) {
 
 static void call(void *argument) { must(ioctl(0, 0x1234, argument) == 0, "ioctl"); }
 
-static void supervise(int listener, size_t copy_bytes) {
+/* What the supervisor does beside receiving and answering. */
+static void do_step(const char *step, int listener, const struct seccomp_notif *notification) {
+  static char bytes[104];
+  if (strcmp(step, "borrow") == 0) {
+    static int process = -1;
+    if (process < 0) process = (int)syscall(SYS_pidfd_open, notification->pid, 0);
+    int copy = (int)syscall(SYS_pidfd_getfd, process, STDOUT_FILENO, 0);
+    must(copy >= 0 && close(copy) == 0, "pidfd_getfd");
+  } else if (strcmp(step, "valid") == 0) {
+    must(ioctl(listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &notification->id) == 0, "ID_VALID");
+  } else if (strcmp(step, "read") == 0) {
+    struct iovec local = {bytes, sizeof bytes}, remote = {(void *)notification->data.args[2], sizeof bytes};
+    must(process_vm_readv((pid_t)notification->pid, &local, 1, &remote, 1, 0) == sizeof bytes, "process_vm_readv");
+  }
+}
+
+static void supervise(int listener, size_t copy_bytes, const char *step) {
   static char bytes[4096];
+  const int polls = strcmp(step, "poll") == 0, epoll = epoll_create1(0);
+  struct epoll_event event = {.events = EPOLLIN};
+  must(epoll >= 0 && epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &event) == 0, "epoll");
   (void)ioctl(listener, IOCTL_SET_FLAGS, SYNC_WAKE_UP);
   for (;;) {
     struct seccomp_notif notification = {0};
+    if (polls) must(epoll_wait(epoll, &event, 1, -1) == 1, "epoll_wait");
     if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &notification) != 0) return;
+    do_step(step, listener, &notification);
     if (copy_bytes > 0) {
       struct iovec local = {bytes, copy_bytes}, remote = {(void *)notification.data.args[2], copy_bytes};
       must(process_vm_writev((pid_t)notification.pid, &local, 1, &remote, 1, 0) == (ssize_t)copy_bytes, "process_vm_writev");
@@ -87,7 +112,7 @@ static void supervise(int listener, size_t copy_bytes) {
 int main(int argc, char **argv) {
   static char argument[4096];
   int ends[2];
-  if (argc != 3) return 2;
+  if (argc < 3 || argc > 4) return 2;
   must(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0, "socketpair");
   pid_t caller = fork();
   must(caller >= 0, "fork");
@@ -100,7 +125,7 @@ int main(int argc, char **argv) {
     return fflush(stdout);
   }
   close(ends[1]);
-  supervise(receive_descriptor(ends[0]), (size_t)atoi(argv[1]));
+  supervise(receive_descriptor(ends[0]), (size_t)atoi(argv[1]), argc > 3 ? argv[3] : "");
   int status;
   must(waitpid(caller, &status, 0) == caller && status == 0, "the caller");
   return 0;

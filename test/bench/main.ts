@@ -1,110 +1,99 @@
-/** `npm run bench [-- NAME] [--json] [--quick]`: figures as ratios to a baseline of the same run. */
-import { cpus, release } from 'node:os';
+/** `npm run bench [-- NAME] [--json] [--quick] [--charts FOLDER]`: figures as ratios to a baseline of the same run. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { cpus, loadavg, release } from 'node:os';
+import { join } from 'node:path';
 import { Argument, Command } from 'commander';
-import { renderTable } from '../../host/cli/table.js';
 import { withProgress } from '../../host/setup/progress.js';
-import { benchNoop, type NoopResult } from './noop.js';
-import { benchReload, type ReloadResult } from './reload.js';
-import { benchStream, type StreamResult } from './stream.js';
-import { benchUntouched, type UntouchedResult } from './untouched.js';
+import { benchDecision } from './decision.js';
+import { benchNoop } from './noop.js';
+import { benchPackets } from './packets.js';
+import { benchReload } from './reload.js';
+import { charts, type Name, REPORTS, type Results } from './reports.js';
+import { benchScale } from './scale.js';
+import { benchStart } from './start.js';
+import { benchStream } from './stream.js';
+import { benchUntouched } from './untouched.js';
 
-interface Results {
-  machine: { processor: string; processors: number; kernel: string; node: string };
-  noop?: NoopResult;
-  stream?: StreamResult;
-  reload?: ReloadResult;
-  untouched?: UntouchedResult;
+const BENCHMARKS: { [N in Name]: (quick: boolean) => Promise<Results[N]> } = {
+  noop: benchNoop,
+  decision: benchDecision,
+  stream: benchStream,
+  packets: benchPackets,
+  start: benchStart,
+  untouched: benchUntouched,
+  scale: benchScale,
+  reload: benchReload,
+};
+const NAMES = Object.keys(BENCHMARKS) as Name[];
+
+interface Machine {
+  processor: string;
+  processors: number;
+  kernel: string;
+  node: string;
+  /** What else it did when the run began: processes that wanted to run, over a minute. */
+  load: number;
 }
 
-const BENCHMARKS = ['noop', 'stream', 'untouched', 'reload'] as const;
-type Name = (typeof BENCHMARKS)[number];
+interface Options {
+  json?: boolean;
+  quick?: boolean;
+  charts?: string;
+}
 
 const program = new Command('npm run bench --')
   .description('Measure Postern against what a program has without it, in the same run.')
-  .addArgument(new Argument('[name]', 'one benchmark; all of them by default').choices(BENCHMARKS))
+  .addArgument(new Argument('[name]', 'one benchmark; all of them by default').choices(NAMES))
   .option('--json', 'print one JSON object')
   .option('--quick', 'fewer and shorter runs: under a minute')
-  .action(async (name: Name | undefined, options: { json?: boolean; quick?: boolean }) => {
-    const results = await measure(name === undefined ? BENCHMARKS : [name], options.quick ?? false);
-    process.stdout.write(options.json ? `${JSON.stringify(results)}\n` : renderText(results));
-  });
+  .option('--charts <folder>', 'draw the figures there, as SVG')
+  .action(run);
 
-async function measure(names: readonly Name[], quick: boolean): Promise<Results> {
-  const results: Results = { machine: describeMachine() };
-  if (names.includes('noop')) results.noop = await withProgress('noop', () => benchNoop(quick));
-  if (names.includes('stream')) results.stream = await withProgress('stream', () => benchStream(quick));
-  if (names.includes('untouched'))
-    results.untouched = await withProgress('untouched', () => benchUntouched(quick));
-  if (names.includes('reload')) results.reload = await withProgress('reload', () => benchReload(quick));
+async function run(name: Name | undefined, options: Options): Promise<void> {
+  const machine = describeMachine();
+  const results = await measure(name === undefined ? NAMES : [name], options.quick ?? false);
+  if (options.charts !== undefined) draw(results, options.charts);
+  process.stdout.write(
+    options.json ? `${JSON.stringify({ machine, ...results })}\n` : renderText(machine, results),
+  );
+}
+
+async function measure(names: readonly Name[], quick: boolean): Promise<Partial<Results>> {
+  const results: Partial<Results> = {};
+  const one = async <N extends Name>(name: N): Promise<void> => {
+    results[name] = await withProgress(name, () => BENCHMARKS[name](quick));
+  };
+  for (const name of names) await one(name);
   return results;
 }
 
-function describeMachine(): Results['machine'] {
+function describeMachine(): Machine {
   const all = cpus();
-  return { processor: all[0]?.model ?? '', processors: all.length, kernel: release(), node: process.version };
+  return {
+    processor: all[0]?.model ?? '',
+    processors: all.length,
+    kernel: release(),
+    node: process.version,
+    load: loadavg()[0] ?? 0,
+  };
 }
 
-function renderText({ machine, noop, stream, untouched, reload }: Results): string {
-  const parts = [
-    `${machine.processor}, ${machine.processors} processors, Linux ${machine.kernel}, Node ${machine.node}`,
-  ];
-  if (noop !== undefined) {
-    const ways = ['native', 'floor', 'floorCopy', 'transparent', 'transparentCopy', 'vm'] as const;
-    const ratios: Partial<Record<(typeof ways)[number], number>> = noop.ratios;
-    const rows = ways.map((way) => [
-      way,
-      noop[way].toFixed(1),
-      noop.p99[way].toFixed(1),
-      ratios[way]?.toFixed(2) ?? '',
-    ]);
-    parts.push(renderTable(['one ioctl', 'median µs', 'p99 µs', 'to its floor'], rows));
-  }
-  if (stream !== undefined) {
-    const rows = Object.entries(stream).map(([size, one]) => [
-      size,
-      one.guestFps.toFixed(3),
-      one.directFps.toFixed(3),
-      one.ratio.toFixed(4),
-      `${one.guestLost} / ${one.directLost}`,
-      percent(one.spread),
-    ]);
-    const head = ['stream', 'guest fps', 'beside the driver', 'ratio', 'frames lost', 'spread'];
-    parts.push(renderTable(head, rows));
-  }
-  if (untouched !== undefined) {
-    const rows = Object.entries(untouched.blocks).map(([bytes, one]) => [
-      `${bytes} bytes`,
-      one.pipeRatio.toFixed(3),
-      one.fileRatio.toFixed(3),
-      one.pipeNs.toFixed(0),
-      one.extraNsPerCall.toFixed(0),
-    ]);
-    const head = ['untouched', 'pipe ratio', 'file ratio', 'native ns per call', 'more ns per call'];
-    parts.push(
-      renderTable(head, rows),
-      `ordinary I/O: ${untouched.ioRatio.toFixed(3)} of native (spread ${percent(untouched.spread)})\n`,
-    );
-  }
-  if (reload !== undefined) parts.push(renderReload(reload));
-  return parts.join('\n');
+function draw(results: Partial<Results>, folder: string): void {
+  mkdirSync(folder, { recursive: true });
+  for (const [file, chart] of Object.entries(charts(results))) writeFileSync(join(folder, file), chart);
 }
 
-function renderReload(reload: ReloadResult): string {
-  const times = (name: 'quiet' | 'swapping'): string[] => [
-    name,
-    reload.p999Ms[name].toFixed(2),
-    reload.longestMs[name].toFixed(2),
-    (name === 'quiet' ? reload.quietGapRatio : reload.longestGapRatio).toFixed(2),
-  ];
-  const head = [`${reload.guests} guests`, '99.9 % ms', 'longest ms', 'to the quiet 99.9 %'];
+function renderText(machine: Machine, results: Partial<Results>): string {
+  const { processor, processors, kernel, node, load } = machine;
+  const report = <N extends Name>(name: N): string[] => {
+    const result = results[name];
+    return result === undefined ? [] : [REPORTS[name](result as Results[N])];
+  };
   return [
-    renderTable(head, [times('quiet'), times('swapping')]),
-    `${reload.operations} operations, ${reload.failed} failed; ${reload.swaps} swaps of ${reload.reloadMs.toFixed(1)} ms; ` +
-      `memory over ${reload.reloads} reloads: ${reload.rssSlopeMb.toFixed(2)} MB a hundred\n`,
+    `${processor}, ${processors} processors, Linux ${kernel}, Node ${node}, load ${load.toFixed(1)}`,
+    ...NAMES.flatMap(report),
   ].join('\n');
 }
-
-const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 
 try {
   await program.parseAsync();

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { closeDomain, openDomain } from '../../host/cli/driver-domain.js';
-import { compileGuestProgram } from '../../host/cli/guest-program.js';
+import { compileGuestProgram, DYNAMICALLY } from '../../host/cli/guest-program.js';
 import { openLog } from '../../host/cli/log.js';
 import { asGuest, numbersAfter } from './programs.js';
 import { summarize } from './statistics.js';
@@ -8,76 +8,133 @@ import { summarize } from './statistics.js';
 /**
  * What one ioctl costs, in microseconds (medians). floor: a bare user-notification supervisor that answers at once; floorCopy: having
  * copied 104 bytes out. transparent: an ioctl without argument through the local driver domain; transparentCopy: one whose 44 bytes go
- * out; vm: VIDIOC_QUERYCAP, 104 bytes out, on vivid in the driver VM.
+ * out; verdict: one that the policy refuses. fastLocal, fastVerdict: the same by the fast frontend. vm: VIDIOC_QUERYCAP, 104 bytes
+ * out, on vivid in the driver VM; fastVm: by the fast frontend.
  */
-export interface NoopResult {
-  native: number;
-  floor: number;
-  floorCopy: number;
-  transparent: number;
-  transparentCopy: number;
-  vm: number;
+export interface NoopResult extends Record<Way, number> {
   /** 99th percentiles by the same names. */
   p99: Record<Way, number>;
-  /** transparent to floor, and transparentCopy and vm to floorCopy. */
-  ratios: { transparent: number; transparentCopy: number; vm: number };
+  /** Interquartile range of the rounds' medians, as a share. */
+  spread: Record<Way, number>;
+  /** transparent to floor, and transparentCopy and vm to floorCopy; what the fast frontend adds to native, to what being trapped adds. */
+  ratios: { transparent: number; transparentCopy: number; vm: number; fastLocal: number };
+  /** What a step adds to the floor: polling first, borrowing the descriptor, asking whether the thread waits, reading 104 bytes. */
+  stepsUs: Record<(typeof STEPS)[number], number>;
 }
 
-type Way = 'native' | 'floor' | 'floorCopy' | 'transparent' | 'transparentCopy' | 'vm';
+const WAYS = [
+  'native',
+  'floor',
+  'floorCopy',
+  'verdict',
+  'transparent',
+  'transparentCopy',
+  'fastVerdict',
+  'fastLocal',
+  'vm',
+  'fastVm',
+] as const;
+export type Way = (typeof WAYS)[number];
+const STEPS = ['poll', 'borrow', 'valid', 'read'] as const;
 
 /** asm-generic/ioctls.h and linux/videodev2.h. */
 const TIOCNXCL = '0x540d';
+const TIOCSTI = '0x5412';
 const TCGETS2 = '0x802c542a';
 const VIDIOC_QUERYCAP = '0x80685600';
 const QUERYCAP_BYTES = '104';
+/** asm-generic/errno-base.h: what the policy says to TIOCSTI. */
+const EPERM = '1';
 const TERMINAL = { name: 'ptmx', path: '/dev/ptmx' };
 const CAMERA = { name: 'video0', path: '/dev/video0' };
 const CALLS_A_RUN = 20_000;
 const QUICK_CALLS_A_RUN = 5_000;
 const ROUNDS = 5;
+const QUICK_ROUNDS = 3;
 const NS_PER_US = 1000;
+
+type Run = () => Promise<string>;
 
 /** Runs all ways in turn, so that whatever else the machine does meets each. */
 export async function benchNoop(quick: boolean): Promise<NoopResult> {
-  const program = compileGuestProgram('noop', 'bench');
-  const floor = compileGuestProgram('floor', 'bench');
-  const calls = String(quick ? QUICK_CALLS_A_RUN : CALLS_A_RUN);
   const local = await openDomain({ mode: 'local', drivers: [] }, openLog({}));
   const vm = await openDomain({ mode: 'snapshot', drivers: ['vivid'] }, openLog({}));
-  const natively = async (command: string, ...args: string[]) => execFileSync(command, args).toString();
-  const ways: Record<Way, () => Promise<string>> = {
-    native: () => natively(program, '/dev/ptmx', TIOCNXCL, calls),
-    floor: () => natively(floor, '0', calls),
-    floorCopy: () => natively(floor, QUERYCAP_BYTES, calls),
-    transparent: () => asGuest(local, [TERMINAL], [program, TERMINAL.path, TIOCNXCL, calls]),
-    transparentCopy: () => asGuest(local, [TERMINAL], [program, TERMINAL.path, TCGETS2, calls]),
-    vm: () => asGuest(vm, [CAMERA], [program, CAMERA.path, VIDIOC_QUERYCAP, calls]),
-  };
-  const names = Object.keys(ways) as Way[];
-  const medians = Object.fromEntries(names.map((name) => [name, [] as number[]])) as Record<Way, number[]>;
-  const tails = Object.fromEntries(names.map((name) => [name, [] as number[]])) as Record<Way, number[]>;
   try {
-    for (let round = 0; round < ROUNDS; round++) {
-      for (const name of names) {
-        const { median, p99 } = numbersAfter(await ways[name](), ['median', 'p99']);
-        medians[name].push(median / NS_PER_US);
-        tails[name].push(p99 / NS_PER_US);
-      }
-    }
+    const calls = String(quick ? QUICK_CALLS_A_RUN : CALLS_A_RUN);
+    const floor = compileGuestProgram('floor', 'bench');
+    const ways = waysOf({ calls, floor, local, vm });
+    const steps = Object.fromEntries(
+      STEPS.map((step) => [step, async () => execFileSync(floor, ['0', calls, step]).toString()]),
+    ) as Record<(typeof STEPS)[number], Run>;
+    return resultOf(await measure({ ...ways, ...steps }, quick ? QUICK_ROUNDS : ROUNDS));
   } finally {
     await closeDomain(vm);
     await closeDomain(local);
   }
-  const of = (from: Record<Way, number[]>) =>
-    Object.fromEntries(names.map((name) => [name, summarize(from[name]).median])) as Record<Way, number>;
-  const figures = of(medians);
+}
+
+function waysOf({
+  calls,
+  floor,
+  local,
+  vm,
+}: {
+  calls: string;
+  floor: string;
+  local: Awaited<ReturnType<typeof openDomain>>;
+  vm: Awaited<ReturnType<typeof openDomain>>;
+}): Record<Way, Run> {
+  const fixed = compileGuestProgram('noop', 'bench');
+  const dynamic = compileGuestProgram('noop', 'bench', DYNAMICALLY);
+  const fast = { fast: true };
+  return {
+    native: async () => execFileSync(fixed, ['/dev/ptmx', TIOCNXCL, calls]).toString(),
+    floor: async () => execFileSync(floor, ['0', calls]).toString(),
+    floorCopy: async () => execFileSync(floor, [QUERYCAP_BYTES, calls]).toString(),
+    verdict: () => asGuest(local, [TERMINAL], [fixed, TERMINAL.path, TIOCSTI, calls, EPERM]),
+    transparent: () => asGuest(local, [TERMINAL], [fixed, TERMINAL.path, TIOCNXCL, calls]),
+    transparentCopy: () => asGuest(local, [TERMINAL], [fixed, TERMINAL.path, TCGETS2, calls]),
+    fastVerdict: () => asGuest(local, [TERMINAL], [dynamic, TERMINAL.path, TIOCSTI, calls, EPERM], fast),
+    fastLocal: () => asGuest(local, [TERMINAL], [dynamic, TERMINAL.path, TIOCNXCL, calls], fast),
+    vm: () => asGuest(vm, [CAMERA], [fixed, CAMERA.path, VIDIOC_QUERYCAP, calls]),
+    fastVm: () => asGuest(vm, [CAMERA], [dynamic, CAMERA.path, VIDIOC_QUERYCAP, calls], fast),
+  };
+}
+
+type Samples = Record<string, { medians: number[]; tails: number[] }>;
+
+async function measure(ways: Record<string, Run>, rounds: number): Promise<Samples> {
+  const samples: Samples = Object.fromEntries(
+    Object.keys(ways).map((name) => [name, { medians: [], tails: [] }]),
+  );
+  for (let round = 0; round < rounds; round++)
+    for (const [name, run] of Object.entries(ways)) {
+      const { median, p99 } = numbersAfter(await run(), ['median', 'p99']);
+      samples[name]?.medians.push(median / NS_PER_US);
+      samples[name]?.tails.push(p99 / NS_PER_US);
+    }
+  return samples;
+}
+
+function resultOf(samples: Samples): NoopResult {
+  const each = (of: (sample: Samples[string]) => number) =>
+    Object.fromEntries(WAYS.map((name) => [name, of(samples[name] as Samples[string])])) as Record<
+      Way,
+      number
+    >;
+  const figures = each(({ medians }) => summarize(medians).median);
   return {
     ...figures,
-    p99: of(tails),
+    p99: each(({ tails }) => summarize(tails).median),
+    spread: each(({ medians }) => summarize(medians).spread),
     ratios: {
       transparent: figures.transparent / figures.floor,
       transparentCopy: figures.transparentCopy / figures.floorCopy,
       vm: figures.vm / figures.floorCopy,
+      fastLocal: (figures.fastLocal - figures.native) / (figures.transparent - figures.native),
     },
+    stepsUs: Object.fromEntries(
+      STEPS.map((step) => [step, summarize(samples[step]?.medians ?? []).median - figures.floor]),
+    ) as NoopResult['stepsUs'],
   };
 }

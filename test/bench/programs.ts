@@ -1,7 +1,7 @@
 import type { DeviceChoice } from '../../host/cli/device-option.js';
 import { openLog } from '../../host/cli/log.js';
 import type { DriverDomain } from '../../host/driver-vm/domain.js';
-import { runGuest } from '../../host/mediator/guest.js';
+import { type GuestOptions, runGuest } from '../../host/mediator/guest.js';
 
 const log = openLog({});
 
@@ -10,6 +10,7 @@ export async function asGuest(
   domain: DriverDomain,
   devices: DeviceChoice[],
   [program = '', ...args]: readonly string[],
+  options: Pick<GuestOptions, 'fast' | 'networkAdministration'> = {},
 ): Promise<string> {
   const chunks: Buffer[] = [];
   const { exitCode } = await runGuest({
@@ -19,6 +20,7 @@ export async function asGuest(
     domain,
     log,
     name: program,
+    ...options,
     stdio: ['ignore', 'pipe', 'inherit'],
     onStart: (launcher) => launcher.stdout?.on('data', (chunk: Buffer) => chunks.push(chunk)),
   });

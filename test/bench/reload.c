@@ -50,7 +50,9 @@ static void check(int is_good) {
 static void *read_on(void *unused) {
   (void)unused;
   char byte;
-  while (read(slave, &byte, 1) == 1 && byte != 'q') atomic_fetch_add(&reads, 1);
+  ssize_t got;
+  while ((got = read(slave, &byte, 1)) == 1 && byte != 'q') atomic_fetch_add(&reads, 1);
+  check(got == 1);
   return NULL;
 }
 

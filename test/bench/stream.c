@@ -1,6 +1,6 @@
 /* Captures frames by mmap and prints how many a second came. The same binary runs as a guest and beside the driver.
  * Usage: stream DEVICE WIDTH HEIGHT FRAMES_PER_SECOND FRAMES
- * Prints one line: `fps FPS lost LOST` (LOST from the driver's sequence numbers). */
+ * Prints one line: `fps FPS lost LOST cpu US` (LOST from the driver's sequence numbers, US of processor time a frame). */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/videodev2.h>
@@ -26,6 +26,12 @@ static void command(int device, unsigned long number, void *argument, const char
 static double now(void) {
   struct timespec time;
   clock_gettime(CLOCK_MONOTONIC, &time);
+  return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+static double processor_time(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
   return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
@@ -70,16 +76,17 @@ int main(int argc, char **argv) {
   command(device, VIDIOC_STREAMON, &type, "VIDIOC_STREAMON");
   const int frames = atoi(argv[5]);
   unsigned first = 0, last = 0;
-  double began = 0, ended = 0;
+  double began = 0, ended = 0, busy = 0;
   for (int i = 0; i <= frames; i++) {
     struct v4l2_buffer buffer = {.type = V4L2_BUF_TYPE_VIDEO_CAPTURE, .memory = V4L2_MEMORY_MMAP};
     command(device, VIDIOC_DQBUF, &buffer, "VIDIOC_DQBUF");
     ended = now();
     last = buffer.sequence;
-    if (i == 0) began = ended, first = last;
+    if (i == 0) began = ended, first = last, busy = processor_time();
     command(device, VIDIOC_QBUF, &buffer, "VIDIOC_QBUF");
   }
   command(device, VIDIOC_STREAMOFF, &type, "VIDIOC_STREAMOFF");
-  printf("fps %.4f lost %d\n", frames / (ended - began), (int)(last - first) - frames);
+  printf("fps %.4f lost %d cpu %.1f\n", frames / (ended - began), (int)(last - first) - frames,
+         1e6 * (processor_time() - busy) / frames);
   return 0;
 }

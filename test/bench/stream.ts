@@ -15,6 +15,9 @@ export type StreamResult = Record<
     spread: number;
     guestLost: number;
     directLost: number;
+    /** Processor time of the program for one frame, microseconds: what it spends in its calls. */
+    guestCpuUs: number;
+    directCpuUs: number;
   }
 >;
 
@@ -27,7 +30,9 @@ interface Mode {
 /** vivid's webcam sizes; the rates are what the emulated processor can draw. */
 const MODES: readonly Mode[] = [
   { width: 640, height: 360, framesPerSecond: 30 },
+  { width: 640, height: 480, framesPerSecond: 15 },
   { width: 1280, height: 720, framesPerSecond: 10 },
+  { width: 1920, height: 1080, framesPerSecond: 5 },
 ];
 const QUICK_MODES = MODES.slice(0, 1);
 const SECONDS_A_RUN = 2;
@@ -62,16 +67,17 @@ async function compare(
 ): Promise<StreamResult[string]> {
   const frames = framesPerSecond * SECONDS_A_RUN;
   const command = [program, CAMERA.path, ...[width, height, framesPerSecond, frames].map(String)];
-  const guest = { fps: [] as number[], lost: 0 };
-  const direct = { fps: [] as number[], lost: 0 };
+  const guest = { fps: [] as number[], cpu: [] as number[], lost: 0 };
+  const direct = { fps: [] as number[], cpu: [] as number[], lost: 0 };
   for (let round = 0; round < rounds; round++) {
     const ways = [
       { into: guest, run: () => asGuest(domain, [CAMERA], command) },
       { into: direct, run: () => besideDriver(domain, command) },
     ];
     for (const { into, run } of round % 2 === 0 ? ways : ways.reverse()) {
-      const { fps, lost } = numbersAfter(await run(), ['fps', 'lost']);
+      const { fps, lost, cpu } = numbersAfter(await run(), ['fps', 'lost', 'cpu']);
       into.fps.push(fps);
+      into.cpu.push(cpu);
       into.lost += lost;
     }
   }
@@ -83,5 +89,7 @@ async function compare(
     spread: Math.max(guestFps.spread, directFps.spread),
     guestLost: guest.lost,
     directLost: direct.lost,
+    guestCpuUs: summarize(guest.cpu).median,
+    directCpuUs: summarize(direct.cpu).median,
   };
 }

@@ -18,7 +18,7 @@ static int timing_compare(const void *a, const void *b) {
 }
 
 /* Calls `call(context)` a tenth of the rounds to warm up, then `rounds` times, and prints `median NS p99 NS`. */
-static void timing_report(void (*call)(void *), void *context, int rounds) {
+__attribute__((unused)) static void timing_report(void (*call)(void *), void *context, int rounds) {
   double *samples = malloc((size_t)rounds * sizeof *samples);
   if (!samples) exit(1);
   for (int i = 0; i < rounds / 10; i++) call(context);

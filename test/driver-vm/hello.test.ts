@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { CHANNEL_BYTES, PAGE_BYTES, parseHello } from '../../host/driver-vm/hello.js';
+import {
+  CHANNEL_BYTES,
+  CHANNELS_MAX,
+  PAGE_BYTES,
+  PROTOCOL_VERSION,
+  parseHello,
+} from '../../host/driver-vm/hello.js';
 
 const MEMORY_BYTES = 64 << 20;
 const CHANNELS = 2;
@@ -11,7 +17,11 @@ interface Greeting {
   pages?: readonly bigint[];
 }
 
-function greeting({ version = 1, channels = CHANNELS, pages = goodPages() }: Greeting = {}): Buffer {
+function greeting({
+  version = PROTOCOL_VERSION,
+  channels = CHANNELS,
+  pages = goodPages(),
+}: Greeting = {}): Buffer {
   const bytes = Buffer.alloc(24 + pages.length * 8);
   bytes.writeUInt32LE(version, 0);
   bytes.writeUInt32LE(channels, 4);
@@ -45,9 +55,9 @@ describe("the agent's greeting", () => {
 
   it.each([
     ['it has 5 bytes', Buffer.alloc(5)],
-    ['protocol version 2', greeting({ version: 2 })],
+    [`protocol version ${PROTOCOL_VERSION + 1}`, greeting({ version: PROTOCOL_VERSION + 1 })],
     ['0 channels', greeting({ channels: 0 })],
-    ['33 channels', greeting({ channels: 33 })],
+    [`${CHANNELS_MAX + 1} channels`, greeting({ channels: CHANNELS_MAX + 1 })],
     ['a page list of', greeting({ channels: 3 })],
     ['a page list of', greeting({ pages: goodPages().slice(1) })],
     ['a page is named twice', withPage(BigInt(PAGE_BYTES))],

@@ -98,8 +98,8 @@ export class Bench<Domain extends DriverDomain = DriverDomain> {
   }
 
   /** A driver VM with these drivers; `shareRoot` for running programs beside them. */
-  static async vm(drivers: string[], shareRoot = false): Promise<Bench<DriverVm>> {
-    return new Bench(await startDriverVm({ drivers, shareRoot, log: () => {} }));
+  static async vm(drivers: string[], shareRoot = false, modules?: string): Promise<Bench<DriverVm>> {
+    return new Bench(await startDriverVm({ drivers, shareRoot, modules, log: () => {} }));
   }
 
   /** Runs a program as a guest to its end. */
@@ -133,9 +133,14 @@ export class Bench<Domain extends DriverDomain = DriverDomain> {
   }
 
   /** Runs the cases of a guest program as a guest. */
-  async guestCases(name: string, options: Partial<GuestOptions> = {}, args: string[] = []): Promise<Cases> {
+  async guestCases(
+    name: string,
+    options: Partial<GuestOptions> = {},
+    args: string[] = [],
+    folder = 'guests',
+  ): Promise<Cases> {
     const { out, err, exitCode, signal, records } = await this.guest(
-      [compileGuestProgram(name), ...args],
+      [compileGuestProgram(name, folder), ...args],
       options,
     );
     if (err !== '' || exitCode !== 0)
@@ -144,8 +149,8 @@ export class Bench<Domain extends DriverDomain = DriverDomain> {
   }
 
   /** Runs the same cases beside the driver: in the VM, or on this machine. */
-  async directCases(name: string, args: string[] = []): Promise<Cases> {
-    const command = [compileGuestProgram(name), ...args];
+  async directCases(name: string, args: string[] = [], folder = 'guests'): Promise<Cases> {
+    const command = [compileGuestProgram(name, folder), ...args];
     return casesOf(this.domain.kind === 'vm' ? await this.beside(command) : await natively(command));
   }
 

@@ -18,6 +18,7 @@ export const UNITS = [
   'domain',
   'placeholder',
   'process_view',
+  'descriptor_cache',
   'guest_view',
   'filter',
   'vm_memory',

@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -26,7 +27,7 @@
 #include "window.h"
 
 extern "C" {
-int install_filter(int answers_stat);
+int install_filter(int answers_stat, int answers_poll);
 long __real_syscall(long number, ...);
 }
 
@@ -60,7 +61,7 @@ const std::vector<sock_filter>& programOf(bool answersStat) {
   static std::vector<sock_filter> programs[2];
   if (programs[answersStat].empty()) {
     mustCapture = true;
-    CHECK_EQ(install_filter(answersStat), 0);
+    CHECK_EQ(install_filter(answersStat, answersStat), 0);
     mustCapture = false;
     programs[answersStat] = captured;
   }
@@ -139,14 +140,20 @@ uint32_t wanted(const seccomp_data& call, bool answersStat) {
       return ifOurs(static_cast<uint32_t>(a[1]) >= POSTERN_WINDOW_FIRST, kNotified);
     case __NR_execve: case __NR_execveat:
       return kNotified;
+    case __NR_unshare:
+      return ifOurs((a[0] & CLONE_FILES) != 0, kNotified);
+    case __NR_clone:
+      return ifOurs((a[0] & CLONE_FILES) == 0 && (a[0] & CLONE_THREAD) != 0, kNotified);
     case __NR_newfstatat: case __NR_statx:
       return ifOurs(answersStat || isOurs(a[0]), kNotified);
-    case __NR_stat: case __NR_lstat:
+    case __NR_stat: case __NR_lstat: case __NR_poll: case __NR_ppoll: case __NR_select: case __NR_pselect6: case __NR_epoll_wait:
+    case __NR_epoll_pwait: case __NR_epoll_pwait2: case __NR_readlink: case __NR_readlinkat: case __NR_access: case __NR_faccessat:
+    case __NR_faccessat2: case __NR_getxattr: case __NR_lgetxattr:
       return ifOurs(answersStat, kNotified);
     case __NR_open:
-      return ifOurs((a[1] & (O_PATH | O_DIRECTORY)) == 0, kNotified);
+      return ifOurs(answersStat || (a[1] & (O_PATH | O_DIRECTORY)) == 0, kNotified);
     case __NR_openat:
-      return ifOurs((a[2] & (O_PATH | O_DIRECTORY)) == 0, kNotified);
+      return ifOurs(answersStat || (a[2] & (O_PATH | O_DIRECTORY)) == 0, kNotified);
     case __NR_creat: case __NR_openat2:
       return kNotified;
     case __NR_mmap:
@@ -182,7 +189,7 @@ uint32_t wanted(const seccomp_data& call, bool answersStat) {
 uint64_t anyWord(std::mt19937_64& random) {
   static const uint64_t words[] = {
       0, 1, 2, 3, POSTERN_WINDOW_FIRST - 1, POSTERN_WINDOW_FIRST, POSTERN_WINDOW_FIRST + 1, POSTERN_WINDOW_LAST - 1, POSTERN_WINDOW_LAST,
-      POSTERN_WINDOW_LAST + 1, F_DUPFD, F_DUPFD_CLOEXEC, F_GETFL, F_SETFL, F_GETFD, O_PATH, O_DIRECTORY, O_PATH | O_DIRECTORY, O_RDWR,
+      POSTERN_WINDOW_LAST + 1, F_DUPFD, F_DUPFD_CLOEXEC, F_GETFL, F_SETFL, F_GETFD, O_PATH, O_DIRECTORY, O_PATH | O_DIRECTORY, O_RDWR, CLONE_FILES, CLONE_THREAD, CLONE_FILES | CLONE_THREAD, CLONE_VM,
       O_RDWR | O_CREAT, MAP_ANONYMOUS, MAP_ANONYMOUS | MAP_PRIVATE, MAP_SHARED, MAP_SHARED_VALIDATE, MAP_SHARED | MAP_FIXED,
       MAP_SHARED | MAP_FIXED_NOREPLACE, 'T' << 8, ('T' - 1) << 8, ('T' + 1) << 8, 0x8900, 0x8a00, 0x88ff, 255, 256, 0x40086200, POSTERN_MAP_FIRST - 1, POSTERN_MAP_FIRST,
       POSTERN_MAP_FIRST + 4096, POSTERN_MAP_LAST, POSTERN_MAP_LAST + 1, 0x7fffffff, 0x80000000, 0xffffffff, ~uint64_t(0)};
@@ -276,7 +283,7 @@ class Filtered {
     std::thread server(serve);
     server.detach();
     CHECK_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-    const int listener = install_filter(answersStat);
+    const int listener = install_filter(answersStat, answersStat);
     if (listener < 0) throw check::Skipped(std::string("the kernel takes no such filter: ") + std::strerror(errno));
     listener_ = listener;
   }

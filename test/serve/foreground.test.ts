@@ -22,7 +22,12 @@ let host: TestHost;
 
 async function startHost(driver: string, deviceClass: string, shareRoot = false): Promise<void> {
   vm = await startDriverVm({ drivers: [driver], shareRoot, log: () => {} });
-  const built = { inForce: async () => loadPolicies(), watch: () => () => {} };
+  const built = {
+    inForce: async () => loadPolicies(),
+    candidates: async () => [],
+    quarantine: async () => {},
+    watch: () => () => {},
+  };
   const shared = withSharing(built, new Map([[deviceClass, 'foreground']]));
   host = await TestHost.start(await shared.inForce(), vm);
 }

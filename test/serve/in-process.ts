@@ -10,7 +10,13 @@ import type { GuestReport } from '../../host/mediator/guest.js';
 import type { PolicyPackage } from '../../host/policy/store.js';
 import { askHost, connectToHost, runServedGuest } from '../../host/serve/client.js';
 import { Host } from '../../host/serve/host.js';
-import type { ClassState, GuestState, RequestedDevice, Switch } from '../../host/serve/protocol.js';
+import type {
+  ClassState,
+  GuestState,
+  RequestedDevice,
+  ShadowReport,
+  Switch,
+} from '../../host/serve/protocol.js';
 import { until } from '../cli/postern.js';
 
 /** A guest of a host in this process. */
@@ -58,6 +64,9 @@ export class ServedGuest {
 export class TestHost {
   readonly records: Record<string, unknown>[] = [];
   readonly socket: string;
+  candidates: PolicyPackage[] = [];
+  /** What the host has told its store of: class, digest and reason. */
+  readonly quarantined: [string, string, string][] = [];
   #host: Host | undefined;
   private readonly folder = mkdtempSync(join(tmpdir(), 'postern-host-'));
 
@@ -71,7 +80,12 @@ export class TestHost {
     made.#host = await Host.start({
       socket: made.socket,
       log,
-      policies: { inForce: async () => made.packages, watch: () => () => {} },
+      policies: {
+        inForce: async () => made.packages,
+        candidates: async () => made.candidates,
+        quarantine: async (...found) => void made.quarantined.push(found),
+        watch: () => () => {},
+      },
       open: async () => domain ?? (await openDomain({ mode: 'local', drivers: [] }, log)),
       close: closeDomain,
       devices: null,
@@ -100,6 +114,16 @@ export class TestHost {
     const classes = new Set(packages.map(({ manifest }) => manifest.class));
     this.packages = [...this.packages.filter(({ manifest }) => !classes.has(manifest.class)), ...packages];
     return (await askHost(this.socket, { request: 'refresh' }, 'refreshed')).switches;
+  }
+
+  /** Has modules judge beside those in force, and no others. */
+  async shadow(...candidates: PolicyPackage[]): Promise<void> {
+    this.candidates = candidates;
+    await askHost(this.socket, { request: 'refresh' }, 'refreshed');
+  }
+
+  async shadowReports(): Promise<ShadowReport[]> {
+    return (await askHost(this.socket, { request: 'shadow' }, 'shadow')).classes;
   }
 
   async guests(): Promise<GuestState[]> {

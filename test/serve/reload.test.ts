@@ -2,11 +2,12 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { allOk, examineMachine } from '../../host/cli/doctor-checks.js';
 import { compileGuestProgram } from '../../host/cli/guest-program.js';
 import type { PolicyPackage } from '../../host/policy/store.js';
+import { loadVectors } from '../../host/policy/vectors.js';
 import { numbersAfter } from '../bench/programs.js';
 import { until } from '../cli/postern.js';
 import { policyPackage } from '../policy/support.js';
 import { TestHost } from './in-process.js';
-import { absurd, loopsAfter, manifested, trapsAfter, variant } from './variants.js';
+import { absurd, denies, loopsAfter, manifested, trapsAfter, variant } from './variants.js';
 
 const SWAPS = 8;
 const GUESTS = 3;
@@ -88,6 +89,7 @@ describe.skipIf(!isAble)('a module that another replaces in a running host', () 
       { inForce: { digest: pty.digest }, previous: null, quarantined: [{ digest: bad.digest }] },
     ]);
     expect(host.records).toContainEqual(expect.objectContaining({ policy: 'pty', fault }));
+    expect(host.quarantined).toEqual([['pty', bad.digest, expect.stringContaining(`${fault}: `)]]);
     expect(await host.install(bad)).toMatchObject([
       { failure: 'It misbehaved here before, and is quarantined.', switched: [] },
     ]);
@@ -127,6 +129,17 @@ describe.skipIf(!isAble)('a module that another replaces in a running host', () 
     });
     expect(failed).toBe(0);
     expect((await host.classes())[0]).toMatchObject({ inForce: { digest: pty.digest } });
+  });
+
+  it('stays in force when the new one fails its own test vectors', async () => {
+    const bad = { ...denies(pty, TIOCGWINSZ), vectors: loadVectors('pty') };
+    const [done] = await host.install(bad);
+    expect(done?.failure).toMatch(
+      /^The module fails \d+ of its \d+ test vectors, the first is '.*TIOCGWINSZ.*': expected/,
+    );
+    expect((await host.classes())[0]).toMatchObject({ inForce: { digest: pty.digest } });
+    const good = { ...variant(pty, 1), vectors: loadVectors('pty') };
+    expect(await host.install(good)).toMatchObject([{ failure: null }]);
   });
 
   it('stays with guests whose open files the new one cannot take over, and with them alone', async () => {

@@ -88,6 +88,7 @@ describe('house style', () => {
       ['policy', 0],
       ['driver-vm', 0],
       ['audit', 0.5],
+      ['package', 0.5],
       ['mediator', 1],
       ['setup', 2],
       ['serve', 3],

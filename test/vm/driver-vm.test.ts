@@ -58,8 +58,8 @@ afterAll(dropSnapshots);
 describe('the driver VM, cold', () => {
   it('offers the camera with its sysfs data', async () => {
     const vm = await vms.start({ snapshot: false });
-    expect(vm).toMatchObject({ kind: 'vm', restored: false, channels: 32, channelEvents: null });
-    expect(vm.pages).toHaveLength(32 * 260);
+    expect(vm).toMatchObject({ kind: 'vm', restored: false, channels: 64, channelEvents: null });
+    expect(vm.pages).toHaveLength(64 * 260);
     const devices = await vm.devices();
     const found = camera(devices);
     expect(found).toMatchObject({ major: 81, subsystem: 'video4linux' });

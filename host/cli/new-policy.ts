@@ -1,0 +1,39 @@
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { SOURCES } from '../policy/compile.js';
+import { ROOT } from '../root.js';
+import { manifestText, policyText, testText, tsconfigText, vectorsText } from './policy-skeleton.js';
+
+/** schemas/manifest.schema.json. */
+const NAME = /^[a-z][a-z0-9-]{0,31}$/;
+
+/** `postern policy new`: a class that builds and passes its vectors; nothing that is there already is touched. */
+export function newPolicy(name: string, inRepository: boolean): void {
+  if (!NAME.test(name))
+    throw new Error(
+      `'${name}' can't be a class's name: expected lower-case letters, digits and hyphens, at most 32.`,
+    );
+  const folder = inRepository ? SOURCES : resolve(name);
+  const files = new Map([
+    [join(folder, `${name}.ts`), policyText(name)],
+    [join(folder, `${name}.manifest.json`), manifestText(name)],
+    [join(folder, `${name}.vectors.json`), vectorsText(name)],
+    inRepository
+      ? [join(ROOT, 'test', 'policy', `${name}.test.ts`), testText(name)]
+      : [join(folder, 'tsconfig.json'), tsconfigText()],
+  ]);
+  const there = [...files.keys()].find((path) => existsSync(path));
+  if (there !== undefined) throw new Error(`${there} is there already.`);
+  mkdirSync(folder, { recursive: true });
+  for (const [path, text] of files) writeFileSync(path, text, { flag: 'wx' });
+  const build = inRepository ? `postern policy build ${name}` : `postern policy build ${folder}`;
+  process.stdout.write(
+    [
+      ...files.keys(),
+      '',
+      `Next: edit it (policies/HOWTO_ADD_CLASS.md in ${ROOT} tells how), then`,
+      `  ${build}`,
+      '',
+    ].join('\n'),
+  );
+}

@@ -1,0 +1,28 @@
+import { pack } from '../package/archive.js';
+import { replaceFile } from '../package/durable.js';
+import { fingerprintOf, generateKey, type KeyKind, readPrivateKey } from '../package/keys.js';
+import { openPackage, readPackageFile } from '../package/package.js';
+import { sign, signatureFingerprints } from '../package/signatures.js';
+import { refusing } from './refusal.js';
+
+/** `postern policy keygen`. */
+export function makeKey(path: string, kind: KeyKind): void {
+  const { fingerprint } = generateKey(kind, path);
+  process.stdout.write(
+    `${path}: the private key, for its owner alone\n${path}.pub: the public key ${fingerprint}\n`,
+  );
+}
+
+/** `postern policy sign`: the package is replaced as a whole, so that nothing half-signed is ever there. */
+export async function signPackage(path: string, keyPath: string): Promise<void> {
+  await refusing(false, () => {
+    const key = readPrivateKey(keyPath);
+    const { members, manifest } = openPackage(readPackageFile(path));
+    const signed = sign(members, key);
+    replaceFile(path, pack(signed));
+    const count = signatureFingerprints(signed).length;
+    process.stdout.write(
+      `${path}: ${manifest.name} ${manifest.version} signed by the key ${fingerprintOf(key)}; it has ${count} signature${count === 1 ? '' : 's'}.\n`,
+    );
+  });
+}
