@@ -29,6 +29,7 @@
         'addon/process_view.cc',
         'addon/reload.cc',
         'addon/sessions.cc',
+        'addon/stand_ins.cc',
         'addon/typed_descriptors.cc',
       ],
       'include_dirs': ["<!(node -p \"require('node-addon-api').include_dir\")", 'protocol', 'addon'],

@@ -1,8 +1,8 @@
 /** Input devices: keyboards, mice, tablets, joysticks (linux/input.h; what the kernel does is in drivers/input/evdev.c). */
 import * as e from './__generated__/input';
 import { admitted, atLeast, atMost, BLOCKING, BOTH_WAYS, bytesOf, commands, commandsWith, deny } from './sdk';
-import { device, EINVAL, EPERM, gives, HEAD, hooks, onlyIf, READING, reason, sized, takes } from './sdk';
-import { TO_DRIVER, u16At, watches, words, WRITING } from './sdk';
+import { device, EINVAL, EPERM, gives, HEAD, hooks, onlyIf, READING, reason, refuse, sized } from './sdk';
+import { takes, TO_DRIVER, u16At, watches, words, WRITING } from './sdk';
 
 export { admit, cabi_realloc, complete, describe } from './sdk';
 
@@ -13,19 +13,19 @@ watches(READING | WRITING);
 
 const TOO_LONG = reason('the event mask is longer than any that the kernel knows');
 const TOO_MANY = reason('the waveform has more samples than the class allows');
+const EVERYONES = reason('keys, axes and repetition would change for every guest');
 const INJECTION = reason('a guest does not type for others: it may write what goes to the device only');
 
 /** A mask of all key codes, the longest, takes 96 bytes; programs round up to whole pages at most. */
 const MASK_BYTES_MAX: u32 = 4096;
-/** An older program's struct has no resolution, which the driver then takes for 0. */
-const AXIS_BYTES_MIN: u32 = e.input_absinfo.resolution;
 /** Samples of a custom waveform; the drivers that have one take a dozen. */
 const SAMPLES_MAX: u32 = 8192;
-/** What goes to the device: its end of a packet, lights, sounds, repetition, effects. */
-const TO_DEVICE: u32 = (1 << e.EV_SYN) | (1 << e.EV_LED) | (1 << e.EV_SND) | (1 << e.EV_REP) | (1 << e.EV_FF);
+/** What goes to the device: its end of a packet, lights, sounds, effects. Repetition would change for every guest. */
+const TO_DEVICE: u32 = (1 << e.EV_SYN) | (1 << e.EV_LED) | (1 << e.EV_SND) | (1 << e.EV_FF);
 
-commands([e.EVIOCGVERSION, e.EVIOCGID, e.EVIOCGREP, e.EVIOCSREP, e.EVIOCGEFFECTS, e.EVIOCSCLOCKID]);
-commands([e.EVIOCSKEYCODE, e.EVIOCSKEYCODE_V2]);
+commands([e.EVIOCGVERSION, e.EVIOCGID, e.EVIOCGREP, e.EVIOCGEFFECTS, e.EVIOCSCLOCKID]);
+refuse([e.EVIOCSREP, e.EVIOCSKEYCODE, e.EVIOCSKEYCODE_V2], EPERM, EVERYONES);
+refuse([e.EVIOCSABS], EPERM, EVERYONES, e.ABS_MAX);
 commandsWith(BOTH_WAYS, [e.EVIOCGKEYCODE, e.EVIOCGKEYCODE_V2]);
 words([e.EVIOCRMFF, e.EVIOCGRAB, e.EVIOCREVOKE]);
 // What the driver leaves alone stays as it was, so a buffer's own bytes go in first.
@@ -34,7 +34,6 @@ sized(BOTH_WAYS, [e.EVIOCGKEY, e.EVIOCGLED, e.EVIOCGSND, e.EVIOCGSW]);
 sized(BOTH_WAYS, [e.EVIOCGMTSLOTS], 0, 0, (): void => atLeast(4));
 sized(BOTH_WAYS, [e.EVIOCGBIT], e.EV_MAX);
 sized(BOTH_WAYS, [e.EVIOCGABS], e.ABS_MAX);
-sized(TO_DRIVER, [e.EVIOCSABS], e.ABS_MAX, 0, (): void => atLeast(AXIS_BYTES_MIN));
 // Of all effects, only a custom waveform has a pointer that a driver follows: its samples.
 commandsWith(BOTH_WAYS, [e.EVIOCSFF]);
 takes(e.ff_effect.u_periodic_custom_data, e.ff_effect.u_periodic_custom_len, 2);

@@ -1,4 +1,4 @@
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import type { InstallChoice, RollbackChoice, StoreChoice } from './change-store.js';
 import { jsonOption, PACKAGE_STATUS_HELP, storeOption, trustOption } from './policy-options.js';
 
@@ -20,6 +20,7 @@ function installCommand(): Command {
     .option('--allow-unsigned', 'look at no signature (recorded)')
     .option('--allow-downgrade', 'take an older version than this store has seen (recorded)')
     .option('--candidate', 'have it judge beside the version in force, and change nothing')
+    .addOption(new Option('--shadow', 'the same as --candidate').implies({ candidate: true }))
     .option('--why <text>', 'a reason, for the store’s history')
     .addOption(jsonOption())
     .addHelpText('after', PACKAGE_STATUS_HELP)

@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { authorCommands } from './policy-author.js';
 import { policyCoverageCommand } from './policy-coverage.js';
+import { liveCommands } from './policy-live.js';
 import { storeCommands } from './policy-store.js';
 import { policyBenchCommand, policyDiffCommand, policyTestCommand } from './policy-try.js';
 
@@ -10,6 +11,7 @@ export function policyCommand(): Command {
     .summary('write, try, ship and look at policy modules')
     .description('Write, try, sign, install and look at the policy modules that judge what guests may do.');
   const trying = [policyTestCommand(), policyBenchCommand(), policyDiffCommand(), policyCoverageCommand()];
-  for (const command of [...authorCommands(), ...trying, ...storeCommands()]) policy.addCommand(command);
+  for (const command of [...authorCommands(), ...trying, ...storeCommands(), ...liveCommands()])
+    policy.addCommand(command);
   return policy;
 }

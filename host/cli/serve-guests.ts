@@ -1,8 +1,8 @@
 import { once } from 'node:events';
-import { POLICY_FOLDER } from '../policy/store.js';
+import { defaultStoreFolder, defaultTrustPath } from '../package/locations.js';
 import { defaultSocketPath } from '../serve/door.js';
 import { Host } from '../serve/host.js';
-import { FolderSource, withSharing } from '../serve/source.js';
+import { StoreSource, withSharing } from '../serve/source.js';
 import { DRIVERS_DEFAULT } from './domain-choice.js';
 import { closeDomain, everyServedDevice, openDomain } from './driver-domain.js';
 import { openLog } from './log.js';
@@ -14,13 +14,15 @@ export async function serveGuests(options: ServeOptions): Promise<void> {
   const log = openLog(options);
   const socket = options.socket ?? defaultSocketPath();
   const { driverVm: mode, driver: drivers = DRIVERS_DEFAULT, modules, device } = options;
+  const trust = options.trust ?? defaultTrustPath();
+  const store = new StoreSource(options.store ?? defaultStoreFolder(), trust, log);
   const ended = Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
   const audit = await openAuditLog(options, log);
   const host = await Host.start({
     socket,
     log,
     audit,
-    policies: withSharing(new FolderSource(options.store ?? POLICY_FOLDER), options.sharing ?? new Map()),
+    policies: withSharing(store, options.sharing ?? new Map()),
     open: () => openDomain({ mode, drivers, modules }, log),
     close: closeDomain,
     devices: device ?? null,

@@ -3,6 +3,7 @@ import { SHARING_MODES, type Sharing } from '../policy/manifest.js';
 import { type AuditOptions, withAuditLog } from './audit-log.js';
 import type { DeviceChoice } from './device-option.js';
 import type { DomainMode } from './domain-choice.js';
+import { storeOption, trustOption } from './policy-options.js';
 import { deviceOption, driverOption, driverVmOption, modulesOption, socketOption } from './run.js';
 
 /** What `postern serve` was asked for. */
@@ -12,6 +13,7 @@ export interface ServeOptions extends AuditOptions {
   driver?: string[];
   modules?: string;
   store?: string;
+  trust?: string;
   sharing?: Map<string, Sharing>;
   socket?: string;
   verbose?: boolean;
@@ -30,10 +32,8 @@ export function serveCommand(): Command {
     .addOption(driverVmOption())
     .addOption(driverOption())
     .addOption(modulesOption())
-    .option(
-      '--store <folder>',
-      'the policy store: what is installed there takes effect at once (default: the modules that are built)',
-    )
+    .addOption(storeOption())
+    .addOption(trustOption())
     .addOption(sharingOption())
     .addOption(socketOption())
     .option('-v, --verbose', 'tell on standard error what happens')

@@ -31,6 +31,8 @@ export interface Device extends DeviceFolder {
   subsystem: string;
   /** The device's folder below /sys, such as '/devices/platform/vivid.0/video4linux/video0'; '' where there is none. */
   sysfs: string;
+  /** A sound card's control device: the driver domain's /proc/asound. */
+  proc?: FolderContent;
   /** The devices that it hangs on, from the nearest up. */
   parents?: DeviceFolder[];
 }

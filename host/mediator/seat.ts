@@ -5,6 +5,7 @@ import { matchesNode } from '../policy/manifest.js';
 import { type FaultListener, Judge } from './judge.js';
 import type { ModuleInput } from './messages.js';
 import { nativeClassOf } from './native-class.js';
+import { isSameModule } from './same-module.js';
 import type { Tape, TapedRead } from './tape.js';
 
 const NO_BYTES = new Uint8Array(0);
@@ -70,7 +71,7 @@ export class Seat {
    * @returns why the guest keeps the module that it has; undefined when it has the new one
    */
   switchTo(input: ModuleInput, onTrial: boolean, mediator: NativeMediator): string | undefined {
-    if (input.digest === this.#judge.input.digest) return undefined;
+    if (isSameModule(input, this.#judge.input)) return undefined;
     const refusal = this.#incompatibility(input, mediator);
     if (refusal !== undefined) return refusal;
     try {

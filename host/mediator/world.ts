@@ -1,4 +1,5 @@
 import type { Device } from '../driver-vm/devices.js';
+import { procLines } from './proc-view.js';
 import { sysfsLines } from './sysfs-view.js';
 
 /** Device nodes that no driver of consequence is behind: every guest keeps this machine's own. */
@@ -43,6 +44,7 @@ export function worldPlan(
       String(device.minor),
     ]),
     ['proc', '/proc'],
+    ...procLines(guarded.map(({ device }) => device)),
     ...sys.make,
   ];
   return lines.map((words) => words.join('\t')).join('\n');

@@ -1,8 +1,9 @@
 import type pino from 'pino';
 import type { ModuleInput } from '../mediator/messages.js';
+import { isSameModule, keyOfModule } from '../mediator/same-module.js';
 import type { PolicyPackage } from '../policy/store.js';
 import { type Guest, type Guests, moduleName } from './guests.js';
-import type { Preparer } from './prepare.js';
+import type { Preparer, TestedPolicy } from './prepare.js';
 import type { ShadowReport } from './protocol.js';
 import { Shadow } from './shadow.js';
 
@@ -32,12 +33,12 @@ export class Candidates {
   }
 
   /** Has these judge, and no others. One that is not fit is told of, and left out. */
-  async take(packages: readonly PolicyPackage[]): Promise<void> {
+  async take(packages: readonly TestedPolicy[]): Promise<void> {
     const wanted = new Map(packages.map((candidate) => [candidate.manifest.class, candidate]));
     for (const [deviceClass, { package: before }] of this.#candidates)
-      if (wanted.get(deviceClass)?.digest !== before.digest) await this.#end(deviceClass);
+      if (!isSameModule(wanted.get(deviceClass), before)) await this.#end(deviceClass);
     for (const [deviceClass, candidate] of wanted)
-      if (!this.#candidates.has(deviceClass) && this.#failures.get(deviceClass) !== candidate.digest)
+      if (!this.#candidates.has(deviceClass) && this.#failures.get(deviceClass) !== keyOfModule(candidate))
         await this.#begin(deviceClass, candidate);
   }
 
@@ -65,7 +66,7 @@ export class Candidates {
     await this.#shadow.close();
   }
 
-  async #begin(deviceClass: string, candidate: PolicyPackage): Promise<void> {
+  async #begin(deviceClass: string, candidate: TestedPolicy): Promise<void> {
     try {
       const module = await this.preparer.prepare(candidate);
       this.#candidates.set(deviceClass, { package: candidate, module });
@@ -73,7 +74,7 @@ export class Candidates {
       await this.restart(deviceClass);
       this.log.info({ candidate: moduleName(candidate) }, 'a candidate judges beside the module in force');
     } catch (error) {
-      this.#failures.set(deviceClass, candidate.digest);
+      this.#failures.set(deviceClass, keyOfModule(candidate));
       const { message } = error as Error;
       this.log.error({ candidate: moduleName(candidate), message }, 'a candidate is not fit to judge');
     }

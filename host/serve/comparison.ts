@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { ModuleInput } from '../mediator/messages.js';
+import { isSameModule } from '../mediator/same-module.js';
 import type { TapedDecision, TapedRead } from '../mediator/tape.js';
 import {
   type Call,
@@ -92,7 +93,7 @@ export class Comparison {
   }
 
   isOf(inForce: ModuleInput, candidate: ModuleInput): boolean {
-    return this.#inForce.input.digest === inForce.digest && this.#candidate.input.digest === candidate.digest;
+    return isSameModule(this.#inForce.input, inForce) && isSameModule(this.#candidate.input, candidate);
   }
 
   judge(guest: string, decision: TapedDecision): void {

@@ -1,10 +1,11 @@
 import type pino from 'pino';
 import { compileModule } from '../mediator/guest.js';
 import type { ModuleInput } from '../mediator/messages.js';
+import { isSameModule, keyOfModule } from '../mediator/same-module.js';
 import type { PolicyPackage } from '../policy/store.js';
 import { Candidates } from './candidates.js';
 import { type Guest, type Guests, moduleName } from './guests.js';
-import { Preparer } from './prepare.js';
+import { Preparer, type TestedPolicy } from './prepare.js';
 import type { ClassState, ModuleName, ShadowReport, Switch } from './protocol.js';
 
 /** What a class has in this host. */
@@ -54,10 +55,10 @@ export class Modules {
 
   /** A package that is in force or was just before, as a mediator takes it. */
   compiled(candidate: PolicyPackage): Promise<ModuleInput> {
-    const known = this.#compiled.get(candidate.digest);
+    const known = this.#compiled.get(keyOfModule(candidate));
     if (known !== undefined) return known;
     const made = compileModule(candidate);
-    this.#compiled.set(candidate.digest, made);
+    this.#compiled.set(keyOfModule(candidate), made);
     return made;
   }
 
@@ -79,17 +80,17 @@ export class Modules {
   }
 
   /** Puts into force what differs from what is there. Whatever fails leaves the old module in force, and the result says so. */
-  async take(packages: readonly PolicyPackage[]): Promise<Switch[]> {
+  async take(packages: readonly TestedPolicy[]): Promise<Switch[]> {
     const done: Switch[] = [];
     for (const candidate of packages) {
-      if (this.#places.get(candidate.manifest.class)?.inForce.digest === candidate.digest) continue;
+      if (isSameModule(this.#places.get(candidate.manifest.class)?.inForce, candidate)) continue;
       done.push(await this.#inTurn(() => this.#replace(candidate)));
     }
     return done;
   }
 
   /** Has these, and no others, judge beside the modules in force. */
-  async takeCandidates(packages: readonly PolicyPackage[]): Promise<void> {
+  async takeCandidates(packages: readonly TestedPolicy[]): Promise<void> {
     await this.#inTurn(() => this.#candidates.take(packages));
   }
 
@@ -106,9 +107,10 @@ export class Modules {
   /** Gives a guest that has just begun what came into force meanwhile. */
   async catchUp(guest: Guest): Promise<void> {
     await this.#inTurn(async () => {
-      for (const { manifest, digest } of [...guest.packages]) {
-        const inForce = this.#places.get(manifest.class)?.inForce;
-        if (inForce !== undefined && inForce.digest !== digest) await this.#switch(guest, inForce, false);
+      for (const before of [...guest.packages]) {
+        const inForce = this.#places.get(before.manifest.class)?.inForce;
+        if (inForce !== undefined && !isSameModule(inForce, before))
+          await this.#switch(guest, inForce, false);
       }
       await this.#candidates.attend(guest);
     });
@@ -135,7 +137,7 @@ export class Modules {
     });
   }
 
-  async #replace(candidate: PolicyPackage): Promise<Switch> {
+  async #replace(candidate: TestedPolicy): Promise<Switch> {
     const deviceClass = candidate.manifest.class;
     const place = this.#places.get(deviceClass);
     const result: Switch = {
@@ -149,12 +151,12 @@ export class Modules {
       if (place?.quarantined.some(({ digest }) => digest === candidate.digest))
         throw new Error('It misbehaved here before, and is quarantined.');
       const module = this.#preparer.prepare(candidate);
-      this.#compiled.set(candidate.digest, module);
+      this.#compiled.set(keyOfModule(candidate), module);
       await module;
       await this.#putInForce(candidate, place, result);
       this.log.info({ ...result }, 'a module is in force');
     } catch (error) {
-      this.#compiled.delete(candidate.digest);
+      this.#compiled.delete(keyOfModule(candidate));
       result.failure = (error as Error).message;
       if (place !== undefined) place.failure = result.failure;
       this.log.error({ ...result }, 'a module is not put into force; what was in force stays');
@@ -195,13 +197,12 @@ export class Modules {
 
   /** Of a class only what is in force and what was before it stay compiled. */
   #forgetOthers({ inForce, previous }: Place): void {
-    const kept = new Set(
-      [...this.#places.values(), { inForce, previous }].flatMap((place) => [
-        place.inForce.digest,
-        place.previous?.digest,
-      ]),
-    );
-    for (const digest of this.#compiled.keys()) if (!kept.has(digest)) this.#compiled.delete(digest);
+    const packages = [...this.#places.values(), { inForce, previous }].flatMap((place) => [
+      place.inForce,
+      ...(place.previous === undefined ? [] : [place.previous]),
+    ]);
+    const kept = new Set(packages.map(keyOfModule));
+    for (const key of this.#compiled.keys()) if (!kept.has(key)) this.#compiled.delete(key);
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {

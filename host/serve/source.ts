@@ -1,48 +1,111 @@
-import { existsSync, type FSWatcher, watch } from 'node:fs';
+import { existsSync, readdirSync, renameSync, rmSync, watch } from 'node:fs';
+import { join } from 'node:path';
+import type pino from 'pino';
+import { makeFolder } from '../package/durable.js';
+import type { PackageError } from '../package/errors.js';
+import { PACKAGE_ENDING } from '../package/package.js';
+import { PolicyStore, type StoredPolicy } from '../package/store.js';
+import { readTrustPolicy } from '../package/trust.js';
 import type { Sharing } from '../policy/manifest.js';
-import { loadPolicies, type PolicyPackage } from '../policy/store.js';
+import type { TestedPolicy } from './prepare.js';
 
-/** Files of one version arrive one after the other: the folder is read when nothing has changed for so long. */
-const QUIET_MS = 150;
+/** A change of the store is a few files, one after the other: the store is read when nothing has changed for so long. */
+const STORE_QUIET_MS = 100;
+/** A package may be dropped by a slow copy, which stirs the folder again and again until it is whole. */
+const INBOX_QUIET_MS = 500;
+const REFUSED_ENDING = '.refused';
 
 /** Where a host's modules come from. */
 export interface PolicySource {
   /** @throws Error with everything that is wrong with what is there */
-  inForce(): Promise<PolicyPackage[]>;
+  inForce(): Promise<TestedPolicy[]>;
   /** Those that judge beside the modules in force, at most one a class. */
-  candidates(): Promise<PolicyPackage[]>;
+  candidates(): Promise<TestedPolicy[]>;
   /** A module misbehaved: it is not to be given out again. */
   quarantine(deviceClass: string, digest: string, reason: string): Promise<void>;
   /** Calls `onChange` when something may have changed, until the returned function is called. */
   watch(onChange: () => void): () => void;
 }
 
-/** A folder of components and manifests, as the build leaves it. */
-export class FolderSource implements PolicySource {
-  constructor(private readonly folder: string) {
-    if (!existsSync(folder)) throw new Error(`There is no policy store at ${folder}.`);
+/** A policy store: what is installed there takes effect, and so do packages that are dropped in its inbox. */
+export class StoreSource implements PolicySource {
+  readonly #store: PolicyStore;
+
+  /**
+   * @param folder the store, which is made where there is none
+   * @param trustPath whose packages the inbox takes
+   */
+  constructor(
+    folder: string,
+    private readonly trustPath: string,
+    private readonly log: pino.Logger,
+  ) {
+    this.#store = new PolicyStore(folder);
+    for (const each of [folder, this.#store.inbox]) makeFolder(each);
   }
 
-  async inForce(): Promise<PolicyPackage[]> {
-    return loadPolicies(this.folder);
+  async inForce(): Promise<StoredPolicy[]> {
+    return await this.#store.inForce();
   }
 
-  async candidates(): Promise<PolicyPackage[]> {
-    return [];
+  async candidates(): Promise<StoredPolicy[]> {
+    return await this.#store.candidates();
   }
 
-  async quarantine(): Promise<void> {}
+  /** A module that came with Postern is not the store's: it stays away from this host's guests only. */
+  async quarantine(deviceClass: string, digest: string, reason: string): Promise<void> {
+    if (this.#store.exists && this.#store.state().classes[deviceClass] !== undefined)
+      await this.#store.quarantine(deviceClass, digest, reason);
+  }
 
   watch(onChange: () => void): () => void {
-    let timer: NodeJS.Timeout | undefined;
-    const watcher: FSWatcher = watch(this.folder, () => {
-      clearTimeout(timer);
-      timer = setTimeout(onChange, QUIET_MS);
-    });
+    const store = new Quiet(STORE_QUIET_MS, onChange);
+    const inbox = new Quiet(INBOX_QUIET_MS, () => void this.#takeInbox());
+    const watchers = [
+      watch(this.#store.folder, () => store.stir()),
+      watch(this.#store.inbox, () => inbox.stir()),
+    ];
+    inbox.stir();
     return () => {
-      clearTimeout(timer);
-      watcher.close();
+      for (const watcher of watchers) watcher.close();
+      for (const quiet of [store, inbox]) quiet.end();
     };
+  }
+
+  /** Installs what was dropped. What is refused stays there under another name, so that nobody looks for it in vain. */
+  async #takeInbox(): Promise<void> {
+    const { inbox } = this.#store;
+    for (const name of readdirSync(inbox).filter((file) => file.endsWith(PACKAGE_ENDING))) {
+      const path = join(inbox, name);
+      try {
+        const { version } = await this.#store.install(path, { trust: readTrustPolicy(this.trustPath) });
+        rmSync(path, { force: true });
+        this.log.info({ package: name, version }, 'a package that was dropped is installed');
+      } catch (error) {
+        const { code, message } = error as PackageError;
+        if (existsSync(path)) renameSync(path, path + REFUSED_ENDING);
+        this.log.error({ package: name, code, message }, 'a package that was dropped is refused');
+      }
+    }
+  }
+}
+
+/** Does something once nothing has stirred for a while. */
+class Quiet {
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(
+    private readonly quietMs: number,
+    private readonly work: () => void,
+  ) {}
+
+  stir(): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(this.work, this.quietMs);
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
   }
 }
 
@@ -62,7 +125,7 @@ export function withSharing(source: PolicySource, choices: SharingChoices): Poli
   };
 }
 
-function sharedBy(choices: SharingChoices, candidate: PolicyPackage): PolicyPackage {
+function sharedBy(choices: SharingChoices, candidate: TestedPolicy): TestedPolicy {
   const { manifest } = candidate;
   const sharing = choices.get(manifest.class);
   if (sharing === undefined) return candidate;

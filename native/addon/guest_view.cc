@@ -19,6 +19,8 @@ namespace {
 constexpr uint64_t kPageBytes = 4096;
 // As host/mediator/world.ts makes the nodes.
 constexpr mode_t kNodeMode = 0666;
+// As host/mediator/proc-view.ts has it.
+constexpr char kStandIns[] = "/dev/.proc";
 
 std::string procPath(pid_t tid, const std::string& rest) { return "/proc/" + std::to_string(tid) + rest; }
 
@@ -81,7 +83,18 @@ std::string GuestView::attach(pid_t pid) {
     node.device = st.st_dev;
     node.inode = st.st_ino;
   }
+  standIns_.reset(openPath(root.get(), kStandIns, true, RESOLVE_IN_ROOT));
   return "";
+}
+
+Descriptor GuestView::openStandIn(const std::string& path, uint64_t flags) const {
+  const std::string proc = "/proc/";
+  constexpr uint64_t kFlags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK;
+  if (!standIns_.valid() || path.compare(0, proc.size(), proc) != 0 || (flags & O_ACCMODE) != O_RDONLY) return Descriptor();
+  open_how how{};
+  how.flags = (flags & kFlags) | O_CLOEXEC;
+  how.resolve = RESOLVE_BENEATH;
+  return Descriptor(static_cast<int>(syscall(SYS_openat2, standIns_.get(), path.c_str() + proc.size(), &how, sizeof how)));
 }
 
 // Where the guest itself keeps a lookup below a directory (openat2's RESOLVE_BENEATH, RESOLVE_IN_ROOT) the host looks it up alike. What is

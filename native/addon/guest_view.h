@@ -44,7 +44,12 @@ class GuestView {
   // The guarded node that `tid` means by (directory, path), with openat2's RESOLVE_* flags; null when it means something else, or nothing.
   Node* resolve(pid_t tid, int directory, const std::string& path, bool followLast, uint64_t resolve = 0);
 
+   // What stands in for a path of /proc that the guest's kernel does not have (host/mediator/proc-view.ts), opened for reading or by O_PATH.
+  // Invalid where nothing does.
+  Descriptor openStandIn(const std::string& path, uint64_t flags) const;
+
  private:
+  Descriptor standIns_;  // O_PATH
   Descriptor lookUp(pid_t tid, int directory, const std::string& path, bool followLast, uint64_t resolve) const;
   std::vector<Node> nodes_;
 };

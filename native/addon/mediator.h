@@ -9,6 +9,7 @@
 //   reload.cc         another module for a class, between two operations
 //   execution.cc      verdict -> plan -> backend -> guest (where its bytes are copied)
 //   sessions.cc       open files, backends, readiness, release
+//   stand_ins.cc      names that the guest's kernel does not have
 //   polls.cc          poll, where it is an operation of the driver's
 //   mappings.cc       driver pages in guests
 //   typed_descriptors.cc  descriptors in arguments, both ways
@@ -304,6 +305,10 @@ class Mediator {
   void retireBackends();
   void loseBackend(Backend& backend);
   void failLostOperations();
+
+  // stand_ins.cc
+  void handleByName(const seccomp_notif& notification);
+  void answerLink(const seccomp_notif& notification, int file, uint64_t address, uint64_t room);
 
   // polls.cc
   void handlePoll(const seccomp_notif& notification);

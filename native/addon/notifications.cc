@@ -143,6 +143,15 @@ std::optional<Event> Mediator::handle(const seccomp_notif& notification) {
     case SYS_openat2:
     case SYS_creat:
       return handleOpen(notification);
+    case SYS_readlink:
+    case SYS_readlinkat:
+    case SYS_access:
+    case SYS_faccessat:
+    case SYS_faccessat2:
+    case SYS_getxattr:
+    case SYS_lgetxattr:
+      handleByName(notification);
+      return std::nullopt;
     case SYS_poll:
     case SYS_ppoll:
     case SYS_select:
@@ -374,10 +383,16 @@ std::optional<Event> Mediator::handleOpen(const seccomp_notif& notification) {
   if (data.nr == SYS_openat2) flags = how.flags;
   std::string path;
   Node* node = nullptr;
-  if (isUsual && (flags & (O_PATH | O_DIRECTORY)) == 0 && readGuestPath(tid, pathAddress, path) == 0)
+  const bool isPath = isUsual && readGuestPath(tid, pathAddress, path) == 0;
+  if (isPath && (flags & (O_PATH | O_DIRECTORY)) == 0)
     node = view_.resolve(tid, directory, path, (flags & O_NOFOLLOW) == 0, how.resolve);
   // An ordinary path: the kernel looks it up by itself, and would refuse a guarded node anyway (its mount allows no devices).
   if (node == nullptr) {
+    Descriptor standIn = isPath ? view_.openStandIn(path, flags) : Descriptor();
+    if (standIn.valid()) {
+      (void)listener_.addDescriptor(notification.id, standIn.get(), -1, (flags & O_CLOEXEC) != 0, true);
+      return std::nullopt;
+    }
     counters_.opensNative++;
     listener_.proceed(notification.id);
     return std::nullopt;
@@ -462,7 +477,17 @@ void Mediator::handleStatByName(const seccomp_notif& notification) {
   std::string path;
   const bool isPath = readGuestPath(tid, data.args[isAt ? 1 : 0], path) == 0 && !path.empty();
   const Node* node = isPath ? view_.resolve(tid, directory, path, followsLast) : nullptr;
-  if (node == nullptr) {
+  const Descriptor standIn =
+      isPath && node == nullptr ? view_.openStandIn(path, O_PATH | (followsLast ? 0u : unsigned(O_NOFOLLOW))) : Descriptor();
+  if (standIn.valid() && data.nr == SYS_statx) {
+    struct statx st {};
+    const int error = statx(standIn.get(), "", AT_EMPTY_PATH, static_cast<unsigned>(data.args[3]), &st) == 0 ? 0 : errno;
+    answerStatx(notification, error, st);
+  } else if (standIn.valid()) {
+    struct stat st;
+    const int error = fstat(standIn.get(), &st) == 0 ? 0 : errno;
+    answerStat(notification, error, st, data.args[isAt ? 2 : 1]);
+  } else if (node == nullptr) {
     (void)listener_.proceed(notification.id);
   } else if (data.nr == SYS_statx) {
     struct statx st {};

@@ -179,6 +179,15 @@ static void put_parents(struct json *json, const char *sysfs) {
   json_mark(json, ']');
 }
 
+/* What programs look up of sound cards outside of /sys; of it a guest sees what is of its own devices. */
+static void put_proc(struct json *json, const char *name) {
+  if (strncmp(name, "snd/controlC", strlen("snd/controlC")) != 0) return;
+  json_key(json, "proc");
+  json_mark(json, '{');
+  put_sysfs(json, "/proc/asound", true);
+  json_mark(json, '}');
+}
+
 /* `sysfs`: the device's directory with the leading /sys, or NULL where there is none. */
 static void put_device(struct json *json, const char *name, dev_t number, const char *subsystem, const char *sysfs) {
   json_mark(json, '{');
@@ -190,6 +199,7 @@ static void put_device(struct json *json, const char *name, dev_t number, const 
   put_text(json, "subsystem", subsystem);
   put_text(json, "sysfs", sysfs ? sysfs + strlen("/sys") : "");
   put_sysfs(json, sysfs, true);
+  put_proc(json, name);
   put_parents(json, sysfs);
   json_mark(json, '}');
 }

@@ -36,6 +36,7 @@ static int64_t map_watched(const struct file *file, const struct postern_op *op,
   if (result == 0) {
     result = frames_addresses(frames, *address, op->length / POSTERN_PAGE_BYTES, addresses);
     if (result != 0) munmap(*address, op->length);
+    if (result == -EOPNOTSUPP) log_line("no mmap: the driver's pages are none that stay in place in the VM's memory (a buffer that moves, memory of a device)");
   }
   frames_end(frames);
   return result;

@@ -81,9 +81,10 @@ static void row_window_two(uint32_t number, unsigned first, unsigned second, uin
 }
 
 /* Opens that can't yield a device by themselves run natively: O_PATH gives no file, O_DIRECTORY only directories. */
-static void row_open(uint32_t number, unsigned flags_argument) {
+static void row_open(uint32_t number, unsigned flags_argument, int answers_all) {
   unsigned at = block_begin(number);
   load_low(flags_argument);
+  if (answers_all) answer(SECCOMP_RET_USER_NOTIF);
   emit(BPF_JMP | BPF_JSET | BPF_K, 1, 0, O_PATH | O_DIRECTORY);
   answer(SECCOMP_RET_USER_NOTIF);
   block_end(at);
@@ -192,8 +193,8 @@ static void emit_rows(int answers_stat, int answers_poll) {
   row_ioctl();
   row_window(__NR_read, 0, notify);
   row_window(__NR_write, 0, notify);
-  row_open(__NR_openat, 2);
-  row_open(__NR_open, 1);
+  row_open(__NR_openat, 2, answers_stat);
+  row_open(__NR_open, 1, answers_stat);
   row_mmap();
   row_window(__NR_fstat, 0, notify);
   if (answers_stat) {
@@ -230,6 +231,12 @@ static void emit_rows(int answers_stat, int answers_poll) {
   row_mapped(__NR_munmap, 0, notify);
   row_mremap();
 
+  if (answers_stat) {
+    static const uint32_t by_name[] = {
+        __NR_readlink, __NR_readlinkat, __NR_access, __NR_faccessat, __NR_faccessat2, __NR_getxattr, __NR_lgetxattr,
+    };
+    for (unsigned i = 0; i < sizeof by_name / sizeof *by_name; i++) row_always(by_name[i], notify);
+  }
   if (answers_poll) {
     static const uint32_t polls[] = {
         __NR_poll, __NR_ppoll, __NR_select, __NR_pselect6, __NR_epoll_wait, __NR_epoll_pwait, __NR_epoll_pwait2,

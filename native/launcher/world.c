@@ -126,6 +126,7 @@ static int do_line(char **word, unsigned words) {
   if (words == 2 && strcmp(word[0], "keep") == 0) return do_keep(word[1]);
   if (words == 2 && strcmp(word[0], "attach") == 0) return do_attach(word[1]);
   if (words == 1 && strcmp(word[0], "nodev") == 0) return do_nodev();
+  if (words == 1 && strcmp(word[0], "stand-ins") == 0) return stand_ins = 1, 0;
   if (words == 3 && strcmp(word[0], "tmpfs") == 0) return do_tmpfs(word[1], word[2]);
   if (words == 2 && strcmp(word[0], "devpts") == 0)
     return mount("devpts", word[1], "devpts", MOUNT_NOSUID | MOUNT_NOEXEC, "newinstance,ptmxmode=0666,mode=0620");

@@ -12,11 +12,12 @@
  *   dir PATH MODE
  *   node PATH MODE MAJOR MINOR     a character device node; a regular file where mknod isn't permitted
  *   symlink TARGET PATH
+ *   stand-ins                      what the kernel's /proc lacks is found below /dev/.proc: the host opens and stats by name
  *   file PATH HEX                  a read-only file with these bytes; without them an empty one
  */
 int build_world(char *plan, char *error, unsigned long error_bytes);
 
-/* Whether a regular file stands in for some device node: mknod was not permitted. */
+/* Whether a regular file stands in for some device node, as mknod was not permitted, or for what the kernel's /proc lacks. */
 int world_has_stand_ins(void);
 
 #endif

@@ -162,11 +162,11 @@ export function sized(
     add(numbers[at], ~(SIZE_BITS | anyBits), SIZE_MAX, access, options, handler);
 }
 
-/** Adds commands that the class knows and refuses. */
-export function refuse(numbers: StaticArray<u32>, errno: u32, why: u32): void {
+/** Adds commands that the class knows and refuses; of any size, where `anyBits` of their numbers may be anything. */
+export function refuse(numbers: StaticArray<u32>, errno: u32, why: u32, anyBits: u32 = 0): void {
   startGroup();
   for (let at = 0; at < numbers.length; at++) {
-    const added = add(numbers[at], EXACT, 0, NO_ACCESS, 0, null);
+    const added = add(numbers[at], anyBits == 0 ? EXACT : ~(SIZE_BITS | anyBits), 0, NO_ACCESS, 0, null);
     added.errno = errno;
     added.refused = why;
   }

@@ -65,3 +65,39 @@ describe.skipIf(!hasDriverVm)('what /sys tells of a device', () => {
     },
   );
 });
+
+/** `cat` and `find` of everything, so that opens, lookups, links and folders are all tried. */
+const READ_ALL = `
+  cd / && ls /proc/asound | sort && readlink /proc/asound/* && test -r /proc/asound/cards && echo readable
+  for file in $(find /proc/asound/ -type f | sort); do echo "== $file"; cat $file; done
+  cat /proc/asound/*/pcm0p/sub0/info`;
+/** The sequencer's and its devices are no guest's; timers and hardware-dependent tables are the machine's. */
+const NOT_MIRRORED = /^(hwdep|oss|seq|timers)$/;
+
+describe.skipIf(!hasDriverVm)('what /proc/asound tells', () => {
+  const read = ['sh', '-c', READ_ALL];
+  const every = ['controlC0', 'pcmC0D0p', 'pcmC0D0c', 'pcmC0D1p', 'pcmC0D1c', 'timer'];
+  const given = (names: readonly string[]): { name: string; path: string }[] =>
+    names.map((name) => ({ name: `snd/${name}`, path: `/dev/snd/${name}` }));
+
+  it('is of a guest that has all devices as beside the driver', async () => {
+    bench = await Bench.vm(['snd-aloop'], true);
+    const { out, err, exitCode } = await bench.guest(read, { devices: given(every) });
+    expect({ err, exitCode }).toEqual({ err: '', exitCode: 0 });
+    expect(out).toContain('0 [Loopback       ]: Loopback - Loopback');
+    const sections = (text: string): string[] =>
+      text.split(/^(?=== )/m).filter((part) => !/^== \/proc\/asound\/(hwdep|oss|seq|timers)/.test(part));
+    const [head = '', ...files] = sections(await bench.beside(read));
+    const [ownHead = '', ...ownFiles] = sections(out);
+    expect(ownFiles).toEqual(files);
+    expect(ownHead.split('\n')).toEqual(head.split('\n').filter((line) => !NOT_MIRRORED.test(line)));
+  });
+
+  it('is of a guest that has some devices of those only', async () => {
+    bench = await Bench.vm(['snd-aloop']);
+    const { out } = await bench.guest(read, { devices: given(['controlC0', 'pcmC0D0p']) });
+    expect(out).toContain('/proc/asound/card0/pcm0p/sub0/info');
+    expect(out).not.toMatch(/pcm0c|pcm1[pc]|digital audio capture|00-01/);
+    expect((await bench.guest(read, { devices: [] })).out).not.toContain('Loopback');
+  });
+});

@@ -109,6 +109,34 @@ static void pass_descriptors(uint32_t handle) {
   say("import", command(DRM_IOCTL_PRIME_FD_TO_HANDLE, &import));
 }
 
+/* A framebuffer of a small buffer; the kernel gives the least number that is free. */
+static uint32_t make_frame(void) {
+  struct drm_mode_create_dumb made = {.width = 64, .height = 64, .bpp = 32};
+  say("create", command(DRM_IOCTL_MODE_CREATE_DUMB, &made));
+  struct drm_mode_fb_cmd frame = {.width = 64, .height = 64, .pitch = made.pitch, .bpp = 32, .depth = 24, .handle = made.handle};
+  say("frame", command(DRM_IOCTL_MODE_ADDFB, &frame));
+  printf("number %u\n", frame.fb_id);
+  return frame.fb_id;
+}
+
+/* A number that was one's own names the framebuffer of another guest later. */
+static void use_old_number(void) {
+  uint32_t number = make_frame();
+  say("remove", command(DRM_IOCTL_MODE_RMFB, &number));
+  fflush(stdout);
+  getchar();
+  struct drm_mode_fb_cmd frame = {.fb_id = number};
+  say("look-at-it", command(DRM_IOCTL_MODE_GETFB, &frame));
+  say("remove-again", command(DRM_IOCTL_MODE_RMFB, &number));
+}
+
+static void hold_frame(void) {
+  make_frame();
+  puts("held ok");
+  fflush(stdout);
+  getchar();
+}
+
 int main(int count, char **arguments) {
   if (count != 3 || (card = open(arguments[1], O_RDWR | O_CLOEXEC)) < 0) return 2;
   if (strcmp(arguments[2], "own") == 0) {
@@ -118,6 +146,10 @@ int main(int count, char **arguments) {
     pass_descriptors(handle);
   } else if (strcmp(arguments[2], "hold") == 0) {
     hold_buffer();
+  } else if (strcmp(arguments[2], "old-number") == 0) {
+    use_old_number();
+  } else if (strcmp(arguments[2], "hold-frame") == 0) {
+    hold_frame();
   } else {
     scan_others();
   }

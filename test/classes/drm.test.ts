@@ -168,6 +168,36 @@ describe.skipIf(!hasDriverVm)('a guest of virtio_gpu', () => {
   });
 });
 
+describe.skipIf(!hasDriverVm)('a number that the driver has given to another guest since', () => {
+  const program = compileGuestProgram('drm', 'classes');
+
+  it('names nothing of the first one', async () => {
+    const vm = await start('virtio-gpu');
+    const card = [program, '/dev/dri/card0'];
+    let first: ChildProcess | undefined;
+    let other: Promise<{ output: string }> | undefined;
+    const { output } = await guest(vm, [...card, 'old-number'], {
+      onStart: (launcher) => {
+        first = launcher;
+      },
+      onOutput: (said) => {
+        if (other !== undefined || !said.includes('remove ok')) return;
+        // The first guest's program is told to go on while the other one holds its framebuffer.
+        other = guest(vm, [...card, 'hold-frame'], {
+          onOutput: (heard, launcher) => {
+            if (!heard.includes('held ok')) return;
+            first?.once('exit', () => launcher.stdin?.end('\n'));
+            first?.stdin?.end('\n');
+          },
+        });
+      },
+    });
+    const own = resultsOf(output);
+    expect(resultsOf((await other)?.output ?? '').number).toBe(own.number);
+    expect(own).toMatchObject({ remove: 'ok', 'look-at-it': 'ENOENT', 'remove-again': 'ENOENT' });
+  });
+});
+
 describe.skipIf(!hasDriverVm)('other drivers', () => {
   const program = compileGuestProgram('drm', 'classes');
 

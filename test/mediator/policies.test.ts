@@ -4,7 +4,7 @@ import { compileGuestProgram } from '../../host/cli/guest-program.js';
 import type { PolicyFaultCode } from '../../host/policy/fault.js';
 import type { PolicyPackage } from '../../host/policy/store.js';
 import { policyPackage } from '../policy/support.js';
-import { spoiltPolicy } from './spoilt-policy.js';
+import { exactingPolicy, spoiltPolicy } from './spoilt-policy.js';
 import { Bench, casesOf } from './support.js';
 
 /** What the guest's calls get, and the fault that is told of each. */
@@ -72,5 +72,39 @@ describe.skipIf(!allOk(examineMachine(), 'required'))('a policy that misbehaves'
   it('is forgotten by the next guest', async () => {
     const { out } = await bench.guest([program, 'undisturbed']);
     expect(casesOf(out).get('undisturbed')).toEqual(['calls that failed: 0']);
+  });
+});
+
+describe.skipIf(!allOk(examineMachine(), 'required'))('a policy that says what may not go together', () => {
+  let bench: Bench;
+  let cases: Map<string, string[]>;
+
+  beforeAll(async () => {
+    bench = await Bench.local();
+    const policies = [exactingPolicy(await policyPackage('pty'))];
+    cases = casesOf((await bench.guest([compileGuestProgram('company')], { policies })).out);
+  });
+  afterAll(() => bench.close());
+
+  it('has an operation fail that would not be alone in its session', () => {
+    expect(cases.get('alone')).toEqual([
+      'beside the reader: EBUSY',
+      'another command beside it: 0',
+      'on another file: 0',
+      "reader: 3 'now'",
+      'alone: 0',
+      'after it: 0',
+    ]);
+  });
+
+  it('ends what a session has learnt, and that alone', () => {
+    expect(cases.get('forgotten')).toEqual([
+      'known: 0',
+      'forget: 0',
+      'forgotten: EACCES',
+      'what another file has learnt: 0',
+      'learnt again: 0',
+      'known again: 0',
+    ]);
   });
 });

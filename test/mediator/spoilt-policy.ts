@@ -14,7 +14,18 @@ const COMMANDS = {
 } as const;
 
 /** Where the canonical ABI has the parts of a verdict and of a settlement. */
-const VERDICT = { tag: 0, access: 4, errno: 4, grants: 8, grantCount: 12 } as const;
+const VERDICT = {
+  tag: 0,
+  access: 4,
+  errno: 4,
+  grants: 8,
+  grantCount: 12,
+  forget: 40,
+  forgetCount: 44,
+  alone: 49,
+} as const;
+/** The end of a module's four pages, which it leaves zeroed. */
+const LAST_BYTES = 4 * 65536 - 16;
 const SETTLEMENT = { lessonCount: 20 } as const;
 
 const { i32, i64 } = binaryen;
@@ -67,6 +78,34 @@ export function spoiltPolicy(good: PolicyPackage, faultsMax: number): PolicyPack
   module.dispose();
   const { manifest } = good;
   return { ...good, core, manifest: { ...manifest, envelope: { ...manifest.envelope, faultsMax } } };
+}
+
+/** The policy as it is, but that TIOCEXCL runs alone and TIOCNXCL ends what its file has learnt. */
+export function exactingPolicy(good: PolicyPackage): PolicyPackage {
+  const module = binaryen.readBinary(good.core);
+  module.setFeatures(binaryen.Features.All);
+  const answerOf = (): number => module.local.get(CALL.length, i32);
+  const when = (command: number, ...then: number[]): number =>
+    module.if(
+      module.i32.eq(module.local.get(COMMAND_PARAMETER, i32), module.i32.const(command)),
+      module.block(null, then),
+    );
+  wrap(module, 'admit', CALL, {
+    before: [],
+    after: [
+      when(0x540c, module.i32.store8(VERDICT.alone, 1, answerOf(), module.i32.const(1))),
+      // Zeroes: table 0, of no width.
+      when(
+        0x540d,
+        module.i32.store(VERDICT.forget, 4, answerOf(), module.i32.const(LAST_BYTES)),
+        module.i32.store(VERDICT.forgetCount, 4, answerOf(), module.i32.const(1)),
+      ),
+    ],
+  });
+  if (module.validate() !== 1) throw new Error('The exacting policy is not valid WebAssembly.');
+  const core = module.emitBinary();
+  module.dispose();
+  return { ...good, core };
 }
 
 /** Puts code before and after an exported function, whose answer is in the local after its parameters. */

@@ -147,12 +147,13 @@ uint32_t wanted(const seccomp_data& call, bool answersStat) {
     case __NR_newfstatat: case __NR_statx:
       return ifOurs(answersStat || isOurs(a[0]), kNotified);
     case __NR_stat: case __NR_lstat: case __NR_poll: case __NR_ppoll: case __NR_select: case __NR_pselect6: case __NR_epoll_wait:
-    case __NR_epoll_pwait: case __NR_epoll_pwait2:
+    case __NR_epoll_pwait: case __NR_epoll_pwait2: case __NR_readlink: case __NR_readlinkat: case __NR_access: case __NR_faccessat:
+    case __NR_faccessat2: case __NR_getxattr: case __NR_lgetxattr:
       return ifOurs(answersStat, kNotified);
     case __NR_open:
-      return ifOurs((a[1] & (O_PATH | O_DIRECTORY)) == 0, kNotified);
+      return ifOurs(answersStat || (a[1] & (O_PATH | O_DIRECTORY)) == 0, kNotified);
     case __NR_openat:
-      return ifOurs((a[2] & (O_PATH | O_DIRECTORY)) == 0, kNotified);
+      return ifOurs(answersStat || (a[2] & (O_PATH | O_DIRECTORY)) == 0, kNotified);
     case __NR_creat: case __NR_openat2:
       return kNotified;
     case __NR_mmap:

@@ -121,12 +121,26 @@ describe('controls', () => {
     },
   );
 
+  it('are locked by nobody: a lock would keep every other guest from them', () => {
+    const denial = denialOf(admit(a.SNDRV_CTL_IOCTL_ELEM_LOCK, new Uint8Array(64)));
+    expect(denial.errno).toBe(kernel.EPERM);
+  });
+
   it('are watched while they are subscribed to', () => {
     const subscribe = (value: number) =>
       complete(a.SNDRV_CTL_IOCTL_SUBSCRIBE_EVENTS, bytesWith(4, [[0, value]]), 0n, CONTROL);
     expect(subscribe(1).watch & kernel.POLLIN).toBe(kernel.POLLIN);
     expect(subscribe(0).watch).toBe(0);
   });
+});
+
+it('a stream gets its parameters while nothing else of it is under way: by them transfers are reckoned', () => {
+  expect(planOf(admit(a.SNDRV_PCM_IOCTL_HW_PARAMS, new Uint8Array(a.snd_pcm_hw_params.SIZE))).alone).toBe(
+    true,
+  );
+  expect(planOf(admit(a.SNDRV_PCM_IOCTL_HW_REFINE, new Uint8Array(a.snd_pcm_hw_params.SIZE))).alone).toBe(
+    false,
+  );
 });
 
 describe('mapping', () => {

@@ -8,6 +8,8 @@ import { isAlive, type Outcome, postern, RunningPostern, until } from '../cli/po
 export class ServedHost {
   readonly folder = mkdtempSync(join(tmpdir(), 'postern-serve-'));
   readonly socket = join(this.folder, 'postern', 'host.sock');
+  readonly store = join(this.folder, 'store');
+  readonly trust = join(this.folder, 'trust.json');
   process: RunningPostern;
 
   private constructor(private readonly parameters: readonly string[]) {
@@ -60,7 +62,8 @@ export class ServedHost {
   }
 
   #spawn(): RunningPostern {
-    return new RunningPostern(['serve', '--socket', this.socket, ...this.parameters]);
+    const files = ['--store', this.store, '--trust', this.trust];
+    return new RunningPostern(['serve', '--socket', this.socket, ...files, ...this.parameters]);
   }
 }
 

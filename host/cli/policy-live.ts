@@ -1,0 +1,75 @@
+import { Command } from 'commander';
+import type { PromoteChoice } from './change-candidate.js';
+import { jsonOption, PACKAGE_STATUS_HELP, storeOption } from './policy-options.js';
+import { socketOption } from './run.js';
+
+/** What a command about the running host was asked for. */
+export interface LiveOptions {
+  socket?: string;
+  json?: boolean;
+}
+
+/** The commands about candidates, and about what a running host has in force. */
+export function liveCommands(): Command[] {
+  return [promoteCommand(), withdrawCommand(), shadowReportCommand(), statusCommand()];
+}
+
+function promoteCommand(): Command {
+  return new Command('promote')
+    .summary('put the candidate of a class in force')
+    .description(
+      'Put the version that judges in shadow in force. A running host that uses the store switches to it at once.',
+    )
+    .argument('<class>', 'the device class')
+    .addOption(storeOption())
+    .option('--why <text>', 'a reason, for the store’s history')
+    .addOption(jsonOption())
+    .addHelpText('after', PACKAGE_STATUS_HELP)
+    .action(async (deviceClass: string, options: PromoteChoice) => {
+      const { promote } = await import('./change-candidate.js');
+      await promote(deviceClass, options);
+    });
+}
+
+function withdrawCommand(): Command {
+  return new Command('withdraw')
+    .summary('take the candidate of a class away')
+    .description('Take the version that judges in shadow away. What is in force stays.')
+    .argument('<class>', 'the device class')
+    .addOption(storeOption())
+    .option('--why <text>', 'a reason, for the store’s history')
+    .addOption(jsonOption())
+    .addHelpText('after', PACKAGE_STATUS_HELP)
+    .action(async (deviceClass: string, options: PromoteChoice) => {
+      const { withdraw } = await import('./change-candidate.js');
+      await withdraw(deviceClass, options);
+    });
+}
+
+function shadowReportCommand(): Command {
+  return new Command('shadow-report')
+    .summary('tell where candidates differ from what is in force')
+    .description(
+      'Tell what the candidates of the running host found: where each would have judged otherwise than the module in force.',
+    )
+    .addOption(socketOption())
+    .addOption(jsonOption())
+    .action(async (options: LiveOptions) => {
+      const { showShadow } = await import('./show-live.js');
+      await showShadow(options);
+    });
+}
+
+function statusCommand(): Command {
+  return new Command('status')
+    .summary('tell what the running host has in force')
+    .description(
+      'Tell for each class which module the running host has in force, which was before it, which judges in shadow, and which is quarantined.',
+    )
+    .addOption(socketOption())
+    .addOption(jsonOption())
+    .action(async (options: LiveOptions) => {
+      const { showStatus } = await import('./show-live.js');
+      await showStatus(options);
+    });
+}

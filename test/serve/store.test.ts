@@ -1,0 +1,104 @@
+import { copyFileSync, existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { allOk, examineMachine } from '../../host/cli/doctor-checks.js';
+import { pack, unpack } from '../../host/package/archive.js';
+import { createPackage } from '../../host/package/create.js';
+import { canonicalJson } from '../../host/package/json.js';
+import { generateKey, readPrivateKey } from '../../host/package/keys.js';
+import { sign } from '../../host/package/signatures.js';
+import { SOURCES } from '../../host/policy/compile.js';
+import type { ClassState } from '../../host/serve/protocol.js';
+import { type Outcome, postern, type RunningPostern, until } from '../cli/postern.js';
+import { ServedHost } from './support.js';
+
+/** Holds a terminal open, and asks for its size whenever it can. */
+const WORKS =
+  '$| = 1; open(my $f, "+<", "/dev/ptmx") or die; print "opened\\n"; ' +
+  'while (1) { ioctl($f, 0x5413, my $size = "\\0" x 8) or print "failed\\n"; select(undef, undef, undef, 0.002) }';
+
+describe.skipIf(!allOk(examineMachine(), 'required'))('a running host’s policy store', () => {
+  let host: ServedHost;
+  let guest: RunningPostern;
+  let plain: Buffer;
+
+  beforeAll(async () => {
+    ({ file: plain } = await createPackage('pty', SOURCES));
+    host = await ServedHost.start();
+    const { publicKey } = generateKey('ed25519', join(host.folder, 'key'));
+    const trust = { keys: { test: { publicKey } }, classes: { pty: { keys: ['test'], threshold: 1 } } };
+    writeFileSync(host.trust, JSON.stringify(trust));
+    guest = host.guest('perl', '-e', WORKS);
+    await guest.printed('opened');
+  });
+  afterAll(async () => {
+    guest?.child.kill('SIGKILL');
+    await host?.close();
+  });
+
+  /** A package of a version of pty; signed, unless it is not to be. */
+  function packaged(version: string, sequence: number, isSigned = true): string {
+    const members = new Map(unpack(plain));
+    const manifest = JSON.parse(members.get('manifest.json')?.toString() ?? '');
+    members.set('manifest.json', canonicalJson({ ...manifest, version, sequence }));
+    const path = join(host.folder, `pty-${version}.postern`);
+    writeFileSync(path, pack(isSigned ? sign(members, readPrivateKey(join(host.folder, 'key'))) : members));
+    return path;
+  }
+
+  function policy(command: string, ...rest: string[]): Outcome {
+    return postern(['policy', command, '--store', host.store, ...rest]);
+  }
+
+  const stateOf = (): ClassState =>
+    (JSON.parse(host.command('policy status', '--json').out) as ClassState[]).find(
+      (state) => state.class === 'pty',
+    ) as ClassState;
+
+  async function comesIntoForce(version: string): Promise<void> {
+    await until(
+      () => host.guests()[0]?.modules.find((module) => module.class === 'pty')?.version === version,
+      `version ${version} to judge the guest`,
+    );
+  }
+
+  it('has what is installed judge its guests at once', async () => {
+    const { status, err } = policy('install', '--trust', host.trust, packaged('0.2.0', 20));
+    expect({ status, err }).toEqual({ status: 0, err: '' });
+    await comesIntoForce('0.2.0');
+    expect(stateOf()).toMatchObject({ inForce: { version: '0.2.0', sequence: 20 }, failure: null });
+  });
+
+  it('installs what is dropped in its inbox', async () => {
+    copyFileSync(packaged('0.3.0', 30), join(host.store, 'inbox', 'dropped.postern'));
+    await comesIntoForce('0.3.0');
+    await until(() => readdirSync(join(host.store, 'inbox')).length === 0, 'the inbox to be empty');
+  });
+
+  it('refuses what is dropped unsigned, and keeps what is in force', async () => {
+    copyFileSync(packaged('0.4.0', 40, false), join(host.store, 'inbox', 'unsigned.postern'));
+    await until(() => existsSync(join(host.store, 'inbox', 'unsigned.postern.refused')), 'the refusal');
+    expect(stateOf()).toMatchObject({ inForce: { version: '0.3.0' } });
+  });
+
+  it('has a candidate judge in shadow, and puts it in force when it is promoted', async () => {
+    expect(policy('install', '--shadow', '--trust', host.trust, packaged('0.5.0', 50)).status).toBe(0);
+    await until(() => stateOf().candidate?.version === '0.5.0', 'the candidate');
+    await until(
+      () => /^pty: candidate 0\.5\.0 \(sequence 50\), [1-9]\d* decisions, no difference$/m.test(report()),
+      'it to judge',
+    );
+    expect(stateOf()).toMatchObject({ inForce: { version: '0.3.0' } });
+    expect(policy('promote', 'pty').out).toBe('pty 0.5.0 (sequence 50) is in force.\n');
+    await comesIntoForce('0.5.0');
+    await until(() => report() === 'No candidate judges.\n', 'the shadow to end');
+  });
+
+  const report = (): string => host.command('policy shadow-report').out;
+
+  it('goes back when it is told to', async () => {
+    expect(policy('rollback', 'pty').status).toBe(0);
+    await comesIntoForce('0.3.0');
+    expect(guest.out).toBe('opened\n');
+  });
+});
