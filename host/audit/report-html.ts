@@ -222,8 +222,8 @@ function denialList({ refused, denials }: ReportedCommand): string {
     return `always${denials[0] === undefined ? '' : ` (<code>${escaped(denials[0].errno)}</code>)`}: ${escaped(refused)}`;
   if (denials.length === 0) return '';
   const items = denials.map(
-    ({ errno, reason, vector }) =>
-      `<li title="${escaped(vector)}"><code>${escaped(errno)}</code> ${escaped(reason)}</li>`,
+    ({ errno, reason, field, vector }) =>
+      `<li title="${escaped(vector)}"><code>${escaped(errno)}</code> ${escaped(reason)}${field === null ? '' : ` <span class="soft mono">${escaped(field)}</span>`}</li>`,
   );
   return `<ul class="plain">${items.join('')}</ul>`;
 }

@@ -1,6 +1,7 @@
 import { type ClassInfo, PolicyInstance } from '../policy/abi.js';
 import { type Coverage, coverageOf } from '../policy/coverage.js';
 import { accessText, hexadecimal } from '../policy/described.js';
+import { fieldName } from '../policy/field-names.js';
 import type { Manifest } from '../policy/manifest.js';
 import { meteredModule } from '../policy/meter.js';
 import type { PolicyPackage } from '../policy/store.js';
@@ -16,8 +17,8 @@ const CHECK_CALLS = 1000;
 export interface ReportedDenial {
   errno: string;
   reason: string;
-  /** Offset in the head of the field that it is about. */
-  field: number | null;
+  /** The field that it is about: its path where the generated layouts have it, else its offset. */
+  field: string | null;
   /** The vector that shows it. */
   vector: string;
 }
@@ -221,11 +222,11 @@ function fromVectors(vectors: readonly Vector[]): FromVectors {
     denials: [],
     vectors: vectors.length,
   };
-  for (const { name, expect } of vectors) {
+  for (const { name, expect, command = '' } of vectors) {
     if ('deny' in expect) {
       const { errno, reason, field } = expect.deny;
       if (!told.denials.some((one) => one.errno === errno && one.reason === reason))
-        told.denials.push({ errno, reason, field: field ?? null, vector: name });
+        told.denials.push({ errno, reason, field: fieldText(command, field), vector: name });
     } else if ('allow' in expect) {
       const { grants = [], requirements = [], descriptors = [] } = expect.allow;
       if (grants.length > told.regions.length)
@@ -242,4 +243,9 @@ function fromVectors(vectors: readonly Vector[]): FromVectors {
     }
   }
   return told;
+}
+
+function fieldText(command: string, field: number | undefined): string | null {
+  if (field === undefined) return null;
+  return fieldName(command, field) ?? `offset ${field}`;
 }
