@@ -77,7 +77,22 @@ export interface NativeClass {
   commands: NativeCommand[];
 }
 
+/** A guest that is a VM, as the addon takes it: native/addon/vm_guest.h has the meanings. */
+export interface NativeVmGuest {
+  ram: number;
+  ramBytes: number;
+  aperture: number;
+  apertureBytes: number;
+  doorbell: number;
+  interrupt: number;
+  process: number;
+  memory: number;
+  memoryReadOnly: number;
+}
+
 export interface MediatorOptions {
+  /** Instead of a listener and a process. */
+  vm?: NativeVmGuest;
   listener: number;
   control: number;
   process: number;
@@ -150,6 +165,8 @@ export interface NativeAddon {
   /** Makes a driver domain known to this process's mediators, under the number it returns. */
   addDomain(domain: NativeDomain): number;
   removeDomain(id: number): void;
+  /** Gives a guest VM's ivshmem device its memory and its event counters: the guest adds to `host`, and is interrupted by `guest`. */
+  offerAperture(socket: number, memory: number, host: number, guest: number): void;
   /** Sends the launcher its plan. */
   sendPlan(socket: number, plan: string): void;
   /** Waits for the launcher's seccomp listener and the pid of a process in the guest's namespaces. Throws its complaint. */

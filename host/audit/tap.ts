@@ -45,7 +45,9 @@ const PROCESSES_MAX = 4096;
 export class DecisionTap {
   private readonly ring: Ring;
   private readonly encoder = new RecordEncoder();
-  private readonly modules = new Map<TappedModule, number>();
+  /** Weakly: a module that another has replaced in a running host is nobody's. */
+  private readonly modules = new WeakMap<TappedModule, number>();
+  private modulesTold = 0;
   /** Allowed operations without an outcome: their calls, and which decision each was. */
   private readonly unfinished: { id: number; call: Call; process: number }[] = [];
   private reads: { address: bigint; bytes: Uint8Array }[] = [];
@@ -130,7 +132,7 @@ export class DecisionTap {
   private numberOf(module: TappedModule): number {
     const known = this.modules.get(module);
     if (known !== undefined) return known;
-    const id = this.modules.size;
+    const id = this.modulesTold++;
     this.modules.set(module, id);
     const { manifest, digest } = module.input;
     const { name, version } = manifest;

@@ -1,6 +1,7 @@
 import { basename } from 'node:path';
 import type { DriverDomain } from '../driver-vm/domain.js';
 import { type DriverVm, isDriverVm } from '../driver-vm/driver-vm.js';
+import { startGuestVm } from '../guest-vm/guest-vm.js';
 import { runGuest } from '../mediator/guest.js';
 import { withProgress } from '../setup/progress.js';
 import { ALSA_COMMAND, alsaTotals, alsaVerdicts } from './compliance-alsa.js';
@@ -24,8 +25,13 @@ import { compileGuestProgram, RENDER_LIBRARIES } from './guest-program.js';
 import { openLog } from './log.js';
 import { renderTable } from './table.js';
 
+/** A guest is a program of this machine's, or one in a virtual machine. */
+export const GUEST_KINDS = ['process', 'vm'] as const;
+export type GuestKind = (typeof GUEST_KINDS)[number];
+
 /** What a comparison was asked for. */
 export interface ComplianceOptions {
+  guest: GuestKind;
   json?: boolean;
 }
 
@@ -131,11 +137,15 @@ const log = openLog({});
  * Runs the class's tool both ways, prints what each said, and tells whether they agree: on the totals, and on which tests failed.
  * @throws Error when a driver VM does not start or a run does not reach its end
  */
-export async function comparePaths(className: string, { json }: ComplianceOptions): Promise<boolean> {
+export async function comparePaths(
+  className: string,
+  { guest: kind, json }: ComplianceOptions,
+): Promise<boolean> {
   const suite = SUITES.get(className) as Suite;
   const [program = '', ...rest] = suite.command();
   const tool = suite.tool ?? [basename(program), ...rest].join(' ');
-  const guestOutput = await withProgress(`${tool} as a guest`, () => withFreshVm(suite, false, runAsGuest));
+  const [where, run] = kind === 'vm' ? ['in a guest VM', runInVm] : ['as a guest', runAsGuest];
+  const guestOutput = await withProgress(`${tool} ${where}`, () => withFreshVm(suite, false, run));
   const directOutput = await withProgress(`${tool} beside the driver`, () =>
     withFreshVm(suite, true, runBeside),
   );
@@ -191,6 +201,19 @@ async function runAsGuest(domain: DriverDomain, suite: Suite): Promise<string> {
       },
     });
   return await watched(domain, suite, guest);
+}
+
+async function runInVm(domain: DriverDomain, suite: Suite): Promise<string> {
+  const vm = await startGuestVm({
+    domain,
+    devices: await everyServedDevice(domain),
+    log,
+    name: 'vm',
+    progress: () => undefined,
+  });
+  return await watched(domain, suite, (onOutput) => vm.run(suite.command(), onOutput)).finally(() =>
+    vm.close(),
+  );
 }
 
 async function runBeside(domain: DriverDomain, suite: Suite): Promise<string> {

@@ -1,5 +1,11 @@
-import { Argument, Command, CommanderError } from 'commander';
-import { COMPLIANCE_CLASSES, type ComplianceOptions, comparePaths } from './compliance-run.js';
+import { Argument, Command, CommanderError, Option } from 'commander';
+import {
+  COMPLIANCE_CLASSES,
+  type ComplianceOptions,
+  comparePaths,
+  GUEST_KINDS,
+  type GuestKind,
+} from './compliance-run.js';
 
 /** The exit status when the comparison itself fails; 1 says that the two disagree. */
 const OWN_FAILURE_STATUS = 2;
@@ -10,6 +16,11 @@ const program = new Command('npm run compliance --')
       'that nobody has used before. Exit status: 0 when both agree, 1 when they disagree, 2 when a run fails.',
   )
   .addArgument(new Argument('<class>', 'the device class').choices(COMPLIANCE_CLASSES))
+  .addOption(
+    new Option('--guest <kind>', 'what the guest is')
+      .choices(GUEST_KINDS)
+      .default('process' satisfies GuestKind),
+  )
   .option('--json', 'print the result as JSON')
   .exitOverride()
   .action(async (className: string, options: ComplianceOptions) => {

@@ -12,6 +12,7 @@ import { policyCommand } from './policy.js';
 import { replayCommand } from './replay.js';
 import { runCommand } from './run.js';
 import { serveCommand } from './serve.js';
+import { vmCommand } from './vm.js';
 
 /** The exit status of Postern's own failures, as `env` and `docker run` have it: a guest's own status is its own. */
 const OWN_FAILURE_STATUS = 125;
@@ -24,6 +25,7 @@ const program = new Command('postern')
   .enablePositionalOptions()
   .showHelpAfterError('(postern --help tells what is possible)')
   .addCommand(runCommand())
+  .addCommand(vmCommand())
   .addCommand(serveCommand())
   .addCommand(guestsCommand())
   .addCommand(foregroundCommand())

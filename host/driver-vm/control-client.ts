@@ -1,17 +1,21 @@
-import type { Duplex } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import { type Device, parseDevices } from './devices.js';
-import type { Log, ProgramEnd } from './domain.js';
+import type { Log, OnOutput, ProgramEnd } from './domain.js';
 import { FRAME, type Frame, FrameParser, frameOf } from './frames.js';
 import { type Hello, parseHello } from './hello.js';
 import { UntrustedLog } from './untrusted-log.js';
 
 /** Listing takes milliseconds; under emulation on a busy machine, a few hundred. */
 const DEVICES_TIMEOUT_MS = 20_000;
+/** Less than the longest request that the agent takes. */
+const INPUT_BYTES_AT_ONCE = 32 << 10;
 const NS_PER_MS = 1_000_000n;
 
 interface Request {
   type: number;
-  onOutput?: (chunk: Buffer) => void;
+  onOutput?: OnOutput;
+  /** Called when the request is on its way. */
+  onAsked?: () => void;
   resolve(payload: Buffer): void;
   reject(error: Error): void;
 }
@@ -49,18 +53,53 @@ export class ControlClient {
     return parseDevices(await this.#request({ type: FRAME.devices }, Buffer.alloc(0), DEVICES_TIMEOUT_MS));
   }
 
-  async run(argv: readonly string[], onOutput: (chunk: Buffer) => void): Promise<ProgramEnd> {
+  async run(argv: readonly string[], onOutput: OnOutput, input?: Readable): Promise<ProgramEnd> {
     const payload = Buffer.from(argv.map((argument) => `${argument}\0`).join(''));
-    return parseWaitStatus(await this.#request({ type: FRAME.run, onOutput }, payload));
+    let stop = (): void => undefined;
+    const onAsked = (): void => {
+      stop = this.#forward(input);
+    };
+    const status = this.#request({ type: FRAME.run, onOutput, onAsked }, payload);
+    return parseWaitStatus(await status.finally(() => stop()));
   }
 
-  #request(kind: Pick<Request, 'type' | 'onOutput'>, payload: Buffer, timeoutMs?: number): Promise<Buffer> {
+  /** A program's standard input, until the returned function is called: the agent takes a frame when the one before has been read. */
+  #forward(input: Readable | undefined): () => void {
+    const end = (): void => {
+      this.#stream.write(frameOf(FRAME.input));
+    };
+    if (input === undefined) {
+      end();
+      return () => undefined;
+    }
+    const pass = (chunk: Buffer): void => {
+      for (let at = 0; at < chunk.length; at += INPUT_BYTES_AT_ONCE)
+        this.#stream.write(frameOf(FRAME.input, chunk.subarray(at, at + INPUT_BYTES_AT_ONCE)));
+      if (!this.#stream.writableNeedDrain) return;
+      input.pause();
+      this.#stream.once('drain', () => input.resume());
+    };
+    input.on('data', pass).once('end', end);
+    return () => {
+      input.off('data', pass).off('end', end).pause();
+    };
+  }
+
+  #request(
+    kind: Pick<Request, 'type' | 'onOutput' | 'onAsked'>,
+    payload: Buffer,
+    timeoutMs?: number,
+  ): Promise<Buffer> {
     const answer = this.#last.then(() => this.#ask(kind, payload, timeoutMs));
     this.#last = answer.catch(() => {});
     return answer;
   }
 
-  #ask(kind: Pick<Request, 'type' | 'onOutput'>, payload: Buffer, timeoutMs?: number): Promise<Buffer> {
+  #ask(
+    kind: Pick<Request, 'type' | 'onOutput' | 'onAsked'>,
+    payload: Buffer,
+    timeoutMs?: number,
+  ): Promise<Buffer> {
     if (this.#broken !== undefined) return Promise.reject(this.#broken);
     return new Promise((resolve, reject) => {
       const overdue = new Error(`The backend agent has not answered for ${timeoutMs} ms.`);
@@ -78,6 +117,7 @@ export class ControlClient {
         },
       };
       this.#stream.write(frameOf(kind.type, payload));
+      kind.onAsked?.();
     });
   }
 
@@ -95,8 +135,8 @@ export class ControlClient {
     const request = this.#current;
     if (type === FRAME.log) {
       this.#agentLog.push(payload);
-    } else if (type === FRAME.output && request?.onOutput !== undefined) {
-      request.onOutput(payload);
+    } else if ((type === FRAME.output || type === FRAME.error) && request?.onOutput !== undefined) {
+      request.onOutput(payload, type === FRAME.error);
     } else if (type === request?.type) {
       this.#current = undefined;
       request.resolve(payload);

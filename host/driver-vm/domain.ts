@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import type { Device } from './devices.js';
 
 /** How a program that ran beside the driver has ended: by a status or by a signal. */
@@ -5,6 +6,9 @@ export interface ProgramEnd {
   code: number | null;
   signal: number | null;
 }
+
+/** Told what a program writes, and whether that is on its standard error. */
+export type OnOutput = (chunk: Buffer, isError: boolean) => void;
 
 /** Where a driver runs: a driver VM, or a locked-down process over this machine's own devices. */
 export interface DriverDomain {
@@ -25,9 +29,10 @@ export interface DriverDomain {
   /**
    * Runs a program beside the driver, in a chroot of this machine's root: only in a VM that was started with `shareRoot`.
    * One at a time; others wait.
-   * @param onOutput told what the program writes on either stream
+   * @param onOutput told what the program writes, and whether that is on its standard error
+   * @param input its standard input; by default there is none
    */
-  run(argv: readonly string[], onOutput: (chunk: Buffer) => void): Promise<ProgramEnd>;
+  run(argv: readonly string[], onOutput: OnOutput, input?: Readable): Promise<ProgramEnd>;
   /** Tells `listener`, once, why the domain has ended. A domain that has ended already tells at once; close() tells nobody. */
   onExit(listener: (reason: string) => void): void;
   /** Ends the domain and closes its descriptors: whoever uses them must have stopped. */

@@ -8,7 +8,7 @@ import { ensureInitramfs, type Initramfs } from './initramfs.js';
 import { ensureKernel, type Kernel } from './kernel.js';
 import { withOwnImage } from './own-modules.js';
 import { QEMU_DESCRIPTORS, qemuArguments, qemuIdentity } from './qemu.js';
-import { QemuProcess } from './qemu-process.js';
+import { type ApertureEnds, QemuProcess } from './qemu-process.js';
 import { type Picture, Screen } from './screen.js';
 import {
   dropSnapshot,
@@ -49,6 +49,8 @@ export interface DriverVmOptions {
    * user, opens it anew: a memory file, or a file that anyone may write.
    */
   recording?: number;
+  /** This is a guest VM: it has an aperture instead of hardware, and never comes from a snapshot. */
+  aperture?: ApertureEnds;
   /** 'tcg' (the default) works everywhere. */
   accelerator?: 'tcg' | 'kvm';
   log: Log;
@@ -95,6 +97,7 @@ interface Plan {
   /** Whether QEMU renders: it needs an X server, and can't be saved. */
   rendering: boolean;
   recording?: number;
+  aperture?: ApertureEnds;
   log: Log;
 }
 
@@ -125,7 +128,12 @@ async function planOf(options: DriverVmOptions): Promise<Plan> {
   const kernel = withOwnImage(await ensureKernel(options.log), options.modules);
   const hardware = hardwareOf(options.drivers);
   const drivers = hardware.flatMap((one) => one.modules);
-  const initramfs = await ensureInitramfs(kernel, { drivers, sharedRoot, modules: options.modules });
+  const initramfs = await ensureInitramfs(kernel, {
+    drivers,
+    sharedRoot,
+    overlay: options.aperture !== undefined,
+    modules: options.modules,
+  });
   const accelerator = options.accelerator ?? 'tcg';
   const rendering = hardware.some((one) => one.rendering);
   const commandLine = qemuArguments({
@@ -135,6 +143,7 @@ async function planOf(options: DriverVmOptions): Promise<Plan> {
     devices: hardware.flatMap((one) => one.devices),
     recording: options.recording !== undefined,
     rendering,
+    aperture: options.aperture !== undefined,
   });
   return {
     kernel,
@@ -144,6 +153,7 @@ async function planOf(options: DriverVmOptions): Promise<Plan> {
     snapshotKey: snapshotKey([kernel.digest, initramfs.digest, qemuIdentity(), ...commandLine]),
     rendering,
     log: options.log,
+    ...(options.aperture === undefined ? {} : { aperture: options.aperture }),
     ...(options.recording === undefined ? {} : { recording: options.recording }),
   };
 }
@@ -272,6 +282,7 @@ async function startQemu(
     folder,
     ...(state === undefined ? {} : { state }),
     ...(plan.recording === undefined ? {} : { recording: plan.recording }),
+    ...(plan.aperture === undefined ? {} : { aperture: plan.aperture }),
     ...(display === undefined || environment === undefined
       ? {}
       : { display: { authority: display.authority, environment } }),
@@ -305,7 +316,7 @@ function domainOf(running: Running, plan: Plan): DriverVm {
     channelEvents: null,
     devices: () => qemu.orEnd(qemu.control.devices()),
     picture: () => qemu.orEnd(screen.picture(qemu.qmp)),
-    run: (argv, onOutput) => qemu.orEnd(qemu.control.run(argv, onOutput)),
+    run: (argv, onOutput, input) => qemu.orEnd(qemu.control.run(argv, onOutput, input)),
     sendInput: async (events) => {
       await qemu.orEnd(qemu.qmp.execute('input-send-event', { events }));
     },

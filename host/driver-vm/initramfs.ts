@@ -18,12 +18,16 @@ const KEPT_FILES = 4;
 const BASE_MODULES = ['virtio_pci', 'virtio_console', 'pvpanic-pci'];
 /** What sharing this machine's root needs. */
 const SHARED_ROOT_MODULES = ['9pnet_virtio', '9p'];
+/** What laying a file system of the VM's own over it needs. */
+const OVERLAY_MODULES = ['overlay'];
 
 export interface InitramfsOptions {
   /** Modules to load, each optionally with parameters: 'vivid' or 'vivid n_devs=2'. */
   drivers: readonly string[];
   /** The agent mounts this machine's root, for programs that run beside the driver. */
   sharedRoot: boolean;
+  /** What programs write over that root stays in the VM's memory. */
+  overlay?: boolean;
   /** A folder of modules that are used in place of the kernel's own. */
   modules?: string | undefined;
 }
@@ -73,6 +77,7 @@ async function contentsOf(kernel: Kernel, options: InitramfsOptions): Promise<Ar
     ...folders.map((path) => ({ path, mode: 0o755 })),
     { path: 'init', mode: 0o755, content: await readAgent() },
     { path: 'etc/postern/modules', mode: 0o644, content: Buffer.from(listOf(modules)) },
+    ...(options.overlay ? [{ path: 'etc/postern/overlay', mode: 0o644, content: Buffer.alloc(0) }] : []),
     ...(options.sharedRoot
       ? [{ path: 'etc/postern/shared-root', mode: 0o644, content: Buffer.alloc(0) }]
       : []),
@@ -105,7 +110,12 @@ async function moduleEntry(module: Module): Promise<ArchiveEntry> {
 
 /** Every module once, dependencies first. */
 async function modulesFor(kernel: Kernel, options: InitramfsOptions): Promise<Module[]> {
-  const wanted = [...BASE_MODULES, ...(options.sharedRoot ? SHARED_ROOT_MODULES : []), ...options.drivers];
+  const wanted = [
+    ...BASE_MODULES,
+    ...(options.sharedRoot ? SHARED_ROOT_MODULES : []),
+    ...(options.overlay ? OVERLAY_MODULES : []),
+    ...options.drivers,
+  ];
   const find = ownModules(options.modules, kernel);
   const chains = await Promise.all(wanted.map((driver) => chainOf(kernel, find, driver)));
   const modules = new Map<string, Module>();

@@ -86,7 +86,7 @@ function domainOf(agent: AgentProcess, descriptors: Descriptors, channelsAddress
     doorbell: descriptors.doorbell,
     channelEvents: descriptors.events,
     devices: () => agent.orEnd(agent.control.devices()),
-    run: (argv, onOutput) => agent.orEnd(agent.control.run(argv, onOutput)),
+    run: (argv, onOutput, input) => agent.orEnd(agent.control.run(argv, onOutput, input)),
     onExit: (listener) => {
       void agent.ended.then((reason) => closing ?? listener(reason));
     },

@@ -12,6 +12,15 @@ const QUIT_TIMEOUT_MS = 3000;
 /** How much of QEMU's own complaints, and of the VM's console, goes into the reason of an exit. */
 const REASON_CHARACTERS_MAX = 600;
 
+/** What a guest VM's QEMU gets of the host, as descriptors of this process. */
+export interface ApertureEnds {
+  /** The other end of the socket that the aperture is offered on. */
+  socket: number;
+  /** The driver domain's memory; the second may only be read through. */
+  memory: number;
+  memoryReadOnly: number;
+}
+
 export interface QemuLaunch {
   qemuArguments: readonly string[];
   kernel: string;
@@ -23,6 +32,8 @@ export interface QemuLaunch {
   state?: number;
   recording?: number;
   /** For rendering: the key to the X server, and where that is. */
+  /** A guest VM's. */
+  aperture?: ApertureEnds;
   display?: { authority: number; environment: NodeJS.ProcessEnv };
   /** QEMU's working folder. */
   folder: string;
@@ -140,6 +151,9 @@ function spawnQemu(launch: QemuLaunch): ChildProcess {
     stdio[fd.state] = launch.state ?? 'ignore';
     stdio[fd.recording] = launch.recording ?? 'ignore';
     stdio[fd.authority] = launch.display?.authority ?? 'ignore';
+    stdio[fd.aperture] = launch.aperture?.socket ?? 'ignore';
+    stdio[fd.driverMemory] = launch.aperture?.memory ?? 'ignore';
+    stdio[fd.driverMemoryReadOnly] = launch.aperture?.memoryReadOnly ?? 'ignore';
     const env = launch.display?.environment ?? process.env;
     // A session of its own: a terminal's Ctrl-C is for the guest, not for the driver VM.
     return spawn(command, commandArguments, { stdio, detached: true, cwd: launch.folder, env });

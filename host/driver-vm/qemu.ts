@@ -23,6 +23,11 @@ export const QEMU_DESCRIPTORS = {
   recording: 12,
   /** Rendering: the key to the X server. */
   authority: 13,
+  /** A guest VM: where the aperture's memory and events come from (host/guest-vm). */
+  aperture: 14,
+  /** A guest VM: the driver domain's memory, which the host maps into the aperture, and the same for reading only. */
+  driverMemory: 15,
+  driverMemoryReadOnly: 16,
 } as const;
 
 export interface QemuOptions {
@@ -35,6 +40,8 @@ export interface QemuOptions {
   recording?: boolean;
   /** Whether a graphics card renders, for which QEMU needs OpenGL from an X server (display-server.ts). */
   rendering?: boolean;
+  /** Whether this is a guest VM, whose devices are another VM's. */
+  aperture?: boolean;
 }
 
 /**
@@ -57,7 +64,13 @@ export function qemuArguments(options: QemuOptions): string[] {
     `socket,id=${id},fd=${descriptor}`,
   ];
   return [
-    ...['-nodefaults', '-no-user-config', '-no-reboot', '-name', 'postern-driver-vm'],
+    ...[
+      '-nodefaults',
+      '-no-user-config',
+      '-no-reboot',
+      '-name',
+      `postern-${options.aperture ? 'guest' : 'driver'}-vm`,
+    ],
     ...['-display', options.rendering ? 'sdl,gl=on' : 'none'],
     ...['-machine', 'q35,memory-backend=ram,usb=off', '-accel', accelerator],
     // maxcpus=2: with a single possible CPU, QEMU would drop the atomicity of the VM's memory accesses towards the host.
@@ -77,6 +90,9 @@ export function qemuArguments(options: QemuOptions): string[] {
     ...audioArguments(options),
     ...devices,
     ...screenArguments(fd.screen),
+    ...(options.aperture
+      ? [...socket('aperture', fd.aperture), '-device', 'ivshmem-doorbell,chardev=aperture,vectors=1']
+      : []),
     ...['-device', 'pvpanic-pci', '-action', 'panic=exit-failure'],
     ...(sharedRoot
       ? ['-virtfs', 'local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap']

@@ -72,7 +72,7 @@ export async function runGuest(options: GuestOptions): Promise<GuestReport> {
   options.onStart?.(launcher);
   const guestLog = log.child({ guest: name });
   const mediation = new Mediation({
-    socket,
+    source: { socket },
     domain,
     assignment,
     modules,

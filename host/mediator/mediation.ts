@@ -5,7 +5,7 @@ import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import type pino from 'pino';
 import type { DecisionLog } from '../audit/log.js';
 import type { DriverDomain } from '../driver-vm/domain.js';
-import { type MediatorCounters, native } from '../native.js';
+import { type MediatorCounters, type NativeVmGuest, native } from '../native.js';
 import { ROOT } from '../root.js';
 import type { Assignment } from './assignment.js';
 import type { DecisionTimes } from './decision-times.js';
@@ -35,8 +35,8 @@ const domainNumbers = new WeakMap<DriverDomain, number>();
 
 /** What a mediator is made for. */
 export interface MediationOptions {
-  /** The launcher's control socket; the mediation closes it. */
-  socket: number;
+  /** The launcher's control socket, which the mediation closes; or the VM, where the guest is one. */
+  source: { socket: number } | { vm: NativeVmGuest };
   domain: DriverDomain;
   assignment: Assignment;
   /** The assignment's packages, compiled. */
@@ -72,7 +72,7 @@ export class Mediation {
   #hasEnded = false;
 
   constructor({
-    socket,
+    source,
     domain,
     assignment,
     modules,
@@ -85,9 +85,11 @@ export class Mediation {
   }: MediationOptions) {
     const { port1, port2 } = new MessageChannel();
     this.#commands = port1;
+    const socket = 'socket' in source ? source.socket : -1;
     const tap = audit?.log.tapFor(audit.guest, this.guest);
     const input: WorkerInput = {
       socket,
+      ...('vm' in source ? { vm: source.vm } : {}),
       control: this.#control,
       commands: port2,
       plan: worldPlan(
@@ -119,7 +121,7 @@ export class Mediation {
       this.#hasEnded = true;
       for (const answered of this.#asked.values()) answered(undefined);
       this.#commands.close();
-      native.closeDescriptor(socket);
+      if (socket >= 0) native.closeDescriptor(socket);
       native.closeDescriptor(this.#control);
     });
   }

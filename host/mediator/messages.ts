@@ -1,6 +1,6 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { TapInput } from '../audit/tap.js';
-import type { MediatorCounters, NativeDescriptor, NativeNode } from '../native.js';
+import type { MediatorCounters, NativeDescriptor, NativeNode, NativeVmGuest } from '../native.js';
 import type { Manifest } from '../policy/manifest.js';
 import type { DecisionTimes } from './decision-times.js';
 
@@ -15,8 +15,10 @@ export interface ModuleInput {
 
 /** What the main thread gives a mediator worker. */
 export interface WorkerInput {
-  /** The launcher's control socket. */
+  /** The launcher's control socket; -1 for a guest VM. */
   socket: number;
+  /** The guest VM, where the guest is one. */
+  vm?: NativeVmGuest;
   /** An event counter that wakes the worker for the main thread's messages. */
   control: number;
   /** Where the main thread's commands come (WorkerCommand). */

@@ -66,10 +66,13 @@ function tellFault({ input: { manifest }, isQuarantined }: Judge, fault: PolicyF
 
 /** Gives the launcher its plan, takes the listener, and lets the program begin. */
 function begin(): NativeMediator {
-  native.sendPlan(input.socket, input.plan);
-  const { listener, process } = native.receiveListener(input.socket);
+  const { vm } = input;
+  if (vm === undefined) native.sendPlan(input.socket, input.plan);
+  const { listener, process } =
+    vm === undefined ? native.receiveListener(input.socket) : { listener: -1, process: vm.process };
   const made = new native.Mediator(
     {
+      ...(vm === undefined ? {} : { vm }),
       listener,
       process,
       control: input.control,
@@ -84,7 +87,7 @@ function begin(): NativeMediator {
     exchange.buffer,
   );
   tell({ kind: 'started', process });
-  native.sendGo(input.socket);
+  if (vm === undefined) native.sendGo(input.socket);
   return made;
 }
 

@@ -245,7 +245,15 @@ export class Host {
         startedMs: performance.now(),
         pid: 0,
         mediation: new Mediation({
-          ...{ socket, domain, assignment, modules, networkAdministration, log, front: this.#front.isFree },
+          ...{
+            source: { socket },
+            domain,
+            assignment,
+            modules,
+            networkAdministration,
+            log,
+            front: this.#front.isFree,
+          },
           audit: this.options.audit === undefined ? undefined : { log: this.options.audit, guest: name },
           onStart: (process) => {
             guest.pid = process;

@@ -5,6 +5,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   postern::bindConnections(env, exports);
   postern::bindDescriptors(env, exports);
   postern::bindMediator(env, exports);
+  postern::bindAperture(env, exports);
   return exports;
 }
 

@@ -8,5 +8,6 @@ namespace postern {
 void bindConnections(Napi::Env env, Napi::Object exports);
 void bindDescriptors(Napi::Env env, Napi::Object exports);
 void bindMediator(Napi::Env env, Napi::Object exports);
+void bindAperture(Napi::Env env, Napi::Object exports);
 
 }  // namespace postern

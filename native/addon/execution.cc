@@ -198,6 +198,10 @@ void Mediator::start(Op& op) {
     finishNow(op, 0, ENODEV);
     return;
   }
+  if (!holdsReplies(op)) {
+    finishNow(op, 0, VmAddressSpace::kPagesNeeded);
+    return;
+  }
   uint64_t total = 0;
   for (const Region& region : op.regions) total += region.bytes;
   if (total > kRegionBytesMax) {
@@ -279,13 +283,27 @@ int Mediator::fillRegion(Op& op, Region& region, uint32_t index) {
   }
   if (op.operation == Operation::kWrite && op.head.empty()) {
     op.snapshot.markRead();
-    return readVectored(op.tid, op.vectors, to);
+    return readBuffers(op, to);
   }
   if (index == 0) {
     std::memcpy(to, op.head.data(), region.bytes);
     return 0;
   }
   return op.snapshot.fetch(region.address, to, region.bytes);
+}
+
+// A transfer's buffers, one after the other.
+int Mediator::readBuffers(Op& op, uint8_t* to) {
+  if (op.space == nullptr) return readVectored(op.tid, op.vectors, to);
+  for (const iovec& vector : op.vectors) {
+    if (int error = op.space->read(reinterpret_cast<uint64_t>(vector.iov_base), to, vector.iov_len)) return error;
+    to += vector.iov_len;
+  }
+  return 0;
+}
+
+int Mediator::writeOut(Op& op, uint64_t address, const void* from, uint64_t bytes) {
+  return op.space != nullptr ? op.space->write(address, from, bytes) : writeGuest(op.tid, address, from, bytes);
 }
 
 // Pointer fields lead to the arena instead of the guest. The guest's own values are kept from the snapshot, not from the arena, which the
@@ -505,7 +523,7 @@ int Mediator::copyOut(Op& op) {
     const Region& region = op.regions[i];
     if (!hasReply(op, region)) continue;
     const uint8_t* from = i == 0 ? op.head.data() : channel.at(region.arena);
-    if (int error = writeGuest(op.tid, region.address, from, region.bytes)) return error;
+    if (int error = writeOut(op, region.address, from, region.bytes)) return error;
     counters_.bytesOut += region.bytes;
   }
   return 0;
@@ -518,7 +536,7 @@ int Mediator::copyOutVectors(Op& op, uint64_t bytes) {
   for (const iovec& vector : op.vectors) {
     const uint64_t part = std::min<uint64_t>(bytes, vector.iov_len);
     if (part == 0) continue;
-    if (int error = writeGuest(op.tid, reinterpret_cast<uint64_t>(vector.iov_base), from, part)) return error;
+    if (int error = writeOut(op, reinterpret_cast<uint64_t>(vector.iov_base), from, part)) return error;
     from += part;
     bytes -= part;
   }
@@ -528,6 +546,9 @@ int Mediator::copyOutVectors(Op& op, uint64_t bytes) {
 void Mediator::answer(Op& op, int64_t value, int error) {
   // The guest's file must be free to close by the time the call returns: the borrowed copy goes first.
   op.borrowed.reset();
+  // Nothing has happened yet that can't be done again, and a guest VM was asked for memory that it has not got there.
+  const bool isBefore = op.phase == Phase::kJudging || op.phase == Phase::kQueued;
+  if (isBefore && op.space != nullptr && !op.space->needs().empty()) error = VmAddressSpace::kPagesNeeded;
   if (op.ring != nullptr) {
     op.ring->answer(op.slot, value, error);
     return;

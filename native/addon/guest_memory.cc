@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "vm_memory.h"
+
 namespace postern {
 namespace {
 
@@ -63,7 +65,7 @@ const Snapshot::Piece* Snapshot::firstAtOrAfter(uint64_t address) const {
 
 int Snapshot::fetchGap(uint64_t address, uint8_t* to, uint64_t bytes) {
   if (pieces_.size() >= kPiecesMax) return E2BIG;
-  if (int error = readGuest(tid_, address, to, bytes)) return error;
+  if (int error = space_ != nullptr ? space_->read(address, to, bytes) : readGuest(tid_, address, to, bytes)) return error;
   unverified_ = true;
   Piece piece{address, bytes, bytes_.size()};
   bytes_.insert(bytes_.end(), to, to + bytes);

@@ -9,6 +9,8 @@
 
 namespace postern {
 
+class VmAddressSpace;
+
 // Copies between the host and a guest thread's address space. Returns 0 or a positive errno: EFAULT where the
 // guest's own kernel would give it.
 int readGuest(pid_t tid, uint64_t address, void* to, uint64_t bytes);
@@ -22,8 +24,10 @@ class Snapshot {
   // Up to this many pieces an operation: each control array, each payload, and the gaps between overlapping ones.
   static constexpr size_t kPiecesMax = 4096;
 
-  void reset(pid_t tid) {
+  // Of a thread of a process guest; of a program in a guest VM, where its address space is given.
+  void reset(pid_t tid, VmAddressSpace* space = nullptr) {
     tid_ = tid;
+    space_ = space;
     pieces_.clear();
     bytes_.clear();
     unverified_ = false;
@@ -44,6 +48,7 @@ class Snapshot {
   int fetchGap(uint64_t address, uint8_t* to, uint64_t bytes);
 
   pid_t tid_ = 0;
+  VmAddressSpace* space_ = nullptr;
   bool unverified_ = false;
   std::vector<Piece> pieces_;  // ascending, disjoint
   std::vector<uint8_t> bytes_;

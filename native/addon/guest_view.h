@@ -41,6 +41,8 @@ class GuestView {
     for (size_t i = 0; i < nodes_.size() && i < kinds.size(); i++)
       if (nodes_[i].classIndex == classIndex) nodes_[i].kind = kinds[i];
   }
+  // The node of that number, in the order that they were given in; null when there is none.
+  Node* at(uint32_t index) { return index < nodes_.size() ? &nodes_[index] : nullptr; }
   // The guarded node that `tid` means by (directory, path), with openat2's RESOLVE_* flags; null when it means something else, or nothing.
   Node* resolve(pid_t tid, int directory, const std::string& path, bool followLast, uint64_t resolve = 0);
 

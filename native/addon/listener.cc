@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "vm_guest.h"
+
 #ifndef SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP
 #define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (1UL << 0)
 #define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, __u64)
@@ -27,9 +29,13 @@ int Listener::receive(seccomp_notif& notification) {
   return errno == ENOENT || errno == EINTR ? EAGAIN : errno;
 }
 
-bool Listener::isValid(uint64_t id) const { return ioctl(fd_.get(), SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0; }
+bool Listener::isValid(uint64_t id) const {
+  if (vm_ != nullptr) return vm_->isInHand(id);
+  return ioctl(fd_.get(), SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0;
+}
 
 bool Listener::answer(uint64_t id, int64_t value, int error) {
+  if (vm_ != nullptr) return vm_->answer(id, value, error);
   seccomp_notif_resp response{};
   response.id = id;
   response.val = error > 0 ? 0 : value;

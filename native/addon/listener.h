@@ -1,4 +1,4 @@
-// The seccomp user-notification listener: one guest's trapped system calls.
+// The seccomp user-notification listener: one guest's trapped system calls. For a guest VM, its ring stands in.
 #pragma once
 
 #include <linux/seccomp.h>
@@ -9,9 +9,13 @@
 
 namespace postern {
 
+class VmGuest;
+
 class Listener {
  public:
   explicit Listener(int fd);
+  // A guest VM has no system calls of its own to trap: its requests are numbered and answered in its ring.
+  explicit Listener(VmGuest* vm) : vm_(vm) {}
   int fd() const { return fd_.get(); }
 
   // 0: `notification` is the next trapped call. EAGAIN: its thread died meanwhile. Other errno: the listener is done.
@@ -28,6 +32,7 @@ class Listener {
 
  private:
   Descriptor fd_;
+  VmGuest* vm_ = nullptr;
 };
 
 }  // namespace postern

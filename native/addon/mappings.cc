@@ -69,6 +69,11 @@ int Mediator::finishMmap(Op& op) {
     answer(op, 0, EIO);
     return EIO;
   }
+  if (vm_) {
+    std::vector<RemoteRun> runs;
+    for (const MapRun& run : runsOf(kept.pages)) runs.push_back({0, run.bytes, run.offset});
+    return showMapping(op, kept, runs);
+  }
   Injection injection;
   injection.tgid = op.tgid;
   injection.tid = op.tid;
@@ -119,7 +124,8 @@ void Mediator::watchHolder(pid_t pid) {
 void Mediator::settleMappings() {
   if (mappingRounds_ == 0) return;
   mappingRounds_--;
-  if (mappings_.empty()) {
+  // A guest VM's frontend tells when a mapping goes.
+  if (mappings_.empty() || vm_) {
     mappingRounds_ = 0;
     return;
   }

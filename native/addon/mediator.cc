@@ -40,12 +40,13 @@ constexpr uint32_t kRoundsUntilPoll = 8;
 Mediator::Mediator(MediatorOptions options, Exchange* exchange)
     : options_(std::move(options)),
       exchange_(exchange),
-      listener_(options_.listener),
+      vm_(options_.vm ? std::make_unique<VmGuest>(*options_.vm) : nullptr),
+      listener_(vm_ ? Listener(vm_.get()) : Listener(options_.listener)),
       view_(std::move(options_.nodes)),
       epoll_(epoll_create1(EPOLL_CLOEXEC)) {
   isFront_ = options_.isFront;
-  pidNamespace_ = pidNamespaceOf(options_.process);
-  std::string missing = view_.attach(options_.process);
+  pidNamespace_ = vm_ ? 0 : pidNamespaceOf(options_.process);
+  std::string missing = vm_ ? "" : view_.attach(options_.process);
   if (!missing.empty()) throw std::runtime_error("the guest's view lacks the guarded device file " + missing);
   struct stat st;
   if (fstat(options_.domain->memoryReadWrite(), &st) != 0) throw std::runtime_error("the driver domain's memory can't be looked at");
@@ -53,18 +54,31 @@ Mediator::Mediator(MediatorOptions options, Exchange* exchange)
   memoryInode_ = st.st_ino;
   for (const DeviceClass& deviceClass : options_.classes) handles_.emplace_back(deviceClass.envelope.handlesMax);
   nextMapAddress_ = POSTERN_MAP_FIRST;
-  poll(listener_.fd(), kListenerTag, EPOLLIN);
+  if (vm_)
+    watchVm();
+  else
+    poll(listener_.fd(), kListenerTag, EPOLLIN);
   poll(options_.control, kControlTag, EPOLLIN);
 }
 
+// A guest VM rings when it has something, and has ended when QEMU has.
+void Mediator::watchVm() {
+  poll(vm_->doorbell(), kDoorbellTag, EPOLLIN);
+  vmProcess_.reset(static_cast<int>(syscall(SYS_pidfd_open, options_.vm->process, 0)));
+  if (!vmProcess_.valid()) throw std::runtime_error("the guest VM has ended");
+  poll(vmProcess_.get(), kDoorbellTag | 1, EPOLLIN);
+}
+
 Mediator::~Mediator() {
+  // A VM that runs on must have lost the driver's pages before anybody else may get them.
+  const bool hasPages = vm_ && !guestGone_ && !vm_->hideAll();
   for (auto& backend : backends_) options_.domain->releaseChannel(backend->channel);
   // Pages go back only when the process that pinned them has gone; what does not end keeps them, and no one else gets them.
   const auto deadline = Clock::now() + kExitBudget;
   for (auto& backend : backends_)
     while (backend->channel->state() != POSTERN_CHANNEL_FREE && !options_.domain->isLost() && Clock::now() < deadline) usleep(200);
   for (auto& [id, mapping] : mappings_)
-    if (mapping->backend->channel->state() == POSTERN_CHANNEL_FREE) options_.domain->releasePages(options_.guest, mapping->pages);
+    if (!hasPages && mapping->backend->channel->state() == POSTERN_CHANNEL_FREE) options_.domain->releasePages(options_.guest, mapping->pages);
   for (auto& backend : backends_)
     if (backend->channel->state() == POSTERN_CHANNEL_FREE) releaseClaims(*backend);
 }
@@ -234,6 +248,7 @@ void Mediator::cancel(Op& op) {
 }
 
 std::optional<Event> Mediator::receiveNotification() {
+  if (vm_) return receiveRequest();
   while (!postponed_.empty()) {
     seccomp_notif notification = postponed_.front();
     postponed_.pop_front();
@@ -287,7 +302,7 @@ bool Mediator::spin() {
 }
 
 void Mediator::wait() {
-  bool ready = false;
+  bool ready = vm_ && !isHolding() && !vm_->prepareToSleep();
   for (auto& ring : rings_) ready |= ring->isAwake() && !ring->sleep();
   for (auto& backend : backends_) ready |= !backend->lost && !backend->channel->prepareToSleep();
   int timeout = -1;
@@ -297,7 +312,7 @@ void Mediator::wait() {
   if (!polls_.empty()) timeout = pollTimeoutMs(static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(kWatchInterval).count()));
   if (ready || !notes_.empty()) timeout = 0;
   const bool wantArmed = !isHolding();
-  if (wantArmed != listenerArmed_) {
+  if (!vm_ && wantArmed != listenerArmed_) {
     epoll_event event{};
     event.events = wantArmed ? uint32_t(EPOLLIN) : 0u;
     event.data.u64 = kListenerTag;
@@ -312,6 +327,7 @@ void Mediator::pollEvents(int timeoutMs) {
   epoll_event events[kEventsMax];
   int count = epoll_wait(epoll_.get(), events, kEventsMax, timeoutMs);
   for (auto& backend : backends_) backend->channel->wakeUp();
+  if (vm_) vm_->wakeUp();
   for (int i = 0; i < count; i++) handleReady(events[i].data.u64, events[i].events);
   watchOperations();
   if (!polls_.empty()) watchPolls();
@@ -332,6 +348,10 @@ void Mediator::handleReady(uint64_t tag, uint32_t events) {
       controlPending_ = true;
       break;
     }
+    case kDoorbellTag:
+      if (number == 0) vm_->drainDoorbell();
+      guestGone_ |= number == 1;
+      break;
     case kChannelTag:
       for (auto& backend : backends_)
         if (backend->channel->index() == number) backend->channel->drainEvent();
@@ -382,7 +402,8 @@ void Mediator::watchOperation(Op& op) {
     abandon(op);
     return;
   }
-  const int interruption = op.cancelled ? 0 : interruptionOf(op);
+  // A guest VM's frontend tells of signals by itself.
+  const int interruption = op.cancelled || vm_ ? 0 : interruptionOf(op);
   if (interruption == 0) return;
   op.interruption = interruption;
   counters_.interrupted++;

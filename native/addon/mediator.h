@@ -3,6 +3,7 @@
 //
 //   mediator.cc       the loop: what happens next, and waiting for it
 //   notifications.cc  trapped system calls -> operations (where an ioctl enters)
+//   vm_requests.cc    a guest VM's requests -> operations (where an ioctl of a VM enters)
 //   holdings.cc       whose a descriptor is
 //   fast_calls.cc     operations that processes post in shared memory
 //   foreground.cc     what only the guest in front may do
@@ -31,6 +32,7 @@
 #include "listener.h"
 #include "plan.h"
 #include "session.h"
+#include "vm_guest.h"
 #include "window.h"
 
 struct open_how;
@@ -45,6 +47,7 @@ enum EpollTag : uint64_t {
   kChannelTag = 3ull << 32,
   kSessionTag = 4ull << 32,
   kProcessTag = 5ull << 32,
+  kDoorbellTag = 6ull << 32,
   kPollTag = 15ull << 32,
 };
 constexpr uint64_t kTagMask = 0xffffffff00000000ull;
@@ -92,6 +95,7 @@ struct DeviceClass {
 };
 
 struct MediatorOptions {
+  std::optional<VmGuestOptions> vm;  // the guest is a VM: there is no listener then
   int listener = -1;
   int control = -1;    // eventfd
   pid_t process = 0;   // any process in the guest's namespaces, alive now
@@ -157,6 +161,7 @@ class Mediator {
   void abandon(Op& op);
   void cancel(Op& op);
   bool isFinished() const;
+  void watchVm();
   void note(Note kind, uint32_t detail = 0, const Op* op = nullptr, int errnum = 0);
   void poll(int fd, uint64_t tag, uint32_t events);
   void unpoll(int fd);
@@ -170,7 +175,9 @@ class Mediator {
 
   // notifications.cc
   std::optional<Event> handle(const seccomp_notif& notification);
+  std::optional<Event> operate(const seccomp_notif& notification, Holding holding, std::optional<pid_t> tgid);
   std::optional<Event> handleOpen(const seccomp_notif& notification);
+  std::optional<Event> openNode(const seccomp_notif& notification, Node& node, uint64_t flags, std::optional<pid_t> tgid);
   static bool isVfsCommand(uint32_t command);
   bool readOpenHow(const seccomp_notif& notification, open_how& how);
   std::optional<Event> handleIoctl(Op& op, const seccomp_data& data);
@@ -217,6 +224,16 @@ class Mediator {
   std::optional<Event> fallBack(Op& op);
   void putReply(Op& op);
 
+  // vm_requests.cc
+  std::optional<Event> receiveRequest();
+  std::optional<Event> openByRequest(uint64_t id, const postern_vm_request& request);
+  std::optional<Event> operateByRequest(uint64_t id, const postern_vm_request& request);
+  void releaseByRequest(uint32_t file);
+  void unmapByRequest(uint64_t offset);
+  void cancelByRequest(uint64_t sequence);
+  bool holdsReplies(Op& op);
+  int showMapping(Op& op, Mapping& mapping, const std::vector<RemoteRun>& runs);
+
   // foreground.cc
   const Foreground* foregroundOf(const Session& session) const;
   bool isBehind(const Session& session) const;
@@ -246,6 +263,8 @@ class Mediator {
   void planRegions(Op& op);
   int placeRegions(Op& op);
   int fillRegion(Op& op, Region& region, uint32_t index);
+  int readBuffers(Op& op, uint8_t* to);
+  int writeOut(Op& op, uint64_t address, const void* from, uint64_t bytes);
   int relocate(Op& op);
   void start(Op& op);
   uint64_t argumentOf(const Op& op) const;
@@ -275,6 +294,10 @@ class Mediator {
   uint32_t sessionsOf(uint32_t classIndex) const;
   int prepareDescriptors(Op& op);
   int lendDescriptor(Op& op, PassedDescriptor& passed);
+  int lendFromVm(Op& op, PassedDescriptor& passed, int number);
+  int lend(Op& op, PassedDescriptor& passed, Session* session);
+  std::optional<uint32_t> freeVmFile() const;
+  int giveToVm(Op& op, const PassedDescriptor& passed);
   int expectDescriptor(Op& op, PassedDescriptor& passed);
   uint32_t fileIn(Backend& backend, Session& session);
   bool placeDescriptors(Op& op);
@@ -295,6 +318,7 @@ class Mediator {
   Session* createSession(Op& op, Node* node);
   int finishOpen(Op& op);
   int placeSession(Op& op, Session& session, bool closeOnExec, bool answers);
+  void placeInVm(Session& session, uint32_t file);
   void discardSession(Session* session);
   void freeFile(Backend& backend, uint32_t file);
   void releaseClaims(Backend& backend);
@@ -359,6 +383,9 @@ class Mediator {
 
   MediatorOptions options_;
   Exchange* exchange_;
+  std::unique_ptr<VmGuest> vm_;
+  Descriptor vmProcess_;
+  std::unordered_map<uint32_t, Session*> vmFiles_;  // by the guest VM's numbers
   Listener listener_;
   GuestView view_;
   Counters counters_;

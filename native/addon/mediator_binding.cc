@@ -167,6 +167,20 @@ DeviceClass classOf(const Napi::Object& from) {
   return deviceClass;
 }
 
+VmGuestOptions vmOf(const Napi::Object& from) {
+  VmGuestOptions vm;
+  vm.ram = descriptor(from, "ram");
+  vm.ramBytes = large(from, "ramBytes");
+  vm.aperture = descriptor(from, "aperture");
+  vm.apertureBytes = large(from, "apertureBytes");
+  vm.doorbell = descriptor(from, "doorbell");
+  vm.interrupt = descriptor(from, "interrupt");
+  vm.process = descriptor(from, "process");
+  vm.memory = descriptor(from, "memory");
+  vm.memoryReadOnly = descriptor(from, "memoryReadOnly");
+  return vm;
+}
+
 class MediatorObject : public Napi::ObjectWrap<MediatorObject> {
  public:
   static Napi::Function define(Napi::Env env) {
@@ -183,9 +197,13 @@ class MediatorObject : public Napi::ObjectWrap<MediatorObject> {
     Napi::ArrayBuffer exchange = info[1].As<Napi::ArrayBuffer>();
     if (exchange.ByteLength() < sizeof(Exchange)) throw Napi::RangeError::New(info.Env(), "the exchange buffer is too small");
     MediatorOptions options;
-    options.listener = descriptor(from, "listener");
     options.control = descriptor(from, "control");
-    options.process = descriptor(from, "process");
+    if (from.Get("vm").IsObject()) {
+      options.vm = vmOf(from.Get("vm").As<Napi::Object>());
+    } else {
+      options.listener = descriptor(from, "listener");
+      options.process = descriptor(from, "process");
+    }
     options.guest = large(from, "guest");
     options.spinUs = number(from, "spinUs");
     options.isFront = from.Get("front").ToBoolean().Value();

@@ -76,7 +76,8 @@ Mediator::Op& Mediator::begin(const seccomp_notif& notification, Session* sessio
   op.head.clear();
   op.regions.clear();
   op.originals.clear();
-  op.snapshot.reset(op.tid);
+  op.space = vm_ ? &vm_->spaceOf(op.notification) : nullptr;
+  op.snapshot.reset(op.tid, op.space);
   op.operation = Operation::kIoctl;
   running_.add(op.id, &op);
   if (session != nullptr) {
@@ -211,6 +212,15 @@ std::optional<Event> Mediator::handle(const seccomp_notif& notification) {
     listener_.proceed(notification.id);
     return std::nullopt;
   }
+  return operate(notification, std::move(holding), std::nullopt);
+}
+
+// The call is an operation on a file of the driver's. The thread group is looked up when it isn't given.
+std::optional<Event> Mediator::operate(const seccomp_notif& notification, Holding holding, std::optional<pid_t> tgid) {
+  const seccomp_data& data = notification.data;
+  const pid_t tid = static_cast<pid_t>(notification.pid);
+  const int number = static_cast<int>(data.args[data.nr == SYS_mmap ? 4 : 0]);
+  Session* session = holding.session;
   if (session->backend->lost) {
     listener_.answer(notification.id, 0, ENODEV);
     return std::nullopt;
@@ -223,7 +233,7 @@ std::optional<Event> Mediator::handle(const seccomp_notif& notification) {
   }
   settleMappings();
   Op& op = begin(notification, session, number);
-  op.tgid = tgidOf(tid);
+  op.tgid = tgid ? *tgid : tgidOf(tid);
   op.call.fileFlags = (static_cast<uint32_t>(holding.flags) & ~uint32_t(O_ACCMODE)) | session->accessMode;
   op.nonblocking = (holding.flags & O_NONBLOCK) != 0;
   op.borrowed = std::move(holding.copy);
@@ -316,7 +326,7 @@ std::optional<Event> Mediator::handleTransfer(Op& op, const seccomp_data& data) 
   op.call.length = total;
   if (isJudged) {
     op.head.resize(total);
-    if (int error = readVectored(op.tid, op.vectors, op.head.data())) return finishNow(op, 0, error);
+    if (int error = readBuffers(op, op.head.data())) return finishNow(op, 0, error);
     op.snapshot.markRead();
     if (!stillWaits(op)) return finishNow(op, 0, EFAULT);
   }
@@ -397,23 +407,29 @@ std::optional<Event> Mediator::handleOpen(const seccomp_notif& notification) {
     listener_.proceed(notification.id);
     return std::nullopt;
   }
+  Thread* thread = threadOf(tid);
+  return openNode(notification, *node, flags, thread != nullptr ? std::optional<pid_t>(thread->tgid) : std::nullopt);
+}
+
+// The call opens a guarded node. Without a thread group, the thread has gone.
+std::optional<Event> Mediator::openNode(const seccomp_notif& notification, Node& opened, uint64_t flags, std::optional<pid_t> tgid) {
+  Node* node = &opened;
   settleMappings();
-  int error = listener_.isValid(notification.id) ? 0 : ESRCH;
+  int error = tgid && listener_.isValid(notification.id) ? 0 : ESRCH;
   const Envelope& envelope = options_.classes[node->classIndex].envelope;
   if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) error = EEXIST;
   if (sessionsOf(node->classIndex) >= envelope.sessionsMax || running_.size() >= envelope.operationsInFlightMax) {
     note(Note::kLimit, EMFILE);
     error = EMFILE;
   }
-  Thread* thread = threadOf(tid);
-  Backend* backend = error == 0 && thread != nullptr ? backendFor(thread->tgid) : nullptr;
+  Backend* backend = error == 0 ? backendFor(*tgid) : nullptr;
   if (error == 0 && backend == nullptr) error = options_.domain->isLost() ? ENODEV : ENFILE;
   if (error != 0) {
     listener_.answer(notification.id, 0, error);
     return std::nullopt;
   }
   Op& op = begin(notification, nullptr, -1);
-  op.tgid = thread->tgid;
+  op.tgid = *tgid;
   op.operation = Operation::kOpen;
   op.call.operation = static_cast<uint32_t>(op.operation);
   op.closeOnExec = (flags & O_CLOEXEC) != 0;

@@ -74,6 +74,7 @@ struct Session {
   uint64_t state = 0;  // the policy's word
   uint32_t watch = 0, idle = 0, ready = 0;
   Placeholder placeholder;
+  uint32_t guestFile = 0;  // a guest VM's own number of it
   bool placed = false;
   std::optional<TakenFile> taken;      // a descriptor that a driver made
   std::map<Backend*, uint32_t> copies;  // its numbers in other backend processes that were lent it
@@ -98,6 +99,7 @@ struct Mapping {
   uint32_t id = 0;  // the backend's number of it
   Backend* backend = nullptr;
   std::vector<uint64_t> pages;  // offsets in the RAM file
+  uint64_t apertureOffset = 0;  // in a guest VM's aperture
   bool releasing = false;
 };
 
@@ -179,6 +181,7 @@ struct OperationRecord {
   std::vector<iovec> vectors;    // read, write: the guest's buffers
   std::vector<uint8_t> head;     // ioctl: the snapshot of the argument; later, as the driver left it
   Snapshot snapshot;
+  VmAddressSpace* space = nullptr;  // of a program in a guest VM; null: the thread's own memory
   Plan plan;
   std::vector<std::vector<uint8_t>> sent;  // the regions as the driver got them, of a command that may have to be replayed
   bool isRecalled = false;       // a read that was under way when its guest left the front

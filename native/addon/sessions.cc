@@ -24,7 +24,8 @@ Backend* Mediator::backendFor(pid_t tgid) {
   auto backend = std::make_unique<Backend>();
   backend->channel = channel;
   backend->tgid = tgid;
-  backend->guestProcess.reset(static_cast<int>(syscall(SYS_pidfd_open, tgid, 0)));
+  // A guest VM's processes are not this machine's.
+  if (!vm_) backend->guestProcess.reset(static_cast<int>(syscall(SYS_pidfd_open, tgid, 0)));
   poll(channel->event(), kChannelTag | channel->index(), EPOLLIN);
   if (backend->guestProcess.valid())
     poll(backend->guestProcess.get(), kProcessTag | static_cast<uint32_t>(tgid), EPOLLIN);
@@ -71,6 +72,12 @@ int Mediator::finishOpen(Op& op) {
 // nothing placed.
 int Mediator::placeSession(Op& op, Session& session, bool closeOnExec, bool answers) {
   if (op.abandoned) return -ESRCH;
+  if (vm_) {
+    // A guest VM's frontend has made the file, under a number of its own.
+    placeInVm(session, static_cast<uint32_t>(op.data.args[0]));
+    (void)listener_.answer(op.notification, 0, 0);
+    return 0;
+  }
   const int slot = freeWindowSlot(op.tid, 0);
   if (slot < 0) {
     note(Note::kWindowFull, 0, &op);
@@ -90,6 +97,14 @@ int Mediator::placeSession(Op& op, Session& session, bool closeOnExec, bool answ
   session.placed = true;
   counters_.sessions++;
   return placed;
+}
+
+void Mediator::placeInVm(Session& session, uint32_t file) {
+  session.guestFile = file;
+  vmFiles_[file] = &session;
+  session.placed = true;
+  counters_.sessions++;
+  present(session, -1);
 }
 
 // Forgets a session that the driver never opened.
@@ -212,8 +227,10 @@ bool Mediator::setWatch(Session& session, uint32_t watch, uint64_t waiter) {
 
 // Makes the guest's poll state what it should be. What must be taken back needs a copy of the guest's end, from whoever had it last.
 void Mediator::present(Session& session, int borrowed) {
-  if (session.placeholder.hostEnd() < 0) return;
+  const bool isInVm = vm_ && session.placed && !session.hungUp;
+  if (session.placeholder.hostEnd() < 0 && !isInVm) return;
   const uint32_t mask = shownReadiness(session);
+  if (isInVm) return vm_->present(session.guestFile, mask);
   Descriptor copy;
   if (borrowed < 0 && session.placeholder.needsGuestEnd(mask)) {
     copy = borrow(session.holder, session.holderNumber);
@@ -231,7 +248,7 @@ void Mediator::retireBackends() {
     bool isUsed = false;
     for (auto& [id, op] : running_) isUsed |= op->backend == &backend;
     for (auto& [id, op] : internal_) isUsed |= op.backend == &backend;
-    if (isBusy || isUsed || !(backend.guestEnded || backend.lost)) {
+    if (isBusy || isUsed || !(backend.guestEnded || backend.lost || vm_)) {
       ++it;
       continue;
     }

@@ -67,10 +67,25 @@ int Mediator::lendDescriptor(Op& op, PassedDescriptor& passed) {
   if (number < 0 && number == passed.original) return 0;
   passed.isSubmitted = true;
   passed.file = POSTERN_FILE_NONE;
+  if (vm_) return lendFromVm(op, passed, number);
   Descriptor borrowed = number < 0 ? Descriptor() : borrow(op.tid, number);
   if (!borrowed.valid() || (fcntl(borrowed.get(), F_GETFL) & O_PATH) != 0) return 0;
+  return lend(op, passed, sessionOf(borrowed.get()));
+}
+
+// A guest VM's frontend says what the caller's descriptor is; that it is the guest's own, and of the kind, is looked at here.
+int Mediator::lendFromVm(Op& op, PassedDescriptor& passed, int number) {
+  if (number < 0) return 0;
+  const auto file = op.space->fileOf(number);
+  if (!file) return VmAddressSpace::kPagesNeeded;
+  if (*file == POSTERN_VM_FILE_NONE) return 0;
+  auto found = vmFiles_.find(*file);
+  return lend(op, passed, found == vmFiles_.end() ? nullptr : found->second);
+}
+
+int Mediator::lend(Op& op, PassedDescriptor& passed, Session* session) {
+  const ExchangeDescriptor& place = passed.place;
   passed.file = POSTERN_FILE_STRANGE;
-  Session* session = sessionOf(borrowed.get());
   if (session == nullptr || !session->taken || session->taken->kind != place.kind || session->backend->lost) return 0;
   session->operations++;
   passed.session = session;
@@ -102,7 +117,7 @@ int Mediator::expectDescriptor(Op& op, PassedDescriptor& passed) {
     note(Note::kLimit, EMFILE, &op, EMFILE);
     return EMFILE;
   }
-  if (freeWindowSlot(op.tid, 0) < 0) {
+  if (vm_ ? !freeVmFile() : freeWindowSlot(op.tid, 0) < 0) {
     note(Note::kWindowFull, 0, &op, EMFILE);
     return EMFILE;
   }
@@ -205,12 +220,29 @@ void Mediator::watchDescriptors(Op& op) {
 int Mediator::returnDescriptors(Op& op) {
   for (PassedDescriptor& passed : op.passed) {
     if (flowOf(passed) != DescriptorFlow::kFromDriver || passed.session == nullptr || !passed.session->taken) continue;
-    const int32_t number = placeSession(op, *passed.session, passed.place.closeOnExec != 0, false);
+    const int32_t number = vm_ ? giveToVm(op, passed) : placeSession(op, *passed.session, passed.place.closeOnExec != 0, false);
     if (number < 0) return -number;
     passed.session = nullptr;  // The guest's from here on: its placeholder says when it is released.
     if (uint8_t* place = placeOf(op, passed)) std::memcpy(place, &number, sizeof number);
   }
   return 0;
+}
+
+// The number of a file that a driver made; nothing when there is none left.
+std::optional<uint32_t> Mediator::freeVmFile() const {
+  for (uint32_t file = POSTERN_VM_FILES_MADE; file < POSTERN_VM_FILES_MAX; file++)
+    if (vmFiles_.count(file) == 0) return file;
+  return std::nullopt;
+}
+
+// The frontend makes the descriptor, and writes its number over what is returned here. Or -errno.
+int Mediator::giveToVm(Op& op, const PassedDescriptor& passed) {
+  const auto file = freeVmFile();
+  if (!file) return -EMFILE;
+  placeInVm(*passed.session, *file);
+  const uint64_t region = passed.place.region == 0 ? op.call.argument : op.regions[passed.place.region].address;
+  vm_->give(op.notification, region + passed.place.offset, *file, passed.place.closeOnExec != 0);
+  return static_cast<int>(POSTERN_VM_FILES_MAX);
 }
 
 // What was lent may be released again; what was taken and has not reached the guest is.

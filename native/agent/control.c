@@ -103,11 +103,12 @@ static void answer(const struct domain *domain, uint32_t type, char *payload, si
     case POSTERN_FRAME_HELLO: answer_hello(domain, payload, length); break;
     case POSTERN_FRAME_DEVICES: answer_devices(domain); break;
     case POSTERN_FRAME_RUN: run_program(domain, payload, length); break;
+    case POSTERN_FRAME_INPUT: break; /* Its program has ended meanwhile. */
     default: log_line("control stream: no such request: %u", type);
   }
 }
 
-static void take_request(const struct domain *domain) {
+uint32_t control_take(const struct domain *domain, char **taken, size_t *length) {
   static char payload[REQUEST_BYTES_MAX];
   struct frame_head head;
   read_all(domain, &head, sizeof head);
@@ -117,7 +118,16 @@ static void take_request(const struct domain *domain) {
     _exit(EXIT_FAILURE);
   }
   read_all(domain, payload, head.bytes);
-  answer(domain, head.type, payload, head.bytes);
+  *taken = payload;
+  *length = head.bytes;
+  return head.type;
+}
+
+static void take_request(const struct domain *domain) {
+  char *payload;
+  size_t length;
+  uint32_t type = control_take(domain, &payload, &length);
+  answer(domain, type, payload, length);
 }
 
 static void leave_supervisor(const struct domain *domain) {

@@ -33,35 +33,80 @@ static int split(char *payload, size_t length, char *arguments[ARGUMENTS_MAX + 1
   return count;
 }
 
-_Noreturn static void become(char *const arguments[], int output) {
+/* The program's ends of its pipes, or the agent's. */
+struct streams {
+  int input, output, error;
+};
+
+_Noreturn static void become(char *const arguments[], const struct streams *streams) {
   char *const environment[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/tmp", "LANG=C.UTF-8",
                                "TERM=dumb", NULL};
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   signal(SIGPIPE, SIG_DFL);
   setsid();
-  int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
-  dup2(nothing, STDIN_FILENO);
-  dup2(output, STDOUT_FILENO);
-  dup2(output, STDERR_FILENO);
+  dup2(streams->input, STDIN_FILENO);
+  dup2(streams->output, STDOUT_FILENO);
+  dup2(streams->error, STDERR_FILENO);
   if (chroot(RUN_ROOT) == 0 && chdir("/") == 0) execvpe(arguments[0], arguments, environment);
   dprintf(STDERR_FILENO, "%s can't be run beside the driver: %s\n", arguments[0], strerror(errno));
   _exit(127);
 }
 
-static void forward(const struct domain *domain, int output, pid_t process, int *status) {
+/* What the program has not read yet of its standard input; the host's next frame waits until it has. */
+struct pending {
+  char *bytes;
+  size_t length;
+};
+
+static void close_input(struct streams *streams) {
+  if (streams->input >= 0) close(streams->input);
+  streams->input = -1;
+}
+
+static void pass_input(struct streams *streams, struct pending *pending) {
+  ssize_t written = write(streams->input, pending->bytes, pending->length);
+  if (written < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (written < 0) {
+    close_input(streams);
+    pending->length = 0;
+    return;
+  }
+  pending->bytes += written;
+  pending->length -= (size_t)written;
+}
+
+static void take_input(const struct domain *domain, struct streams *streams, struct pending *pending) {
+  if (control_take(domain, &pending->bytes, &pending->length) != POSTERN_FRAME_INPUT || streams->input < 0) pending->length = 0;
+  else if (pending->length == 0) close_input(streams);
+}
+
+static void pass_output(const struct domain *domain, uint32_t type, int *stream) {
+  char bytes[OUTPUT_BYTES_AT_ONCE];
+  ssize_t count = read(*stream, bytes, sizeof bytes);
+  if (count > 0) control_send(domain, type, bytes, (size_t)count, NULL, 0);
+  if (count == 0) {
+    close(*stream);
+    *stream = -1;
+  }
+}
+
+static void forward(const struct domain *domain, struct streams *streams, pid_t process, int *status) {
+  struct pending pending = {.length = 0};
   bool ended = false;
-  for (;;) {
-    struct pollfd sources[] = {{.fd = output, .events = POLLIN}, {.fd = log_read_end(), .events = POLLIN}};
-    int ready = poll(sources, 2, OUTPUT_POLL_MS);
-    if (sources[1].revents) control_forward_log(domain);
-    if (sources[0].revents) {
-      char bytes[OUTPUT_BYTES_AT_ONCE];
-      ssize_t count = read(output, bytes, sizeof bytes);
-      if (count > 0) control_send(domain, POSTERN_FRAME_OUTPUT, bytes, (size_t)count, NULL, 0);
-      if (count == 0) break;
-    } else if (ready == 0 && ended) {
-      return;
-    }
+  while (streams->output >= 0 || streams->error >= 0) {
+    /* poll leaves negative descriptors out. */
+    struct pollfd sources[] = {{.fd = streams->output, .events = POLLIN},
+                               {.fd = streams->error, .events = POLLIN},
+                               {.fd = log_read_end(), .events = POLLIN},
+                               {.fd = pending.length == 0 ? domain->control : -1, .events = POLLIN},
+                               {.fd = pending.length > 0 ? streams->input : -1, .events = POLLOUT}};
+    int ready = poll(sources, 5, OUTPUT_POLL_MS);
+    if (sources[2].revents) control_forward_log(domain);
+    if (sources[0].revents) pass_output(domain, POSTERN_FRAME_OUTPUT, &streams->output);
+    if (sources[1].revents) pass_output(domain, POSTERN_FRAME_ERROR, &streams->error);
+    if (sources[3].revents) take_input(domain, streams, &pending);
+    if (sources[4].revents) pass_input(streams, &pending);
+    if (ready == 0 && ended) return;
     if (!ended) ended = waitpid(process, status, WNOHANG) == process;
   }
   if (!ended) waitpid(process, status, 0);
@@ -73,18 +118,36 @@ static void refuse(const struct domain *domain, const char *reason) {
   control_send(domain, POSTERN_FRAME_RUN, &status, sizeof status, NULL, 0);
 }
 
+static bool open_pipes(struct streams *ours, struct streams *theirs) {
+  int input[2], output[2], error[2];
+  if (pipe2(input, O_CLOEXEC) != 0) return false;
+  if (pipe2(output, O_CLOEXEC) != 0) return false;
+  if (pipe2(error, O_CLOEXEC) != 0) return false;
+  fcntl(input[1], F_SETFL, O_NONBLOCK);
+  *ours = (struct streams){.input = input[1], .output = output[0], .error = error[0]};
+  *theirs = (struct streams){.input = input[0], .output = output[1], .error = error[1]};
+  return true;
+}
+
+static void close_streams(struct streams *streams) {
+  close_input(streams);
+  if (streams->output >= 0) close(streams->output);
+  if (streams->error >= 0) close(streams->error);
+}
+
 void run_program(const struct domain *domain, char *payload, size_t length) {
   char *arguments[ARGUMENTS_MAX + 1];
-  int output[2], status = STATUS_NOT_RUN;
+  struct streams ours, theirs;
+  int status = STATUS_NOT_RUN;
   if (!domain->shared_root) return refuse(domain, "this driver domain was started without the host's root\n");
   if (split(payload, length, arguments) == 0) return refuse(domain, "the request is no argv\n");
-  if (pipe2(output, O_CLOEXEC) != 0) return refuse(domain, "no pipe for the program's output\n");
+  if (!open_pipes(&ours, &theirs)) return refuse(domain, "no pipes for the program\n");
   pid_t process = fork();
-  if (process == 0) become(arguments, output[1]);
-  close(output[1]);
+  if (process == 0) become(arguments, &theirs);
+  close_streams(&theirs);
   if (process < 0) refuse(domain, "no process for the program\n");
-  else forward(domain, output[0], process, &status);
-  close(output[0]);
+  else forward(domain, &ours, process, &status);
+  close_streams(&ours);
   int32_t answer = status;
   if (process > 0) control_send(domain, POSTERN_FRAME_RUN, &answer, sizeof answer, NULL, 0);
 }

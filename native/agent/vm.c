@@ -23,6 +23,10 @@
 
 #define MODULE_LIST "/etc/postern/modules"
 #define SHARED_ROOT_MARK "/etc/postern/shared-root"
+/* In a guest VM, what is written goes to memory, over the host's root. */
+#define OVERLAY_MARK "/etc/postern/overlay"
+#define LOWER_ROOT "/lower"
+#define UPPER_FOLDER "/upper"
 #define PORT_CLASS "/sys/class/virtio-ports"
 /* The ports come up within milliseconds of their driver; after this time they are missing. */
 #define PORT_WAIT_MS 5000
@@ -122,14 +126,29 @@ static int open_port(const char *name) {
   power_off("a virtio port is missing");
 }
 
+static bool mount_lower(const char *target) {
+  mkdir(target, 0755);
+  if (mount("root", target, "9p", MS_RDONLY | MS_NOSUID, "trans=virtio,version=9p2000.L,msize=262144,cache=loose") == 0) return true;
+  log_line("the host's root can't be mounted: %s", strerror(errno));
+  return false;
+}
+
+static bool mount_overlay(void) {
+  mkdir(UPPER_FOLDER, 0755);
+  if (!mount_lower(LOWER_ROOT) || mount("tmpfs", UPPER_FOLDER, "tmpfs", 0, NULL) != 0) return false;
+  mkdir(UPPER_FOLDER "/data", 0755);
+  mkdir(UPPER_FOLDER "/work", 0755);
+  const char *options = "lowerdir=" LOWER_ROOT ",upperdir=" UPPER_FOLDER "/data,workdir=" UPPER_FOLDER "/work";
+  if (mount("overlay", RUN_ROOT, "overlay", MS_NOSUID, options) == 0) return true;
+  log_line("nothing can be laid over the host's root: %s", strerror(errno));
+  return false;
+}
+
 /* The host's root, read-only, with the VM's own devices and scratch space over it. */
 static bool mount_shared_root(void) {
   if (access(SHARED_ROOT_MARK, F_OK) != 0) return false;
   mkdir(RUN_ROOT, 0755);
-  if (mount("root", RUN_ROOT, "9p", MS_RDONLY | MS_NOSUID, "trans=virtio,version=9p2000.L,msize=262144,cache=loose") != 0) {
-    log_line("the host's root can't be mounted: %s", strerror(errno));
-    return false;
-  }
+  if (access(OVERLAY_MARK, F_OK) == 0 ? !mount_overlay() : !mount_lower(RUN_ROOT)) return false;
   mount_one("devtmpfs", RUN_ROOT "/dev", MS_NOSUID, NULL);
   mount_one("devpts", RUN_ROOT "/dev/pts", MS_NOSUID | MS_NOEXEC, "ptmxmode=0666,mode=0620");
   mount_one("proc", RUN_ROOT "/proc", MS_NOSUID | MS_NOEXEC | MS_NODEV, NULL);

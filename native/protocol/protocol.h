@@ -203,11 +203,15 @@ enum postern_frame_type {
   /* host: empty. agent: a JSON array of devices, as in schemas/devices.schema.json. */
   POSTERN_FRAME_DEVICES = 2,
   /* host: NUL-terminated strings: argv, run beside the driver in a chroot of the shared root (VM started for comparison only).
-   * agent: POSTERN_FRAME_OUTPUT frames, then one POSTERN_FRAME_RUN with int32_t wait status. */
+   * host, then: POSTERN_FRAME_INPUT frames for its standard input, an empty one for its end.
+   * agent: POSTERN_FRAME_OUTPUT and POSTERN_FRAME_ERROR frames, what it writes on its two outputs, then one POSTERN_FRAME_RUN with
+   * int32_t wait status. */
   POSTERN_FRAME_RUN = 3,
   POSTERN_FRAME_OUTPUT = 4,
   /* agent, at any time: a line of text for the host's log. */
   POSTERN_FRAME_LOG = 5,
+  POSTERN_FRAME_ERROR = 6,
+  POSTERN_FRAME_INPUT = 7,
 };
 #define POSTERN_FRAME_BYTES_MAX (1u << 22)
 

@@ -21,6 +21,9 @@ export const UNITS = [
   'descriptor_cache',
   'guest_view',
   'filter',
+  'vm_memory',
+  'vm_ring',
+  'remote_mapper',
 ] as const;
 
 /** How a program ended, and its last words. */

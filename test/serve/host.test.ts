@@ -1,11 +1,15 @@
-import { existsSync, statSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { chmodSync, existsSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
+import { dirname } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { allOk, examineMachine } from '../../host/cli/doctor-checks.js';
 import { descendantsOf, postern, RunningPostern, until } from '../cli/postern.js';
 import { gone, ServedHost } from './support.js';
 
+/** The user of no files, in Debian's base-passwd. */
+const NOBODY = 65534;
 const WAITS = ['sh', '-c', 'echo ready; while :; do sleep 0.02; done'];
 
 /** What the host answers to bytes on its socket. */
@@ -104,6 +108,21 @@ describe.skipIf(!allOk(examineMachine(), 'required'))('postern serve', () => {
   it('lets nobody but its user in', () => {
     expect(statSync(host.socket).mode & 0o777).toBe(0o600);
   });
+
+  it.skipIf(process.getuid?.() !== 0)(
+    'answers no other user, even where one could connect (needs root)',
+    () => {
+      for (const path of [host.folder, dirname(host.socket), host.socket]) chmodSync(path, 0o777);
+      const ask =
+        'const c = require(\'net\').connect(process.argv[1], () => c.write(\'P{"request":"guests"}\\n\'));' +
+        "c.on('data', (d) => process.stdout.write(d)); c.on('error', () => {}); c.on('connect', () => console.log('connected'))";
+      const as = (uid: number): string =>
+        spawnSync(process.execPath, ['-e', ask, host.socket], { uid, gid: uid, cwd: '/', encoding: 'utf8' })
+          .stdout;
+      expect(as(0)).toBe('connected\n{"reply":"guests","guests":[]}\n');
+      expect(as(NOBODY)).toBe('connected\n');
+    },
+  );
 
   it('refuses devices and programs as a command alone would', () => {
     const device = host.command('run', '--device', 'video9', '--', 'true');

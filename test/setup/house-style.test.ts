@@ -83,7 +83,7 @@ describe('house style', () => {
     expect(undocumented).toEqual([]);
   });
 
-  it('imports one way: schemas, policy and driver-vm, audit, mediator, setup, serve, cli', () => {
+  it('imports one way: schemas, policy and driver-vm, audit, mediator, setup, guest-vm, serve, cli', () => {
     const ranks = new Map([
       ['policy', 0],
       ['driver-vm', 0],
@@ -91,6 +91,7 @@ describe('house style', () => {
       ['package', 0.5],
       ['mediator', 1],
       ['setup', 2],
+      ['guest-vm', 2.5],
       ['serve', 3],
       ['cli', 4],
     ]);
