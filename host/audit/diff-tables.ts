@@ -45,6 +45,7 @@ export function manifestDifferences(before: Manifest, after: Manifest): Differen
     ...limits,
     ...setDifferences('envelope.operations', before.envelope.operations, after.envelope.operations),
     ...setDifferences('envelope.ioctlTypes', before.envelope.ioctlTypes, after.envelope.ioctlTypes),
+    ...setDifferences('envelope.commands', commandsOf(before), commandsOf(after)),
     ...setDifferences('nodes', before.nodes.map(nodeText), after.nodes.map(nodeText)),
     // What is refused is what nobody gets: fewer of them are more for guests.
     ...setDifferences('refuses', patternsOf(before), patternsOf(after)).map(turned),
@@ -57,6 +58,11 @@ export function manifestDifferences(before: Manifest, after: Manifest): Differen
       'false',
     ),
   ];
+}
+
+/** The commands that the host lets through at all, whatever the module's table says. */
+function commandsOf({ envelope: { commands = [] } }: Manifest): string[] {
+  return commands.map(({ name, number }) => `${name} (${number})`);
 }
 
 function nodeText({ pattern, descriptor, onRequest }: Manifest['nodes'][number]): string {

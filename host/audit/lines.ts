@@ -1,6 +1,14 @@
 import { readFileSync } from 'node:fs';
 import type { ClassInfo } from '../policy/abi.js';
-import { commandName, describeVerdict, errnoName, hexadecimal } from '../policy/described.js';
+import {
+  commandName,
+  type DescribedVerdict,
+  describeVerdict,
+  errnoName,
+  hexadecimal,
+  rowOf,
+} from '../policy/described.js';
+import { fieldName } from '../policy/field-names.js';
 import { sparseOf } from '../policy/vectors.js';
 import type { AuditRecord } from './record.js';
 import type { ModuleMessage } from './tap.js';
@@ -46,7 +54,10 @@ export function decisionBody(
     state: hexadecimal(call.state),
     headBytes,
     verdict: isDenied ? 'deny' : 'allow',
-    ...describeVerdict(verdict, info),
+    ...named(
+      describeVerdict(verdict, info),
+      call.operation === 'ioctl' ? rowOf(info, call.command)?.name : undefined,
+    ),
     outcome: isDenied
       ? errnoName(verdict.val.errno)
       : answer === undefined
@@ -57,6 +68,13 @@ export function decisionBody(
       : { driverMs: Math.max(0, Math.round((answer.timeMs - timeMs) * 1000) / 1000) }),
     ...(seen === undefined ? {} : { arguments: argumentsOf(info, record, seen, redacted) }),
   };
+}
+
+/** A denial's field by its path too, where the generated layouts have it. */
+function named(verdict: DescribedVerdict, command: string | undefined): object {
+  if (!('deny' in verdict) || verdict.deny.field === undefined || command === undefined) return verdict;
+  const name = fieldName(command, verdict.deny.field);
+  return name === undefined ? verdict : { deny: { ...verdict.deny, fieldName: name } };
 }
 
 /** What the host has refused by itself, as a line's body. */

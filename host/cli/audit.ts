@@ -7,7 +7,8 @@ export function auditCommand(): Command {
     .summary('check policy modules, and what was decided')
     .description('Check policy modules against isolation rules, and what was decided against its log.')
     .addCommand(checkCommand())
-    .addCommand(verifyCommand());
+    .addCommand(verifyCommand())
+    .addCommand(reportCommand());
 }
 
 function checkCommand(): Command {
@@ -51,5 +52,33 @@ function verifyCommand(): Command {
     .action(async (logs: string[], options: VerifyOptions) => {
       const { showVerify } = await import('./show-verify.js');
       showVerify(logs, options);
+    });
+}
+
+/** What `postern audit report` was asked for. */
+export interface ReportOptions {
+  html?: string;
+  json?: boolean;
+  log?: string[];
+}
+
+function reportCommand(): Command {
+  return new Command('report')
+    .summary('write an isolation report')
+    .description(
+      'Write an isolation report of policy modules: what each command may touch, what is refused and why, which handles are isolated and ' +
+        'by which test, the coverage of the kernel’s headers, digests and signers, and what was seen in a log.',
+    )
+    .argument('[module...]', 'classes or packages; default: every class of this repository')
+    .option('--html <file>', 'write one self-contained HTML page')
+    .option('--json', 'print the report as JSON')
+    .option('--log <file...>', 'a decision log, whose chain must hold')
+    .addHelpText(
+      'after',
+      '\nExit status: 0, 1 when a module breaks an isolation rule, 125 when Postern itself fails.',
+    )
+    .action(async (modules: string[], options: ReportOptions) => {
+      const { showReport } = await import('./show-report.js');
+      await showReport(modules, options);
     });
 }

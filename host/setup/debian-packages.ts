@@ -35,6 +35,7 @@ export const DEBIAN_PACKAGES: readonly DebianPackage[] = [
   { name: 'kmscube', purpose: 'rendering compliance' },
   { name: 'libegl-mesa0', purpose: 'rendering compliance' },
   { name: 'linux-headers-amd64', purpose: 'a kernel module for tests (netmap)' },
+  { name: 'chromium', purpose: 'tests of the isolation report in a browser' },
   { name: 'clang', purpose: 'sanitizer tests' },
   { name: 'libclang-rt-14-dev', purpose: 'sanitizer tests' },
 ];

@@ -12,11 +12,13 @@ import { verifyLog } from '../../host/audit/verify.js';
 import { type Call, PolicyInstance } from '../../host/policy/abi.js';
 import { meteredModule } from '../../host/policy/meter.js';
 import type { PolicyPackage } from '../../host/policy/store.js';
-import { callOf, EFAULT, policyPackage } from '../policy/support.js';
+import * as m from '../../policies/__generated__/media.js';
+import { bytesWith, callOf, EFAULT, policyPackage } from '../policy/support.js';
 import { denies } from '../serve/variants.js';
 
 const TIOCSWINSZ = 0x5414;
 const TIOCSTI = 0x5412;
+const { MEDIA_IOC_G_TOPOLOGY } = m;
 const SEGMENT_BYTES = 4000;
 /** The denied operations that fill a ring's reserve and more: a record is some hundred bytes. */
 const MANY_DENIALS = 20_000;
@@ -101,6 +103,26 @@ describe('a decision log', () => {
     expect(verifyLog([path], head)).toMatchObject({ faults: [], lines: 5, head });
     expect(JSON.parse(readFileSync(`${path}.head`, 'utf8'))).toEqual(head);
     expect(statSync(path).mode & 0o077).toBe(0);
+  });
+
+  it('names the field that a denial is about', async () => {
+    const { log, tap } = await opened();
+    const media = await policyPackage('media');
+    const strict = new PolicyInstance(await meteredModule(media.core), media.manifest, () => EFAULT);
+    const call = callOf({ command: MEDIA_IOC_G_TOPOLOGY });
+    const head = bytesWith(72, [
+      [m.media_v2_topology.num_pads, 513],
+      [m.media_v2_topology.ptr_pads, 0x5000_0000n],
+    ]);
+    const described = { info: strict.describe(), input: { manifest: media.manifest, digest: media.digest } };
+    tap.decided(described, call, head, strict.admit(call, head), process.pid);
+    tap.close();
+    await log.close();
+    expect(linesOf()[1]?.deny).toMatchObject({
+      field: m.media_v2_topology.num_pads,
+      fieldName: 'media_v2_topology.num_pads',
+    });
+    expect(verifyLog([path]).faults).toEqual([]);
   });
 
   it('has argument bytes only where they are asked for, and not those that are redacted', async () => {

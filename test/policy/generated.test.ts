@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { CONTRACT_TYPES, generateContractTypes } from '../../host/policy/contract-types.js';
+import { FIELD_NAMES, fieldName, generateFieldNames } from '../../host/policy/field-names.js';
 import { generateLayouts, macrosOf, staleLayouts, staleOf } from '../../host/policy/layouts.js';
 import { ROOT } from '../../host/root.js';
 import * as asound from '../../policies/__generated__/asound.js';
@@ -103,5 +104,20 @@ describe.each(CLASSES)('the table of %s', (name, header, macros, values, count) 
       expect(head).toBeLessThanOrEqual(argumentBytesMax);
       expect(types).toContain((number >>> 8) & 0xff);
     }
+  });
+});
+
+describe('the names of fields', () => {
+  it('are what the headers and the layouts give', () => {
+    expect(readFileSync(join(ROOT, FIELD_NAMES), 'utf8')).toBe(generateFieldNames());
+  });
+
+  it('are paths in the command’s structure', () => {
+    expect(fieldName('VIDIOC_REQBUFS', videodev2.v4l2_requestbuffers.memory)).toBe(
+      'v4l2_requestbuffers.memory',
+    );
+    expect(fieldName('VIDIOC_QBUF', videodev2.v4l2_buffer.m_planes)).toBe('v4l2_buffer.m.planes');
+    expect(fieldName('VIDIOC_QBUF', 1)).toBeUndefined();
+    expect(fieldName('VIDIOC_NONSENSE', 0)).toBeUndefined();
   });
 });

@@ -1,0 +1,63 @@
+import { writeFileSync } from 'node:fs';
+import { type IsolationReport, isolationReport, type ReportSubject } from '../audit/report.js';
+import { reportHtml } from '../audit/report-html.js';
+import { openPackage, PACKAGE_ENDING, readPackageFile } from '../package/package.js';
+import { signatureFingerprints } from '../package/signatures.js';
+import { loadPolicies } from '../policy/store.js';
+import type { ReportOptions } from './audit.js';
+import { resolvePolicy } from './resolve-policy.js';
+import { linesOf, soundLog } from './show-replay.js';
+import { renderTable } from './table.js';
+
+const BROKEN_STATUS = 1;
+
+/**
+ * Writes an isolation report: as text, as JSON, or as one HTML page.
+ * @throws Error when there is no such module, or the log is not what was written
+ */
+export async function showReport(modules: string[], { html, json, log = [] }: ReportOptions): Promise<void> {
+  const names = modules.length > 0 ? modules : loadPolicies().map(({ manifest }) => manifest.name);
+  const subjects = names.map((name): ReportSubject => ({ ...resolvePolicy(name), signers: signersOf(name) }));
+  const { files } = log.length === 0 ? { files: [] } : soundLog(log);
+  const lines = log.length === 0 ? undefined : [...linesOf(files)];
+  const report = await isolationReport(subjects, lines, files);
+  if (html !== undefined) writeFileSync(html, reportHtml(report));
+  if (json) process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
+  else if (html === undefined) process.stdout.write(renderText(report));
+  if (report.classes.some(({ rules }) => rules.some(({ result }) => result === 'broken')))
+    process.exitCode = BROKEN_STATUS;
+}
+
+/** Whose keys a package carries signatures of; whether they are trusted is told by `postern policy verify`. */
+function signersOf(name: string): string[] {
+  return name.endsWith(PACKAGE_ENDING)
+    ? signatureFingerprints(openPackage(readPackageFile(name)).members)
+    : [];
+}
+
+function renderText({ classes }: IsolationReport): string {
+  return classes
+    .map(({ class: className, name, version, sequence, digest, commands, tables, rules, seen }) => {
+      const served = commands.filter(({ refused }) => refused === null);
+      const broken = rules.filter(({ result }) => result === 'broken').map(({ id }) => id);
+      const rows = commands.map(({ name: command, access, headBytes, refused, requires, denials }) => [
+        command,
+        refused === null ? access : 'refused',
+        refused === null && headBytes > 0 ? String(headBytes) : '',
+        requires.map(({ table }) => table).join(', '),
+        refused ?? denials.map(({ errno, reason }) => `${errno}: ${reason}`).join('; '),
+      ]);
+      const lines = [
+        `${className}: ${name} ${version}, sequence ${sequence}, sha256:${digest}`,
+        `  ${served.length} commands and file operations served, ${commands.length - served.length} refused by name`,
+        `  isolation rules: ${broken.length === 0 ? 'all kept' : `broken: ${broken.join(', ')}`}`,
+        ...tables.map(
+          ({ name: table, requiredBy }) =>
+            `  handles '${table}' must be the guest's own in ${requiredBy.join(', ')}`,
+        ),
+        ...(seen === null ? [] : [`  in the log: ${seen.allowed} allowed, ${seen.denied} denied`]),
+      ];
+      return `${lines.join('\n')}\n\n${renderTable(['command', 'access', 'bytes', 'own handles', 'denied when'], rows)}`;
+    })
+    .join('\n');
+}
