@@ -53,10 +53,10 @@ describe('npm run compliance', () => {
     SOUND_TIMEOUT_MS,
   );
 
-  it.skipIf(!hasDriverVm)(
-    'finds that modetest, proptest, drmdevice, kmscube and an EGL program say the same, to the letter',
-    () => {
-      const { status, out } = compliance('drm', '--json');
+  it.skipIf(!hasDriverVm).each(['process', 'vm'])(
+    'finds that modetest, proptest, drmdevice, kmscube and an EGL program say the same, to the letter: %s',
+    (guestKind) => {
+      const { status, out } = compliance('drm', '--json', '--guest', guestKind);
       const { guest, direct, differences } = JSON.parse(out);
       expect({ status, guest, differences }).toEqual({ status: 0, guest: direct, differences: [] });
       // Modes, properties and planes, twice; a handful of lines would mean that the card was not found.
