@@ -33,7 +33,7 @@ typedef int64_t s64;
 #endif
 
 #define POSTERN_VM_MAGIC 0x6e726574u /* "tern" */
-#define POSTERN_VM_VERSION 1u
+#define POSTERN_VM_VERSION 2u
 
 /* The aperture's first MiB: the control page, and the device table from the second page on. What is mapped comes behind it. */
 #define POSTERN_VM_CONTROL_BYTES (1u << 20)
