@@ -88,6 +88,6 @@ describe('a class outside the repository', () => {
     expect(policy(1, 'install', FILE, '--trust', at('no.json'), ...STORE).err).toContain(
       'refused (POSTERN_PKG_TRUST)',
     );
-    expect(policy(125, 'build', 'nothing').err).toContain('There is no nothing.manifest.json');
+    expect(policy(125, 'build', 'nothing').err).toContain("There is no class 'nothing'");
   });
 });
