@@ -1,8 +1,8 @@
 import { ensureKernel, type Progress } from '../driver-vm/kernel.js';
-import { ensureHeaders } from '../guest-vm/frontend-module.js';
+import { ensureHeaders } from '../guest-vm/kernel-headers.js';
 import type { Totals, Verdicts } from './compliance-totals.js';
 import { compileGuestProgram } from './guest-program.js';
-import { buildNetmapModule, kernelHeaders } from './netmap-module.js';
+import { buildNetmapModule } from './netmap-module.js';
 
 /** What the module is where nobody has named another. */
 export const STAND_IN =
@@ -17,9 +17,8 @@ export const netmapCommand = (): readonly string[] => [compileGuestProgram('pack
  * @throws Error with apt's or the compiler's words
  */
 export async function standInModules(progress: Progress): Promise<string> {
-  return buildNetmapModule(
-    kernelHeaders() || (await ensureHeaders((await ensureKernel(progress)).release, progress)),
-  );
+  const { release } = await ensureKernel(progress);
+  return await buildNetmapModule(await ensureHeaders(release, progress));
 }
 
 /** What each of the program's cases said: they begin with `== NAME`. */

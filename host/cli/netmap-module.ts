@@ -1,7 +1,7 @@
-import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { presentKernel } from '../driver-vm/kernel.js';
+import { buildModule, installedHeaders } from '../guest-vm/kernel-headers.js';
 import { ROOT } from '../root.js';
 
 const SOURCES = join(ROOT, 'test', 'netmap');
@@ -9,20 +9,16 @@ const MODULES = join(ROOT, '.cache', 'test-modules');
 
 /** The installed kernel headers that a module for the driver VM is built with; '' where there are none. */
 export function kernelHeaders(): string {
-  const folder = `/usr/src/linux-headers-${presentKernel()?.release ?? ''}`;
-  return existsSync(join(folder, 'Makefile')) ? folder : '';
+  return installedHeaders(presentKernel()?.release ?? '');
 }
 
 /**
  * Builds the stand-in for the netmap module. The folder that has it, for `--modules`.
  * @throws Error with the compiler's words
  */
-export function buildNetmapModule(headers: string): string {
+export async function buildNetmapModule(headers: string): Promise<string> {
   mkdirSync(MODULES, { recursive: true });
   for (const file of readdirSync(SOURCES)) copyFileSync(join(SOURCES, file), join(MODULES, file));
-  const { status, stdout, stderr } = spawnSync('make', ['-s', '-C', headers, `M=${MODULES}`, 'modules'], {
-    encoding: 'utf8',
-  });
-  if (status !== 0) throw new Error(`The stand-in for netmap does not compile:\n${stdout}${stderr}`);
+  await buildModule(headers, MODULES);
   return MODULES;
 }

@@ -1,4 +1,5 @@
 import { basename, dirname } from 'node:path';
+import type { DeviceFolder } from '../driver-vm/devices.js';
 import type { GuardedDevice } from '../mediator/world.js';
 
 /** Sizes and numbers of native/protocol/vm_frontend.h. */
@@ -27,7 +28,8 @@ const BUS_LINK = /^(?:\.\.\/)+bus\/([\w.:-]+)$/;
  * @throws Error when a name is too long, or there is too much of it
  */
 export function controlPages(devices: readonly GuardedDevice[], apertureBytes: number): Buffer {
-  const table = tableOf(devices);
+  const entries = entriesOf(devices);
+  const table = tableOf(entries);
   if (table.length > CONTROL_BYTES - TABLE_OFFSET)
     throw new Error(
       `The devices' files take ${table.length} bytes, more than a guest VM's device table holds.`,
@@ -35,7 +37,7 @@ export function controlPages(devices: readonly GuardedDevice[], apertureBytes: n
   const control = Buffer.alloc(TABLE_OFFSET);
   control.writeUInt32LE(MAGIC, 0);
   control.writeUInt32LE(VERSION, 4);
-  control.writeUInt32LE(entriesOf(devices).length, 12);
+  control.writeUInt32LE(entries.length, 12);
   control.writeUInt32LE(table.length, 16);
   control.writeBigUInt64LE(BigInt(apertureBytes), 24);
   return Buffer.concat([control, table]);
@@ -53,8 +55,7 @@ interface Entry {
   parent: number;
 }
 
-function tableOf(devices: readonly GuardedDevice[]): Buffer {
-  const entries = entriesOf(devices);
+function tableOf(entries: readonly Entry[]): Buffer {
   let attribute = entries.length * DEVICE_BYTES;
   let text = attribute + entries.flatMap(({ files }) => files).length * ATTRIBUTE_BYTES;
   const heads: Buffer[] = [];
@@ -77,15 +78,7 @@ function entriesOf(devices: readonly GuardedDevice[]): Entry[] {
   const entries = devices.map(({ path, device }): Entry => {
     const { major, minor } = device;
     const name = path.replace(/^\/dev\//, '');
-    return {
-      name,
-      className: classOf(device),
-      bus: busOf(device.links),
-      major,
-      minor,
-      files: filesOf(device.files),
-      parent: NO_PARENT,
-    };
+    return { ...folderEntry(name, device), className: classOf(device), major, minor };
   });
   const places = new Map<string, number>();
   devices.forEach(({ device }, i) => {
@@ -96,21 +89,24 @@ function entriesOf(devices: readonly GuardedDevice[]): Entry[] {
       (entries[child] as Entry).parent = place;
       if (known !== undefined) break;
       places.set(folder.sysfs, place);
-      const name = basename(folder.sysfs);
-      const nearest = {
-        name,
-        className: '',
-        bus: busOf(folder.links),
-        major: 0,
-        minor: 0,
-        files: filesOf(folder.files),
-        parent: NO_PARENT,
-      };
-      entries.push(nearest);
+      entries.push(folderEntry(basename(folder.sysfs), folder));
       child = place;
     }
   });
   return entries;
+}
+
+/** A folder that others hang on, so far on nothing itself. */
+function folderEntry(name: string, { links, files }: DeviceFolder): Entry {
+  return {
+    name,
+    className: '',
+    bus: busOf(links),
+    major: 0,
+    minor: 0,
+    files: filesOf(files),
+    parent: NO_PARENT,
+  };
 }
 
 /** A device of a class lies in a folder of that name, below the device that it hangs on or another of the class; one of a bus does not. */

@@ -18,7 +18,7 @@ describe.skipIf(!hasDriverVm || headers === '')('a guest with netmap', () => {
   let direct: Cases;
 
   beforeAll(async () => {
-    const modules = buildNetmapModule(headers);
+    const modules = await buildNetmapModule(headers);
     bench = await Bench.vm(['netmap'], true, modules);
     const devices = [{ name: 'netmap', path: '/dev/netmap' }];
     direct = await bench.directCases('packets', [], 'netmap');

@@ -94,8 +94,13 @@ describe.skipIf(!hasDriverVm || kernelHeaders() === '')('npm run compliance -- n
     expect(note).toContain('stand-in');
   });
 
-  it('takes the module that is given, and says nothing of a stand-in', () => {
-    const { status, out } = compliance('netmap', '--json', '--modules', buildNetmapModule(kernelHeaders()));
+  it('takes the module that is given, and says nothing of a stand-in', async () => {
+    const { status, out } = compliance(
+      'netmap',
+      '--json',
+      '--modules',
+      await buildNetmapModule(kernelHeaders()),
+    );
     const { agree, note } = JSON.parse(out);
     expect({ status, agree, note }).toEqual({ status: 0, agree: true, note: undefined });
   });
