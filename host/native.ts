@@ -92,12 +92,11 @@ export interface NativeVmGuest {
   memoryReadOnly: number;
 }
 
-export interface MediatorOptions {
-  /** Instead of a listener and a process. */
-  vm?: NativeVmGuest;
-  listener: number;
+/** Where a guest's operations come from: a seccomp listener with a process in the guest's namespaces, or a VM. */
+export type NativeSource = { listener: number; process: number } | { vm: NativeVmGuest };
+
+export type MediatorOptions = NativeSource & {
   control: number;
-  process: number;
   guest: number;
   front: boolean;
   spinUs: number;
@@ -105,7 +104,7 @@ export interface MediatorOptions {
   classes: NativeClass[];
   nodes: NativeNode[];
   descriptors: NativeDescriptor[];
-}
+};
 
 /** What a mediator counts, as plain numbers. */
 export interface MediatorCounters {

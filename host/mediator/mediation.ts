@@ -85,18 +85,11 @@ export class Mediation {
   }: MediationOptions) {
     const { port1, port2 } = new MessageChannel();
     this.#commands = port1;
-    const socket = 'socket' in source ? source.socket : -1;
     const tap = audit?.log.tapFor(audit.guest, this.guest);
     const input: WorkerInput = {
-      socket,
-      ...('vm' in source ? { vm: source.vm } : {}),
+      source: 'vm' in source ? source : { ...source, plan: planOf(assignment, networkAdministration) },
       control: this.#control,
       commands: port2,
-      plan: worldPlan(
-        assignment.guarded,
-        networkAdministration,
-        assignment.packages.some(({ manifest }) => manifest.envelope.pollSynchronizes),
-      ),
       domain: domainNumber(domain),
       guest: this.guest,
       spinUs: SPIN_US,
@@ -121,7 +114,7 @@ export class Mediation {
       this.#hasEnded = true;
       for (const answered of this.#asked.values()) answered(undefined);
       this.#commands.close();
-      if (socket >= 0) native.closeDescriptor(socket);
+      if ('socket' in source) native.closeDescriptor(source.socket);
       native.closeDescriptor(this.#control);
     });
   }
@@ -163,6 +156,11 @@ export class Mediation {
     this.#asked.get(id)?.(answer);
     this.#asked.delete(id);
   }
+}
+
+function planOf({ guarded, packages }: Assignment, networkAdministration: boolean): string {
+  const pollSynchronizes = packages.some(({ manifest }) => manifest.envelope.pollSynchronizes);
+  return worldPlan(guarded, networkAdministration, pollSynchronizes);
 }
 
 /** Forgets a domain that is about to be closed. */

@@ -13,17 +13,16 @@ export interface ModuleInput {
   digest: string;
 }
 
+/** Where a guest's operations come from: the launcher's control socket, and what the launcher is told; or the VM, where the guest is one. */
+export type WorkerSource = { socket: number; plan: string } | { vm: NativeVmGuest };
+
 /** What the main thread gives a mediator worker. */
 export interface WorkerInput {
-  /** The launcher's control socket; -1 for a guest VM. */
-  socket: number;
-  /** The guest VM, where the guest is one. */
-  vm?: NativeVmGuest;
+  source: WorkerSource;
   /** An event counter that wakes the worker for the main thread's messages. */
   control: number;
   /** Where the main thread's commands come (WorkerCommand). */
   commands: MessagePort;
-  plan: string;
   domain: number;
   guest: number;
   spinUs: number;

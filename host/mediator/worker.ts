@@ -1,14 +1,21 @@
 /** A mediator worker: one guest's loop between the native plumbing and the policies. Started by guest.ts. */
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { DecisionTap } from '../audit/tap.js';
-import { type NativeMediator, native } from '../native.js';
+import { type NativeMediator, type NativeSource, native } from '../native.js';
 import type { Call, Denial, Verdict } from '../policy/abi.js';
 import { commandName, errnoName } from '../policy/described.js';
 import { PolicyFault } from '../policy/fault.js';
 import { DecisionClock } from './decision-times.js';
 import { EVENT, Exchange } from './exchange.js';
 import type { Judge } from './judge.js';
-import type { NumberedCommand, WorkerAnswer, WorkerCommand, WorkerInput, WorkerMessage } from './messages.js';
+import type {
+  NumberedCommand,
+  WorkerAnswer,
+  WorkerCommand,
+  WorkerInput,
+  WorkerMessage,
+  WorkerSource,
+} from './messages.js';
 import { nativeClassOf } from './native-class.js';
 import { describeNote, isOfClass, NOTE_PLAN_REFUSED, planError } from './notes.js';
 import { Seat } from './seat.js';
@@ -64,17 +71,19 @@ function tellFault({ input: { manifest }, isQuarantined }: Judge, fault: PolicyF
   log('error', fields, 'a policy faulted: EIO');
 }
 
-/** Gives the launcher its plan, takes the listener, and lets the program begin. */
-function begin(): NativeMediator {
-  const { vm } = input;
-  if (vm === undefined) native.sendPlan(input.socket, input.plan);
-  const { listener, process } =
-    vm === undefined ? native.receiveListener(input.socket) : { listener: -1, process: vm.process };
+/** Where the operations come from. A launcher is given its plan for that, and answers with its listener. */
+function openSource(source: WorkerSource): NativeSource {
+  if ('vm' in source) return source;
+  native.sendPlan(source.socket, source.plan);
+  return native.receiveListener(source.socket);
+}
+
+/** Begins to serve, and lets the program begin. */
+function begin({ source }: WorkerInput): NativeMediator {
+  const opened = openSource(source);
   const made = new native.Mediator(
     {
-      ...(vm === undefined ? {} : { vm }),
-      listener,
-      process,
+      ...opened,
       control: input.control,
       guest: input.guest,
       spinUs: input.spinUs,
@@ -86,8 +95,8 @@ function begin(): NativeMediator {
     },
     exchange.buffer,
   );
-  tell({ kind: 'started', process });
-  if (vm === undefined) native.sendGo(input.socket);
+  tell({ kind: 'started', process: 'vm' in opened ? opened.vm.process : opened.process });
+  if ('socket' in source) native.sendGo(source.socket);
   return made;
 }
 
@@ -276,7 +285,7 @@ function serve(serving: NativeMediator): void {
 }
 
 try {
-  mediator = begin();
+  mediator = begin(input);
   serve(mediator);
   const counters = mediator.counters();
   mediator.close();
