@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import type { PromoteChoice } from './change-candidate.js';
-import { jsonOption, PACKAGE_STATUS_HELP, storeOption } from './policy-options.js';
+import { classChangeCommand, jsonOption } from './policy-options.js';
 import { socketOption } from './run.js';
 
 /** What a command about the running host was asked for. */
@@ -15,16 +15,11 @@ export function liveCommands(): Command[] {
 }
 
 function promoteCommand(): Command {
-  return new Command('promote')
+  return classChangeCommand('promote')
     .summary('put the candidate of a class in force')
     .description(
       'Put the version that judges in shadow in force. A running host that uses the store switches to it at once.',
     )
-    .argument('<class>', 'the device class')
-    .addOption(storeOption())
-    .option('--why <text>', 'a reason, for the store’s history')
-    .addOption(jsonOption())
-    .addHelpText('after', PACKAGE_STATUS_HELP)
     .action(async (deviceClass: string, options: PromoteChoice) => {
       const { promote } = await import('./change-candidate.js');
       await promote(deviceClass, options);
@@ -32,14 +27,9 @@ function promoteCommand(): Command {
 }
 
 function withdrawCommand(): Command {
-  return new Command('withdraw')
+  return classChangeCommand('withdraw')
     .summary('take the candidate of a class away')
     .description('Take the version that judges in shadow away. What is in force stays.')
-    .argument('<class>', 'the device class')
-    .addOption(storeOption())
-    .option('--why <text>', 'a reason, for the store’s history')
-    .addOption(jsonOption())
-    .addHelpText('after', PACKAGE_STATUS_HELP)
     .action(async (deviceClass: string, options: PromoteChoice) => {
       const { withdraw } = await import('./change-candidate.js');
       await withdraw(deviceClass, options);

@@ -1,4 +1,4 @@
-import { Option } from 'commander';
+import { Command, Option } from 'commander';
 
 /** The exit status of a command that refuses a package, a trust policy or a store. */
 export const REFUSED_STATUS = 1;
@@ -21,6 +21,21 @@ export function trustOption(): Option {
     '--trust <file>',
     'the trust policy: whose packages are taken (default: root’s is /etc/postern/trust.json, others’ postern/trust.json in XDG_CONFIG_HOME)',
   );
+}
+
+/** `--why`, shared by the commands that change the policy store. */
+export function whyOption(): Option {
+  return new Option('--why <text>', 'a reason, for the store’s history');
+}
+
+/** A command that changes which module of one class is in force. */
+export function classChangeCommand(name: string): Command {
+  return new Command(name)
+    .argument('<class>', 'the device class')
+    .addOption(storeOption())
+    .addOption(whyOption())
+    .addOption(jsonOption())
+    .addHelpText('after', PACKAGE_STATUS_HELP);
 }
 
 /** `--json`, shared by all. */

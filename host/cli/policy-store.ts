@@ -1,6 +1,13 @@
 import { Command, Option } from 'commander';
 import type { InstallChoice, RollbackChoice, StoreChoice } from './change-store.js';
-import { jsonOption, PACKAGE_STATUS_HELP, storeOption, trustOption } from './policy-options.js';
+import {
+  classChangeCommand,
+  jsonOption,
+  PACKAGE_STATUS_HELP,
+  storeOption,
+  trustOption,
+  whyOption,
+} from './policy-options.js';
 
 /** The commands of whoever runs a host. */
 export function storeCommands(): Command[] {
@@ -21,7 +28,7 @@ function installCommand(): Command {
     .option('--allow-downgrade', 'take an older version than this store has seen (recorded)')
     .option('--candidate', 'have it judge beside the version in force, and change nothing')
     .addOption(new Option('--shadow', 'the same as --candidate').implies({ candidate: true }))
-    .option('--why <text>', 'a reason, for the store’s history')
+    .addOption(whyOption())
     .addOption(jsonOption())
     .addHelpText('after', PACKAGE_STATUS_HELP)
     .action(async (file: string, options: InstallChoice) => {
@@ -47,16 +54,11 @@ function listCommand(): Command {
 }
 
 function rollbackCommand(): Command {
-  return new Command('rollback')
+  return classChangeCommand('rollback')
     .summary('put the version before into force again')
     .description(
       'Put the version before the one in force into force again; after the first, that is the module that came with Postern. Recorded.',
     )
-    .argument('<class>', 'the device class')
-    .addOption(storeOption())
-    .option('--why <text>', 'a reason, for the store’s history')
-    .addOption(jsonOption())
-    .addHelpText('after', PACKAGE_STATUS_HELP)
     .action(async (deviceClass: string, options: RollbackChoice) => {
       const { rollBack } = await import('./change-store.js');
       await rollBack(deviceClass, options);

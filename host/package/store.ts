@@ -177,8 +177,7 @@ export class PolicyStore {
   async promote(deviceClass: string, { why }: { why?: string } = {}): Promise<StoreEntry> {
     return this.#changing((state) => {
       const record = this.#record(state, deviceClass);
-      const entry =
-        record.candidate ?? nothing(`The class '${deviceClass}' has no candidate in ${this.folder}.`);
+      const entry = this.#candidate(record, deviceClass);
       refuseQuarantined(record, entry);
       state.classes[deviceClass] = putInForce({ ...record, candidate: null }, entry);
       note(state, 'promote', deviceClass, entry, { why });
@@ -190,8 +189,7 @@ export class PolicyStore {
   async withdrawCandidate(deviceClass: string, { why }: { why?: string } = {}): Promise<StoreEntry> {
     return this.#changing((state) => {
       const record = this.#record(state, deviceClass);
-      const entry =
-        record.candidate ?? nothing(`The class '${deviceClass}' has no candidate in ${this.folder}.`);
+      const entry = this.#candidate(record, deviceClass);
       record.candidate = null;
       note(state, 'withdraw', deviceClass, entry, { why });
       return entry;
@@ -253,6 +251,10 @@ export class PolicyStore {
     record.inForce = to ?? null;
     record.previous = usable;
     return to;
+  }
+
+  #candidate({ candidate }: ClassRecord, deviceClass: string): StoreEntry {
+    return candidate ?? nothing(`The class '${deviceClass}' has no candidate in ${this.folder}.`);
   }
 
   #record(state: StoreState, deviceClass: string): ClassRecord {
