@@ -10,11 +10,10 @@
 #include <stdexcept>
 
 #include "process_view.h"
+#include "protocol.h"
 
 namespace postern {
 namespace {
-
-constexpr uint64_t kPageBytes = 4096;
 
 postern_vm_control* mapControl(int aperture) {
   void* mapped = mmap(nullptr, POSTERN_VM_CONTROL_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, aperture, 0);
@@ -102,8 +101,7 @@ void VmGuest::give(uint64_t id, uint64_t address, uint32_t file, bool closeOnExe
 }
 
 void VmGuest::present(uint32_t file, uint32_t ready) {
-  ring_.present(file, ready);
-  interrupt();
+  if (ring_.present(file, ready)) interrupt();
 }
 
 void VmGuest::interrupt() {
@@ -135,8 +133,8 @@ bool VmGuest::findAperture() {
 std::optional<uint64_t> VmGuest::freeRange(uint64_t bytes) const {
   uint64_t offset = POSTERN_VM_CONTROL_BYTES;
   for (const auto& [at, size] : shown_) {
-    if (at - offset >= bytes + kPageBytes) break;
-    offset = at + size + kPageBytes;
+    if (at - offset >= bytes + POSTERN_PAGE_BYTES) break;
+    offset = at + size + POSTERN_PAGE_BYTES;
   }
   if (offset >= options_.apertureBytes || bytes > options_.apertureBytes - offset) return std::nullopt;
   return offset;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "protocol.h"
+
 namespace postern {
 namespace {
 
@@ -17,8 +19,7 @@ bool VmRing::attach() {
   // Each word is read once; the guest may change them at any time.
   const uint64_t address = __atomic_load_n(&control_->ring_address, __ATOMIC_RELAXED);
   const uint32_t bytes = load(control_->ring_bytes), levels = load(control_->page_levels);
-  constexpr uint64_t kPageBytes = 4096;
-  if (bytes < sizeof(postern_vm_ring) || address % kPageBytes != 0 || (levels != 4 && levels != 5)) return false;
+  if (bytes < sizeof(postern_vm_ring) || address % POSTERN_PAGE_BYTES != 0 || (levels != 4 && levels != 5)) return false;
   uint8_t* at = ram_.at(address, sizeof(postern_vm_ring));
   if (at == nullptr) return false;
   ring_ = reinterpret_cast<postern_vm_ring*>(at);
@@ -69,8 +70,10 @@ bool VmRing::ask(uint32_t slot, const std::vector<VmNeed>& needs) {
   return true;
 }
 
-void VmRing::present(uint32_t file, uint32_t ready) {
-  if (ring_ != nullptr && file < POSTERN_VM_FILES_MAX) store(ring_->ready[file], ready);
+bool VmRing::present(uint32_t file, uint32_t ready) {
+  if (ring_ == nullptr || file >= POSTERN_VM_FILES_MAX || load(ring_->ready[file]) == ready) return false;
+  store(ring_->ready[file], ready);
+  return true;
 }
 
 bool VmRing::hasRequest() const {

@@ -32,8 +32,8 @@ class VmRing {
   bool answer(uint32_t slot, int64_t value, int error, const std::vector<postern_vm_range>& made = {});
   // The slot's operation is forgotten until the guest has given it these pages. False when it has none in hand or there is nothing to ask.
   bool ask(uint32_t slot, const std::vector<VmNeed>& needs);
-  // The file's poll events.
-  void present(uint32_t file, uint32_t ready);
+  // The file's poll events. Whether the guest had others there.
+  bool present(uint32_t file, uint32_t ready);
 
   // Before sleeping: the frontend rings from now on. False when a request has come meanwhile.
   bool prepareToSleep();

@@ -237,6 +237,7 @@ static void take_answers(struct frontend *frontend) {
     struct operation *operation, *finished = NULL;
     unsigned long flags;
 
+    if (!READ_ONCE(frontend->operation[slot])) continue;
     spin_lock_irqsave(&frontend->lock, flags);
     operation = frontend->operation[slot];
     if (operation && take_answer(operation)) finished = operation;
@@ -256,6 +257,7 @@ static void take_readiness(struct frontend *frontend) {
     struct open_file *file;
     unsigned long flags;
 
+    if (!READ_ONCE(frontend->file[number])) continue;
     spin_lock_irqsave(&frontend->lock, flags);
     file = frontend->file[number];
     if (file && file->ready != ready) {

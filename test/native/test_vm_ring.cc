@@ -118,6 +118,19 @@ TEST("a host that is about to sleep sees what was posted before it said so") {
   CHECK_EQ(guest.shared().host_sleeps, 0u);
 }
 
+TEST("poll events are told when the guest has others, and not otherwise") {
+  Guest guest;
+  CHECK(!guest.ring.present(5, 1));
+  CHECK(guest.ring.attach());
+  CHECK(guest.ring.present(5, 1));
+  CHECK_EQ(guest.shared().ready[5], 1u);
+  CHECK(!guest.ring.present(5, 1));
+  // The frontend has given the number to another file, and says so by clearing it.
+  guest.shared().ready[5] = 0;
+  CHECK(guest.ring.present(5, 1));
+  CHECK(!guest.ring.present(POSTERN_VM_FILES_MAX, 1));
+}
+
 TEST("every slot gets its turn") {
   Guest guest;
   CHECK(guest.ring.attach());
