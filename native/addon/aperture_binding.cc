@@ -1,13 +1,12 @@
 // What a guest VM's device needs of the host: the part of QEMU's ivshmem server.
 #include <napi.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <string>
 
 #include "bindings.h"
+#include "connections.h"
 
 namespace postern {
 namespace {
@@ -16,23 +15,7 @@ namespace {
 constexpr int64_t kProtocolVersion = 0, kMemoryFollows = -1;
 constexpr int64_t kHostPeer = 0, kGuestPeer = 1;
 
-bool sendNumber(int socket, int64_t number, int descriptor) {
-  iovec bytes{&number, sizeof number};
-  msghdr message{};
-  message.msg_iov = &bytes;
-  message.msg_iovlen = 1;
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  if (descriptor >= 0) {
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    cmsghdr* head = CMSG_FIRSTHDR(&message);
-    head->cmsg_level = SOL_SOCKET;
-    head->cmsg_type = SCM_RIGHTS;
-    head->cmsg_len = CMSG_LEN(sizeof(int));
-    std::memcpy(CMSG_DATA(head), &descriptor, sizeof descriptor);
-  }
-  return sendmsg(socket, &message, MSG_NOSIGNAL) == sizeof number;
-}
+bool sendNumber(int socket, int64_t number, int descriptor) { return sendWithDescriptor(socket, &number, sizeof number, descriptor); }
 
 // offerAperture(socket, memory, hostEvent, guestEvent): the guest writes to hostEvent, and is interrupted by guestEvent.
 void offerAperture(const Napi::CallbackInfo& info) {

@@ -12,9 +12,29 @@
 #include <string>
 
 #include "bindings.h"
+#include "connections.h"
 #include "descriptors.h"
 
 namespace postern {
+
+bool sendWithDescriptor(int socket, const void* bytes, size_t length, int descriptor) {
+  iovec vector{const_cast<void*>(bytes), length};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof descriptor)] = {};
+  msghdr message{};
+  message.msg_iov = &vector;
+  message.msg_iovlen = 1;
+  if (descriptor >= 0) {
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    cmsghdr* part = CMSG_FIRSTHDR(&message);
+    part->cmsg_level = SOL_SOCKET;
+    part->cmsg_type = SCM_RIGHTS;
+    part->cmsg_len = CMSG_LEN(sizeof descriptor);
+    std::memcpy(CMSG_DATA(part), &descriptor, sizeof descriptor);
+  }
+  return sendmsg(socket, &message, MSG_NOSIGNAL) == static_cast<ssize_t>(length);
+}
+
 namespace {
 
 // Connections that wait to be accepted: guests that start at the same moment.
@@ -75,22 +95,7 @@ Napi::Value connectTo(const Napi::CallbackInfo& info) {
 // greet(connection, descriptor): the first byte, with a descriptor unless it is -1.
 void greet(const Napi::CallbackInfo& info) {
   const int connection = info[0].As<Napi::Number>().Int32Value(), descriptor = info[1].As<Napi::Number>().Int32Value();
-  char byte = kGreeting;
-  iovec vector{&byte, 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof descriptor)] = {};
-  msghdr message{};
-  message.msg_iov = &vector;
-  message.msg_iovlen = 1;
-  if (descriptor >= 0) {
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    cmsghdr* part = CMSG_FIRSTHDR(&message);
-    part->cmsg_level = SOL_SOCKET;
-    part->cmsg_type = SCM_RIGHTS;
-    part->cmsg_len = CMSG_LEN(sizeof descriptor);
-    std::memcpy(CMSG_DATA(part), &descriptor, sizeof descriptor);
-  }
-  if (sendmsg(connection, &message, MSG_NOSIGNAL) != 1) throw codedError(info.Env(), "greeting the host", errno);
+  if (!sendWithDescriptor(connection, &kGreeting, sizeof kGreeting, descriptor)) throw codedError(info.Env(), "greeting the host", errno);
 }
 
 // The greeting's descriptor goes to `descriptor`. False when there is no greeting, or more descriptors than one.

@@ -23,8 +23,6 @@ namespace {
 constexpr auto kWatchInterval = std::chrono::milliseconds(4);
 // A signal to the whole process is this operation's only if no other thread takes it within this many looks.
 constexpr uint32_t kProcessSignalRounds = 3;
-// The kernel's internal "restart the call if the handler says so" (include/linux/errno.h): what an interrupted driver returns.
-constexpr int kErestartsys = 512;
 // A driver's release may take its time: a stream stops, a card draws on, on a machine that is busy. A close that has not ended yet must not be seen by
 // what the guest does next, but calls don't wait longer than this for it.
 constexpr auto kHoldBudget = std::chrono::seconds(3);

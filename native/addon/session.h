@@ -25,6 +25,9 @@ namespace postern {
 
 using Clock = std::chrono::steady_clock;
 
+// The kernel's internal "restart the call if the handler says so" (include/linux/errno.h): what an interrupted driver returns.
+constexpr int kErestartsys = 512;
+
 // A backend process: it serves the files that one guest process opened, for as long as any of them or of their mappings lives.
 struct Backend {
   Channel* channel = nullptr;

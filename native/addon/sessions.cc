@@ -11,10 +11,6 @@
 #include "mediator.h"
 
 namespace postern {
-namespace {
-
-}  // namespace
-
 Backend* Mediator::backendFor(pid_t tgid) {
   for (auto& backend : backends_)
     if (backend->tgid == tgid && !backend->guestEnded && !backend->lost) return backend.get();

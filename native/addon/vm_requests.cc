@@ -133,8 +133,6 @@ void Mediator::unmapByRequest(uint64_t offset) {
 
 // A signal waits for the caller: its driver is interrupted, if it sleeps.
 void Mediator::cancelByRequest(uint64_t sequence) {
-  // The kernel's internal "restart the call if the handler says so" (include/linux/errno.h).
-  constexpr int kErestartsys = 512;
   for (auto& [id, op] : running_) {
     if (vm_->sequenceOf(op->notification) != sequence || op->phase != Phase::kDriving || op->cancelled || !op->plan.blocking) continue;
     op->interruption = kErestartsys;

@@ -112,8 +112,6 @@ static void row_close_range(void) {
   block_end(at);
 }
 
-/* A placeholder that a guest has received over a socket has a number outside the window. So what is mapped to be shared is looked at
- * whatever its number, but not where the address is given: so the host itself maps, and nobody maps a driver's pages. */
 /* A thread that gets a descriptor table of its own: the host must know that the process has more than one. clone3's flags are in
  * memory, where a filter can't look; the C library always shares. */
 static void row_unshare(void) {
@@ -133,6 +131,8 @@ static void row_clone(void) {
   block_end(at);
 }
 
+/* A placeholder that a guest has received over a socket has a number outside the window. So what is mapped to be shared is looked at
+ * whatever its number, but not where the address is given: so the host itself maps, and nobody maps a driver's pages. */
 static void row_mmap(void) {
   unsigned at = block_begin(__NR_mmap);
   load_low(3);

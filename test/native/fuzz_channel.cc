@@ -1,31 +1,13 @@
 // libFuzzer: the other side of a channel does anything to their memory, between any two steps of the host. The host must go by its own
 // indices, believe no absurd tail, and never give out more than the ring holds.
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 
+#include "fuzz_input.h"
 #include "hostile_domain.h"
 
 using namespace postern;
 
 namespace {
-
-void demand(bool condition, const char* what) {
-  if (condition) return;
-  std::fprintf(stderr, "Not so: %s.\n", what);
-  std::abort();
-}
-
-class Input {
- public:
-  Input(const uint8_t* bytes, size_t count) : at_(bytes), end_(bytes + count) {}
-  bool isEmpty() const { return at_ == end_; }
-  uint8_t byte() { return at_ < end_ ? *at_++ : 0; }
-  uint32_t word() { return byte() | uint32_t(byte()) << 8 | uint32_t(byte()) << 16 | uint32_t(byte()) << 24; }
-
- private:
-  const uint8_t *at_, *end_;
-};
 
 // The channel with what it must know by itself.
 class Checked {

@@ -2,34 +2,16 @@
 // slots, give each out once at a time, and touch nothing beyond a payload.
 #include <sys/mman.h>
 
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <vector>
 
 #include "fast_ring.h"
+#include "fuzz_input.h"
 
 using postern::Descriptor;
 using postern::FastRing;
 
 namespace {
-
-void demand(bool condition, const char* what) {
-  if (condition) return;
-  std::fprintf(stderr, "Not so: %s.\n", what);
-  std::abort();
-}
-
-class Input {
- public:
-  Input(const uint8_t* bytes, size_t count) : at_(bytes), end_(bytes + count) {}
-  bool isEmpty() const { return at_ == end_; }
-  uint8_t byte() { return at_ < end_ ? *at_++ : 0; }
-  uint32_t word() { return byte() | uint32_t(byte()) << 8 | uint32_t(byte()) << 16 | uint32_t(byte()) << 24; }
-
- private:
-  const uint8_t *at_, *end_;
-};
 
 // The ring with what it must know by itself.
 class Checked {
