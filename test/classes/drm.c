@@ -122,7 +122,12 @@ static uint32_t make_frame(void) {
 
 /* A number that was one's own names the framebuffer of another guest later. */
 static void use_old_number(void) {
+  /* The kernel's own objects have numbers of the same kind, and one that it makes anew (a display's description) takes the least that
+   * is free: a lower one is left for it, so that this one is another guest's to get. */
+  uint32_t lower = make_frame();
+  make_frame();
   uint32_t number = make_frame();
+  command(DRM_IOCTL_MODE_RMFB, &lower);
   say("remove", command(DRM_IOCTL_MODE_RMFB, &number));
   fflush(stdout);
   getchar();
