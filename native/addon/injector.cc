@@ -93,9 +93,13 @@ class StoppedProcess {
     regs.orig_rax = ~0ull;
     regs.rdi = a, regs.rsi = b, regs.rdx = c, regs.r10 = d, regs.r8 = e, regs.r9 = f;
     stepRegs_ = regs;
+    stepNumber_ = regs.rax;
     return step(&stepRegs_);
   }
   // The result of what begin() began; with WNOHANG also nothing, when it has not ended yet.
+  //
+  // The instruction is in the guest's memory, where a process that is not stopped may have put another one in its place (a shared mapping,
+  // an open /proc/PID/mem): that it was a system call is the kernel's word, orig_rax, not the guest's. What is not one fails with -EFAULT.
   std::optional<int64_t> outcome(int flags) {
     for (;;) {
       int status;
@@ -111,6 +115,7 @@ class StoppedProcess {
       const int64_t result = static_cast<int64_t>(regs.rax);
       // A stop of the whole process (SIGSTOP) interrupts the call, which then is made once more; or it comes before the step is taken.
       const bool isInterrupted = result <= -kErestartFirst && result >= -kErestartLast;
+      if (isStepTaken && regs.orig_rax != stepNumber_) return -EFAULT;
       if (isStepTaken && !isInterrupted) return result;
       if (!step(isStepTaken ? &stepRegs_ : nullptr)) {
         targetStopped_ = false;
@@ -186,6 +191,7 @@ class StoppedProcess {
   std::vector<siginfo_t> swallowed_;
   uint64_t signalMask_ = 0;
   user_regs_struct saved_{}, stepRegs_{};
+  uint64_t stepNumber_ = 0;  // of the system call that is being made
   bool targetSeized_ = false, targetStopped_ = false;
 };
 
@@ -226,6 +232,14 @@ int64_t mapRuns(StoppedProcess& process, const Injection& injection, int descrip
   return static_cast<int64_t>(injection.address);
 }
 
+// Takes the RAM file out of the guest's table again. What can't be made to close it is hostile, and may not live with it.
+void takeBack(StoppedProcess& process, const Injection& injection, int descriptor) {
+  constexpr int kAttempts = 8;
+  for (int attempt = 0; attempt < kAttempts; attempt++)
+    if (process.call(SYS_close, static_cast<uint64_t>(descriptor)) == 0) return;
+  (void)kill(injection.tgid, SIGKILL);
+}
+
 // While the RAM file is in the guest's table the process is not dumpable, so that no other process of the guest can take it
 // (pidfd_getfd, /proc/PID/fd), and all its own threads stand still.
 int64_t runInTarget(StoppedProcess& process, Listener& listener, const Injection& injection, const InjectionHooks& hooks) {
@@ -237,7 +251,7 @@ int64_t runInTarget(StoppedProcess& process, Listener& listener, const Injection
     const int64_t placed = placeMemory(process, listener, injection, hooks);
     if (placed >= 0) {
       result = mapRuns(process, injection, static_cast<int>(placed));
-      (void)process.call(SYS_close, static_cast<uint64_t>(placed));
+      takeBack(process, injection, static_cast<int>(placed));
     }
   }
   if (dumpable == 1) (void)process.call(SYS_prctl, PR_SET_DUMPABLE, 1);
@@ -264,12 +278,12 @@ bool hasLateStops() { return !StoppedProcess::lateStops().empty(); }
 
 int inject(Listener& listener, const Injection& injection, const InjectionHooks& hooks) {
   reapLateStops();
-  if (sharesDescriptorTable(injection.tgid, injection.pidNamespace)) {
-    listener.answer(injection.notification, 0, ENOMEM);
-    return ENOMEM;
-  }
+  // In a user namespace of the guest's own making others have rights over the process, dumpable or not.
+  const bool isLookedInto = userNamespaceOf(injection.tid) != injection.userNamespace;
   StoppedProcess process(injection, hooks);
-  if (!process.stopOthers() || !listener.isValid(injection.notification)) {
+  // Whether others share the table is asked when nobody who has it can run any more.
+  if (isLookedInto || !process.stopOthers() || sharesDescriptorTable(injection.tid, injection.tgid, injection.pidNamespace) ||
+      !listener.isValid(injection.notification)) {
     listener.answer(injection.notification, 0, ENOMEM);
     return ENOMEM;
   }

@@ -19,6 +19,7 @@ struct MapRun {
 
 struct Injection {
   pid_t tgid = 0, tid = 0;
+  uint64_t userNamespace = 0;  // that the guest began in
   uint64_t pidNamespace = 0;
   uint64_t notification = 0;  // of the trapped mmap: answered here
   int memory = -1;            // the RAM file; opened read-only for a mapping without PROT_WRITE

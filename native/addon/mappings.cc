@@ -78,6 +78,7 @@ int Mediator::finishMmap(Op& op) {
   injection.tgid = op.tgid;
   injection.tid = op.tid;
   injection.pidNamespace = pidNamespace_;
+  injection.userNamespace = userNamespace_;
   injection.notification = op.notification;
   injection.protection = static_cast<int>(op.call.command);
   // mprotect can't add what the file was not opened for.
@@ -130,11 +131,16 @@ void Mediator::settleMappings() {
     return;
   }
   std::unordered_set<uint64_t> mapped;
-  for (pid_t pid : processesIn(pidNamespace_)) {
+  const bool isWhole = takeCensus(pidNamespace_, [&](pid_t pid) {
     const std::vector<MappedRange> ranges = mappingsOfFile(pid, memoryDevice_, memoryInode_);
     if (!ranges.empty()) watchHolder(pid);
     for (const MappedRange& range : ranges)
       for (uint64_t offset = range.offset; offset < range.offset + range.bytes; offset += POSTERN_PAGE_BYTES) mapped.insert(offset);
+  });
+  // While processes come and go, a mapping may be handed on unseen: what is not seen is taken for gone only when nobody can have it.
+  if (!isWhole) {
+    mappingRounds_ = std::max(mappingRounds_, 1u);
+    return;
   }
   for (auto& [id, mapping] : mappings_) {
     const bool isMapped = std::any_of(mapping->pages.begin(), mapping->pages.end(), [&](uint64_t page) { return mapped.count(page) != 0; });

@@ -46,6 +46,7 @@ Mediator::Mediator(MediatorOptions options, Exchange* exchange)
       epoll_(epoll_create1(EPOLL_CLOEXEC)) {
   isFront_ = options_.isFront;
   pidNamespace_ = vm_ ? 0 : pidNamespaceOf(options_.process);
+  userNamespace_ = vm_ ? 0 : userNamespaceOf(options_.process);
   std::string missing = vm_ ? "" : view_.attach(options_.process);
   if (!missing.empty()) throw std::runtime_error("the guest's view lacks the guarded device file " + missing);
   struct stat st;

@@ -390,7 +390,7 @@ class Mediator {
   GuestView view_;
   Counters counters_;
   Descriptor epoll_;
-  uint64_t pidNamespace_ = 0;
+  uint64_t pidNamespace_ = 0, userNamespace_ = 0;
   dev_t memoryDevice_ = 0;
   ino_t memoryInode_ = 0;
 
