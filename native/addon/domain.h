@@ -36,8 +36,9 @@ class Domain {
   int memoryReadWrite() const { return options_.memory; }
   int memoryReadOnly() const { return readOnly_.get(); }
 
-  // A free channel, started for a new guest process; null when all are in use.
-  Channel* acquireChannel();
+  // A free channel, started for a new process of a guest that has `held` already. Null when all are in use, or when only the reserve is
+  // left and the guest has its share: no guest takes a domain's channels from all others.
+  Channel* acquireChannel(uint32_t held = 0);
   void releaseChannel(Channel* channel);
 
   // Writes the channel's number on the doorbell stream.

@@ -52,8 +52,6 @@ enum EpollTag : uint64_t {
 };
 constexpr uint64_t kTagMask = 0xffffffff00000000ull;
 
-inline bool isInWindow(int number) { return number >= int(POSTERN_WINDOW_FIRST) && number <= int(POSTERN_WINDOW_LAST); }
-
 // A row of the class's table, as the policy describes it.
 struct CommandRow {
   uint32_t number = 0, mask = 0, headBytes = 0, access = 0;

@@ -19,7 +19,7 @@ Backend* Mediator::backendFor(pid_t tgid) {
   for (auto& backend : backends_)
     if (backend->tgid == tgid && !backend->guestEnded && !backend->lost) return backend.get();
   retireBackends();
-  Channel* channel = options_.domain->isLost() ? nullptr : options_.domain->acquireChannel();
+  Channel* channel = options_.domain->isLost() ? nullptr : options_.domain->acquireChannel(static_cast<uint32_t>(backends_.size()));
   if (channel == nullptr) return nullptr;
   auto backend = std::make_unique<Backend>();
   backend->channel = channel;
