@@ -277,7 +277,8 @@ int64_t runInTarget(Steps& steps) {
   int64_t result = -ENOMEM;
   const int64_t placed = placeMemory(steps);
   if (placed >= 0) {
-    result = mapRuns(steps, static_cast<int>(placed));
+    // In the window the filter would notify each mmap of it.
+    result = isInWindow(static_cast<int>(placed)) ? -EMFILE : mapRuns(steps, static_cast<int>(placed));
     takeBack(steps, static_cast<int>(placed));
   }
   if (dumpable == 1) (void)process.call(SYS_prctl, PR_SET_DUMPABLE, 1);

@@ -23,6 +23,9 @@
 #define WINDOW_FIRST 832
 #define WINDOW_LAST 1023
 
+/* Called in the process of each attempt before it begins. */
+static void (*prepare)(void);
+
 struct attempt {
   const char *name, *tried;
   void (*run)(void);
@@ -141,6 +144,7 @@ static inline void run_attempt(const struct attempt *one) {
   pid_t child = (pid_t)MUST(fork());
   if (child == 0) {
     alarm(2 * CASE_SECONDS_MAX);
+    if (prepare) prepare();
     one->run();
     say("stopped nothing came of it");
     await_look();

@@ -204,7 +204,7 @@ class LocalStage implements Stage {
 
   #environment(terminal: string, outsider = this.outsider): NodeJS.ProcessEnv {
     return {
-      PATH: process.env['PATH'],
+      PATH: process.env.PATH,
       POSTERN_FOLDER: this.folder,
       POSTERN_VICTIM: String(outsider.pid),
       POSTERN_SECRET_AT: outsider.address.toString(16),

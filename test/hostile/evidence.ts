@@ -13,6 +13,8 @@ const FORBIDDEN_CAPABILITIES = {
   SYS_RAWIO: 17,
   SYS_MODULE: 16,
 };
+/** fcntl.h; Node has no name for it. */
+const O_PATH = 0o10000000;
 /** prctl(2): PR_GET_SECCOMP's number for a filter. */
 const SECCOMP_FILTER = 2;
 
@@ -44,6 +46,8 @@ function descriptorsOf(pid: number, { devices, memory }: Guarded): string[] {
       const found = describe(`/proc/${pid}/task/${tid}/fd/${fd}`);
       if (found === undefined) return [];
       const { isDevice, number, major, device, inode } = found;
+      // A path is not an open file: no driver has been asked.
+      if (isDevice && isPath(`/proc/${pid}/task/${tid}/fdinfo/${fd}`)) return [];
       if (isDevice && (devices.includes(number) || devices.includes(major)))
         return [`process ${pid} holds the device ${number} as descriptor ${fd}`];
       if (memory !== undefined && device === memory.device && inode === memory.inode)
@@ -51,6 +55,11 @@ function descriptorsOf(pid: number, { devices, memory }: Guarded): string[] {
       return [];
     }),
   );
+}
+
+function isPath(information: string): boolean {
+  const flags = Number.parseInt(/^flags:\s*([0-7]+)/m.exec(text(information))?.[1] ?? '0', 8);
+  return (flags & O_PATH) !== 0;
 }
 
 interface Described {

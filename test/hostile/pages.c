@@ -14,6 +14,22 @@
 
 static struct video camera;
 
+/* What the attempt before had may take the host a moment to give back: until then the camera is busy, as for any two programs. */
+static void await_camera(void) {
+  struct timespec begin, now;
+  clock_gettime(CLOCK_MONOTONIC, &begin);
+  for (;;) {
+    int fd = open_video(0);
+    int result = set_format(fd, 320, 180, V4L2_PIX_FMT_YUYV);
+    close(fd);
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (result == 0 || errno != EBUSY || now.tv_sec - begin.tv_sec > 10) break;
+    pause_ms(5);
+  }
+  long ms = (now.tv_sec - begin.tv_sec) * 1000 + (now.tv_nsec - begin.tv_nsec) / 1000000;
+  if (ms > 100) say("waited %ld ms for the camera", ms);
+}
+
 /* Buffers large enough that whoever takes some next gets pages of them. */
 static void open_big(void) {
   camera = (struct video){.fd = open_video(0), .count = BUFFERS};
@@ -684,5 +700,6 @@ static const struct attempt attempts[] = {
 int main(int argc, char **argv) {
   if (argc == 3 && strcmp(argv[1], "prey") == 0) return be_prey(atoi(argv[2]));
   snprintf(own_path, sizeof own_path, "%s", argv[0]);
+  prepare = await_camera;
   return run_attempts(attempts, COUNT(attempts), argc, argv);
 }

@@ -44,7 +44,10 @@ export async function followAttempts(program: Attempting, harness: Harness): Pro
   let uncover = async (): Promise<void> => undefined;
   for (;;) {
     const last = attempts.at(-1)?.name ?? 'none';
-    await until(() => program.out().length > taken || hasEnded, `the guest to go on after the attempt '${last}'`);
+    await until(
+      () => program.out().length > taken || hasEnded,
+      `the guest to go on after the attempt '${last}'`,
+    );
     const end = program.out().lastIndexOf('\n') + 1;
     const lines = program.out().slice(taken, end).split('\n').slice(0, -1);
     taken = Math.max(taken, end);
