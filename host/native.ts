@@ -38,6 +38,8 @@ export interface NativeCommand {
   headBytes: number;
   access: number;
   nested: boolean;
+  /** The table refuses it on purpose: whatever the module says then, it does not reach the driver. */
+  refused: boolean;
 }
 
 export interface NativeNode {

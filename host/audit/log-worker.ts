@@ -1,4 +1,6 @@
 /** The writer of a decision log: a thread that takes records from the guests' rings, and makes lines of a chain of them. */
+import { readlinkSync } from 'node:fs';
+import { setPriority } from 'node:os';
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { type DecisionRecord, decisionBody, type LoggedGuest, programOf, refusalBody } from './lines.js';
 import { LogFile } from './log-file.js';
@@ -9,8 +11,10 @@ import type { ModuleMessage } from './tap.js';
 
 /** How often the writer looks by itself: so old is the youngest line at most. */
 const LOOK_MS = 100;
-/** Lines that are formatted before they are written: some tens of KiB. */
-const BATCH_LINES = 64;
+/** Lines that are formatted before they are written: some hundred KiB. */
+const BATCH_LINES = 512;
+/** As the weakest of the threads (nice(2)): where processors are short, guests go first, and the rings hold what waits. */
+const NICENESS = 10;
 /** After a failed write, how long until the next try. */
 const RETRY_MS = 250;
 /** At the end, how long a full disk is waited for. */
@@ -188,7 +192,14 @@ function conclude(): void {
   tell({ kind: 'closed', head: file.chain });
 }
 
+/** Gives way to the guests and their mediators. */
+function stepBack(): void {
+  const thread = Number(readlinkSync('/proc/thread-self').split('/').pop());
+  setPriority(thread, NICENESS);
+}
+
 try {
+  stepBack();
   file = new LogFile(input.path, input.segmentBytesMax, input.about);
   write();
   tell({ kind: 'open' });

@@ -17,6 +17,11 @@ const LENGTH_BYTES = 4;
 const WORD = { written: 0, read: 1, dropped: 2, closed: 3 } as const;
 const HEADER_BYTES = 64;
 
+/** What a record takes: its length goes before it, and begins at a multiple of its own size, so that it is never split. */
+function room(length: number): number {
+  return LENGTH_BYTES + ((length + LENGTH_BYTES - 1) & -LENGTH_BYTES);
+}
+
 /** Memory for a ring. */
 export function ringMemory(): SharedArrayBuffer {
   return new SharedArrayBuffer(HEADER_BYTES + DATA_BYTES);
@@ -26,6 +31,7 @@ export function ringMemory(): SharedArrayBuffer {
 export class Ring {
   private readonly words: Int32Array;
   private readonly data: Uint8Array;
+  private readonly view: DataView;
 
   /**
    * @param memory from `ringMemory`
@@ -38,11 +44,12 @@ export class Ring {
   ) {
     this.words = new Int32Array(memory, 0, HEADER_BYTES >> 2);
     this.data = new Uint8Array(memory, HEADER_BYTES);
+    this.view = new DataView(memory, HEADER_BYTES);
   }
 
   /** Puts a record that may be dropped: what does not fit is counted. */
   offer(record: Uint8Array): boolean {
-    if (this.free() < record.length + LENGTH_BYTES + RESERVED_BYTES) {
+    if (this.free() < room(record.length) + RESERVED_BYTES) {
       Atomics.add(this.words, WORD.dropped, 1);
       return false;
     }
@@ -56,7 +63,7 @@ export class Ring {
    */
   insist(record: Uint8Array): void {
     const deadline = Date.now() + this.denialWaitMs;
-    while (this.free() < record.length + LENGTH_BYTES) {
+    while (this.free() < room(record.length)) {
       const left = deadline - Date.now();
       if (left <= 0)
         throw new Error(
@@ -72,10 +79,9 @@ export class Ring {
   take(): Uint8Array | undefined {
     const read = Atomics.load(this.words, WORD.read) >>> 0;
     if (read === Atomics.load(this.words, WORD.written) >>> 0) return undefined;
-    const lengthBytes = this.copyOut(read, LENGTH_BYTES);
-    const length = new DataView(lengthBytes.buffer).getUint32(0, true);
+    const length = this.view.getUint32(read % DATA_BYTES, true);
     const record = this.copyOut(read + LENGTH_BYTES, length);
-    Atomics.store(this.words, WORD.read, (read + LENGTH_BYTES + length) | 0);
+    Atomics.store(this.words, WORD.read, (read + room(length)) | 0);
     Atomics.notify(this.words, WORD.read);
     return record;
   }
@@ -105,11 +111,9 @@ export class Ring {
 
   private put(record: Uint8Array): void {
     const written = Atomics.load(this.words, WORD.written) >>> 0;
-    const length = new Uint8Array(LENGTH_BYTES);
-    new DataView(length.buffer).setUint32(0, record.length, true);
-    this.copyIn(written, length);
+    this.view.setUint32(written % DATA_BYTES, record.length, true);
     this.copyIn(written + LENGTH_BYTES, record);
-    Atomics.store(this.words, WORD.written, (written + LENGTH_BYTES + record.length) | 0);
+    Atomics.store(this.words, WORD.written, (written + room(record.length)) | 0);
     if (this.used() > WAKE_BYTES) this.wake();
   }
 
@@ -121,9 +125,13 @@ export class Ring {
 
   private copyIn(position: number, bytes: Uint8Array): void {
     const at = position % DATA_BYTES;
-    const first = Math.min(bytes.length, DATA_BYTES - at);
+    const first = DATA_BYTES - at;
+    if (bytes.length <= first) {
+      this.data.set(bytes, at);
+      return;
+    }
     this.data.set(bytes.subarray(0, first), at);
-    if (first < bytes.length) this.data.set(bytes.subarray(first), 0);
+    this.data.set(bytes.subarray(first), 0);
   }
 
   private copyOut(position: number, length: number): Uint8Array {

@@ -93,7 +93,9 @@ export class ChainVerifier {
       return;
     }
     const wanted = this.head.lines + 1;
-    if (line > wanted) this.fault(file, at, `lines ${wanted} to ${line - 1} have been removed`);
+    const last = line - 1;
+    const gone = last === wanted ? `line ${last} has` : `lines ${wanted} to ${last} have`;
+    if (line > wanted) this.fault(file, at, `${gone} been removed`);
     else if (line < wanted)
       this.fault(file, at, `line ${line} is out of its order: ${wanted} is expected here`);
     else if (previous !== this.head.hash)

@@ -1,11 +1,19 @@
 import { basename } from 'node:path';
 import type { DriverDomain } from '../driver-vm/domain.js';
 import { type DriverVm, isDriverVm } from '../driver-vm/driver-vm.js';
+import type { Progress } from '../driver-vm/kernel.js';
 import { startGuestVm } from '../guest-vm/guest-vm.js';
 import { runGuest } from '../mediator/guest.js';
 import { withProgress } from '../setup/progress.js';
 import { ALSA_COMMAND, alsaTotals, alsaVerdicts } from './compliance-alsa.js';
 import { INPUT_COMMAND, injectInput, inputTotals, inputVerdicts } from './compliance-input.js';
+import {
+  netmapCommand,
+  netmapTotals,
+  netmapVerdicts,
+  STAND_IN,
+  standInModules,
+} from './compliance-netmap.js';
 import {
   type Difference,
   differencesOf,
@@ -19,6 +27,14 @@ import {
   v4l2Totals,
   v4l2Verdicts,
 } from './compliance-totals.js';
+import {
+  type AsGuest,
+  uinputAsGuests,
+  uinputCommand,
+  uinputTotals,
+  uinputVerdicts,
+} from './compliance-uinput.js';
+import type { DeviceChoice } from './device-option.js';
 import { DRIVERS_DEFAULT } from './domain-choice.js';
 import { closeDomain, everyServedDevice, openDomain } from './driver-domain.js';
 import { compileGuestProgram, RENDER_LIBRARIES } from './guest-program.js';
@@ -33,6 +49,8 @@ export type GuestKind = (typeof GUEST_KINDS)[number];
 export interface ComplianceOptions {
   guest: GuestKind;
   json?: boolean;
+  /** A folder of modules that the driver VMs use in place of their kernel's own. */
+  modules?: string;
 }
 
 /** A class with a compliance tool of its own. */
@@ -45,6 +63,10 @@ interface Suite {
   verdicts(output: string): Verdicts;
   /** Whether runs that differ so agree. */
   agree(differences: readonly Difference[]): boolean;
+  /** What makes the modules that the kernel does not have, where no folder of modules is given. */
+  standIn?: { modules(progress: Progress): Promise<string>; note: string };
+  /** The tool as several guests, where a program must be given what another one has made. */
+  asGuests?(domain: DriverDomain, asGuest: AsGuest): Promise<void>;
   /** What happens to the driver VM while the tool runs. */
   during?(vm: DriverVm, output: () => string, hasEnded: () => boolean): Promise<void>;
 }
@@ -116,6 +138,29 @@ const SUITES: ReadonlyMap<string, Suite> = new Map<string, Suite>([
     },
   ],
   [
+    'uinput',
+    {
+      drivers: ['uinput'],
+      command: uinputCommand,
+      tool: 'a force-feedback device and its user',
+      totals: uinputTotals,
+      verdicts: uinputVerdicts,
+      agree: (differences) => differences.length === 0,
+      asGuests: uinputAsGuests,
+    },
+  ],
+  [
+    'netmap',
+    {
+      drivers: ['netmap'],
+      command: netmapCommand,
+      totals: netmapTotals,
+      verdicts: netmapVerdicts,
+      agree: (differences) => differences.length === 0,
+      standIn: { modules: standInModules, note: STAND_IN },
+    },
+  ],
+  [
     'alsa',
     {
       drivers: ['snd-aloop'],
@@ -139,32 +184,48 @@ const log = openLog({});
  */
 export async function comparePaths(
   className: string,
-  { guest: kind, json }: ComplianceOptions,
+  { guest: kind, json, modules }: ComplianceOptions,
 ): Promise<boolean> {
   const suite = SUITES.get(className) as Suite;
   const [program = '', ...rest] = suite.command();
   const tool = suite.tool ?? [basename(program), ...rest].join(' ');
-  const [where, run] = kind === 'vm' ? ['in a guest VM', runInVm] : ['as a guest', runAsGuest];
-  const guestOutput = await withProgress(`${tool} ${where}`, () => withFreshVm(suite, false, run));
-  const directOutput = await withProgress(`${tool} beside the driver`, () =>
-    withFreshVm(suite, true, runBeside),
-  );
+  const standIn = modules === undefined ? suite.standIn : undefined;
+  const run: Run = {
+    suite,
+    modules: standIn ? await withProgress('the driver’s stand-in', standIn.modules) : modules,
+  };
+  const where = kind === 'vm' ? 'in a guest VM' : 'as a guest';
+  const guestOutput = await withProgress(`${tool} ${where}`, () => outputAsGuest(run, GUESTS[kind]));
+  const directOutput = await withProgress(`${tool} beside the driver`, () => outputBeside(run));
   const [guest, direct] = [suite.totals(guestOutput), suite.totals(directOutput)];
   const differences = differencesOf(suite.verdicts(guestOutput), suite.verdicts(directOutput));
   const agree = guest.passed === direct.passed && guest.failed === direct.failed && suite.agree(differences);
-  const result = { class: className, guest, direct, agree, differences };
+  const result = {
+    class: className,
+    guest,
+    direct,
+    agree,
+    differences,
+    ...(standIn && { note: standIn.note }),
+  };
   process.stdout.write(json ? `${JSON.stringify(result, null, 2)}\n` : renderText(result));
   return agree;
 }
 
+/** What both ways have in common. */
+interface Run {
+  suite: Suite;
+  modules: string | undefined;
+}
+
 /** A run leaves its device changed, so each has a driver VM that nobody has used. */
 async function withFreshVm(
-  suite: Suite,
+  { suite, modules }: Run,
   shareRoot: boolean,
-  work: (domain: DriverDomain, suite: Suite) => Promise<string>,
+  work: (domain: DriverDomain) => Promise<string>,
 ): Promise<string> {
-  const domain = await openDomain({ mode: 'snapshot', drivers: suite.drivers, shareRoot }, log);
-  return await work(domain, suite).finally(() => closeDomain(domain));
+  const domain = await openDomain({ mode: 'snapshot', drivers: suite.drivers, modules, shareRoot }, log);
+  return await work(domain).finally(() => closeDomain(domain));
 }
 
 /** Runs the tool by `start`, which tells what it prints, and meanwhile does to the driver VM what the suite says. */
@@ -184,10 +245,16 @@ async function watched(
   return output();
 }
 
-async function runAsGuest(domain: DriverDomain, suite: Suite): Promise<string> {
-  const [program = '', ...args] = suite.command();
-  const devices = await everyServedDevice(domain);
-  const guest = (onOutput: (chunk: Buffer) => void): Promise<unknown> =>
+/** Runs a command as a guest of one kind, which is given these devices, and tells what it prints. */
+type Guest = (
+  domain: DriverDomain,
+  devices: DeviceChoice[],
+  command: readonly string[],
+  onOutput: (chunk: Buffer) => void,
+) => Promise<unknown>;
+
+const GUESTS: Readonly<Record<GuestKind, Guest>> = {
+  process: (domain, devices, [program = '', ...args], onOutput) =>
     runGuest({
       program,
       args,
@@ -199,25 +266,35 @@ async function runAsGuest(domain: DriverDomain, suite: Suite): Promise<string> {
       onStart: (launcher) => {
         for (const stream of [launcher.stdout, launcher.stderr]) stream?.on('data', onOutput);
       },
+    }),
+  vm: async (domain, devices, command, onOutput) => {
+    const vm = await startGuestVm({ domain, devices, log, name: 'vm', progress: () => undefined });
+    return await vm.run(command, onOutput).finally(() => vm.close());
+  },
+};
+
+async function outputAsGuest(run: Run, guest: Guest): Promise<string> {
+  const { suite } = run;
+  return await withFreshVm(run, false, async (domain) => {
+    const devices = await everyServedDevice(domain);
+    return await watched(domain, suite, async (onOutput) => {
+      if (suite.asGuests === undefined) return await guest(domain, devices, suite.command(), onOutput);
+      return await suite.asGuests(domain, (names, command) =>
+        guest(
+          domain,
+          names.map((name) => ({ name, path: `/dev/${name}` })),
+          command,
+          onOutput,
+        ),
+      );
     });
-  return await watched(domain, suite, guest);
-}
-
-async function runInVm(domain: DriverDomain, suite: Suite): Promise<string> {
-  const vm = await startGuestVm({
-    domain,
-    devices: await everyServedDevice(domain),
-    log,
-    name: 'vm',
-    progress: () => undefined,
   });
-  return await watched(domain, suite, (onOutput) => vm.run(suite.command(), onOutput)).finally(() =>
-    vm.close(),
-  );
 }
 
-async function runBeside(domain: DriverDomain, suite: Suite): Promise<string> {
-  return await watched(domain, suite, (onOutput) => domain.run(suite.command(), onOutput));
+async function outputBeside(run: Run): Promise<string> {
+  return await withFreshVm(run, true, (domain) =>
+    watched(domain, run.suite, (onOutput) => domain.run(run.suite.command(), onOutput)),
+  );
 }
 
 interface Result {
@@ -225,9 +302,11 @@ interface Result {
   direct: Totals;
   agree: boolean;
   differences: Difference[];
+  /** What a reader must know of the driver. */
+  note?: string;
 }
 
-function renderText({ guest, direct, agree, differences }: Result): string {
+function renderText({ guest, direct, agree, differences, note }: Result): string {
   const row = (name: string, { passed, failed }: Totals): string[] => [name, String(passed), String(failed)];
   const totals = renderTable(
     ['', 'passed', 'failed'],
@@ -235,5 +314,6 @@ function renderText({ guest, direct, agree, differences }: Result): string {
   );
   const rows = differences.map((difference) => [difference.test, difference.guest, difference.direct]);
   const details = rows.length === 0 ? '' : renderTable(['test', 'as a guest', 'beside the driver'], rows);
-  return [totals, details, `${agree ? 'They agree.' : 'They disagree.'}\n`].join('\n');
+  const notes = note === undefined ? '' : `${note}\n`;
+  return [totals, details, `${notes}${agree ? 'They agree.' : 'They disagree.'}\n`].join('\n');
 }

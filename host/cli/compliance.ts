@@ -6,6 +6,7 @@ import {
   GUEST_KINDS,
   type GuestKind,
 } from './compliance-run.js';
+import { modulesOption } from './run.js';
 
 /** The exit status when the comparison itself fails; 1 says that the two disagree. */
 const OWN_FAILURE_STATUS = 2;
@@ -13,7 +14,9 @@ const OWN_FAILURE_STATUS = 2;
 const program = new Command('npm run compliance --')
   .description(
     'Run a class’s compliance tool as a guest and, the same binary, beside the driver; each on a driver VM of its own ' +
-      'that nobody has used before. Exit status: 0 when both agree, 1 when they disagree, 2 when a run fails.',
+      'that nobody has used before. Exit status: 0 when both agree, 1 when they disagree, 2 when a run fails.\n' +
+      'Buffers and fences by descriptor (dma-buf) are exercised by v4l2 and drm; pty and media have no suite; netmap runs on a stand-in for its ' +
+      'module unless --modules has the real one.',
   )
   .addArgument(new Argument('<class>', 'the device class').choices(COMPLIANCE_CLASSES))
   .addOption(
@@ -21,6 +24,7 @@ const program = new Command('npm run compliance --')
       .choices(GUEST_KINDS)
       .default('process' satisfies GuestKind),
   )
+  .addOption(modulesOption())
   .option('--json', 'print the result as JSON')
   .exitOverride()
   .action(async (className: string, options: ComplianceOptions) => {

@@ -6,15 +6,18 @@ export interface LogOptions {
   verbose?: boolean;
   /** Append the log to this file, one JSON object a line. */
   log?: string;
+  /** Print errors on standard error, also where it isn't verbose: for what runs unattended. */
+  tellErrors?: boolean;
 }
 
 /**
- * The log of one command. Without either option nothing is logged and nothing printed.
+ * The log of one command. Without any option nothing is logged and nothing printed.
  * @throws Error when the log file cannot be opened
  */
-export function openLog({ verbose, log: file }: LogOptions): pino.Logger {
+export function openLog({ verbose, log: file, tellErrors }: LogOptions): pino.Logger {
   const streams: pino.StreamEntry[] = [];
   if (verbose) streams.push({ level: 'debug', stream: peopleStream() });
+  else if (tellErrors) streams.push({ level: 'error', stream: peopleStream() });
   if (file !== undefined) streams.push({ level: 'debug', stream: fileStream(file) });
   if (streams.length === 0) return pino({ level: 'silent' });
   return pino({ level: 'debug', base: null }, pino.multistream(streams));

@@ -6,6 +6,7 @@ import { ROOT } from '../root.js';
 import { auditCommand } from './audit.js';
 import { devicesCommand } from './devices.js';
 import { doctorCommand } from './doctor.js';
+import { messageOf } from './failure.js';
 import { foregroundCommand } from './foreground.js';
 import { guestsCommand } from './guests.js';
 import { policyCommand } from './policy.js';
@@ -51,6 +52,6 @@ function refuseByThrowing(command: Command): void {
 /** Tells what went wrong, unless commander has told it already. Help and version, asked for, are no failures. */
 function statusOf(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : OWN_FAILURE_STATUS;
-  process.stderr.write(`postern: ${error instanceof Error ? error.message : error}\n`);
+  process.stderr.write(`postern: ${messageOf(error)}\n`);
   return OWN_FAILURE_STATUS;
 }

@@ -24,7 +24,8 @@ export async function openAuditLog(
     sample: auditSample ?? 1,
     onTrouble: (text, lines = []) => {
       process.stderr.write([`postern: ${text}`, ...lines, ''].join('\n'));
-      log.error({ lines: lines.length }, text);
+      // A warning, as a host tells the errors of its log on standard error itself.
+      log.warn({ lines: lines.length }, text);
     },
   });
 }

@@ -78,7 +78,7 @@ function signCommand(): Command {
     .addHelpText('after', PACKAGE_STATUS_HELP)
     .action(async (file: string, options: { key: string }) => {
       const { signPackage } = await import('./sign-package.js');
-      signPackage(file, options.key);
+      await signPackage(file, options.key);
     });
 }
 
@@ -98,7 +98,7 @@ function trustCommand(): Command {
     .addHelpText('after', PACKAGE_STATUS_HELP)
     .action(async (name: string, key: string, options: import('./trust-key.js').TrustOptions) => {
       const { trustKey } = await import('./trust-key.js');
-      trustKey(name, key, options);
+      await trustKey(name, key, options);
     });
 }
 

@@ -11,7 +11,7 @@ import type { ServeOptions } from './serve.js';
 
 /** Serves guests until a signal asks for the end. */
 export async function serveGuests(options: ServeOptions): Promise<void> {
-  const log = openLog(options);
+  const log = openLog({ ...options, tellErrors: true });
   const socket = options.socket ?? defaultSocketPath();
   const { driverVm: mode, driver: drivers = DRIVERS_DEFAULT, modules, device } = options;
   const trust = options.trust ?? defaultTrustPath();

@@ -10,12 +10,15 @@ const WIDER_STATUS = 2;
 
 /**
  * Prints what another module would have decided otherwise.
- * @throws Error when a log is no decision log or its chain is broken, or there is no such module
+ * @throws Error when a log is no decision log or its chain is broken, it has nothing of the module's class, or there is no such module
  */
 export async function showReplay(logs: string[], { policy: name, json }: ReplayOptions): Promise<void> {
   const { policy } = resolvePolicy(name);
   const { files } = soundLog(logs);
   const report = await replay(linesOf(files), policy);
+  // A gate that was given the wrong log or the wrong module must not pass.
+  if (report.decisions === 0)
+    throw new Error(`The log has no decision of the class '${report.class}': nothing can be judged again.`);
   process.stdout.write(json ? `${JSON.stringify(report, null, 2)}\n` : renderText(report));
   if (report.changes.some(({ direction }) => direction === 'wider')) process.exitCode = WIDER_STATUS;
   else if (report.changes.length > 0) process.exitCode = CHANGED_STATUS;

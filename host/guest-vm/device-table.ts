@@ -2,20 +2,25 @@ import { basename, dirname } from 'node:path';
 import type { GuardedDevice } from '../mediator/world.js';
 
 /** Sizes and numbers of native/protocol/vm_frontend.h. */
-const DEVICE_BYTES = 120;
+const DEVICE_BYTES = 152;
 const NO_PARENT = 0xffffffff;
 const ATTRIBUTE_BYTES = 64;
 const NAME_BYTES = 64;
 const CLASS_NAME_BYTES = 32;
+const BUS_NAME_BYTES = 32;
 const ATTRIBUTE_NAME_BYTES = 56;
 const TABLE_OFFSET = 4096;
 const CONTROL_BYTES = 1 << 20;
 const MAGIC = 0x6e726574;
-const VERSION = 1;
+const VERSION = 2;
 /** A sysfs file is at most a page, and the frontend keeps one byte of it. */
 const TEXT_BYTES_MAX = 4095;
 /** What every Linux device has of its own. */
-const OWN_FILES = new Set(['dev', 'uevent']);
+const OWN_FILES = new Set(['dev']);
+/** The lines of `uevent` that the kernel itself writes. */
+const OWN_UEVENT_LINE = /^(?:MAJOR|MINOR|DEVNAME)=.*\n/gm;
+/** A `subsystem` link to a bus: '../../../bus/pci'. */
+const BUS_LINK = /^(?:\.\.\/)+bus\/([\w.:-]+)$/;
 
 /**
  * What the frontend of a guest VM reads at its start: the control page and the device table, as one piece of memory.
@@ -40,6 +45,8 @@ export function controlPages(devices: readonly GuardedDevice[], apertureBytes: n
 interface Entry {
   name: string;
   className: string;
+  /** The bus that it is on, where it is of no class. */
+  bus: string;
   major: number;
   minor: number;
   files: [string, Buffer][];
@@ -73,6 +80,7 @@ function entriesOf(devices: readonly GuardedDevice[]): Entry[] {
     return {
       name,
       className: classOf(device),
+      bus: busOf(device.links),
       major,
       minor,
       files: filesOf(device.files),
@@ -92,6 +100,7 @@ function entriesOf(devices: readonly GuardedDevice[]): Entry[] {
       const nearest = {
         name,
         className: '',
+        bus: busOf(folder.links),
         major: 0,
         minor: 0,
         files: filesOf(folder.files),
@@ -112,9 +121,17 @@ function classOf({ sysfs, subsystem, parents }: GuardedDevice['device']): string
   return isOfBus ? '' : subsystem;
 }
 
+function busOf(links: Record<string, string>): string {
+  return BUS_LINK.exec(links.subsystem ?? '')?.[1] ?? '';
+}
+
 /** The device's own files, those in one folder below it included, that fit. */
 function filesOf(files: Record<string, string>): [string, Buffer][] {
   return Object.entries(files)
+    .map(([name, content]): [string, string] => [
+      name,
+      name === 'uevent' ? content.replace(OWN_UEVENT_LINE, '') : content,
+    ])
     .map(([name, content]): [string, Buffer] => [name, Buffer.from(content)])
     .filter(
       ([name, content]) =>
@@ -125,13 +142,17 @@ function filesOf(files: Record<string, string>): [string, Buffer][] {
     );
 }
 
-function headOf({ name, className, major, minor, files, parent }: Entry, attributeOffset: number): Buffer {
+function headOf(
+  { name, className, bus, major, minor, files, parent }: Entry,
+  attributeOffset: number,
+): Buffer {
   const head = Buffer.alloc(DEVICE_BYTES);
   writeName(head, 0, NAME_BYTES, name);
   writeName(head, NAME_BYTES, CLASS_NAME_BYTES, className);
   [major, minor, files.length, attributeOffset, parent].forEach((value, i) => {
     head.writeUInt32LE(value, NAME_BYTES + CLASS_NAME_BYTES + 4 * i);
   });
+  writeName(head, DEVICE_BYTES - BUS_NAME_BYTES, BUS_NAME_BYTES, bus);
   return head;
 }
 

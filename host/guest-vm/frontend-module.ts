@@ -49,7 +49,7 @@ export async function ensureFrontendModule({ release }: Kernel, progress: Progre
 }
 
 /** Debian's headers of a kernel, unpacked and never installed. The folder to build in. */
-async function ensureHeaders(release: string, progress: Progress): Promise<string> {
+export async function ensureHeaders(release: string, progress: Progress): Promise<string> {
   const folder = join(HEADERS_FOLDER, release);
   const build = join(folder, 'usr', 'src', `linux-headers-${release}`);
   if (existsSync(build)) return build;

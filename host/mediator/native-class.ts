@@ -12,12 +12,13 @@ export function nativeClassOf({ info, input: { manifest } }: Judge, onTrial: boo
     exclusive: manifest.sharing === 'exclusive',
     onTrial,
     foreground: manifest.sharing === 'foreground' ? foregroundOf(manifest, info) : null,
-    commands: info.commands.map(({ number, mask, head, access, nested }) => ({
+    commands: info.commands.map(({ number, mask, head, access, nested, refused }) => ({
       number,
       mask,
       headBytes: head,
       access: accessBits(access),
       nested,
+      refused: refused !== 0,
     })),
   };
 }

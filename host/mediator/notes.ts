@@ -45,9 +45,11 @@ const PLAN_ERRORS: Readonly<Record<number, string>> = {
   10: 'a relocation to a region that is not there',
   11: 'a requirement or lesson outside its region',
   12: 'an errno that is none',
-  13: 'an operation that is not in the envelope',
+  13: "an operation that is not in the envelope, or a command that the module's own table refuses",
   14: 'too many descriptors',
   15: 'a descriptor of no kind, outside its region, against its access, or across a pointer or another',
+  16: 'too many handles to forget',
+  17: 'a handle to forget outside its region',
 };
 
 /** One of the native refusals in words. */

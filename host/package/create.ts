@@ -20,11 +20,19 @@ export interface CreatedPackage {
   vectors: number;
 }
 
-/** The class that is meant: one of Postern's own by its name, or a folder that holds one of the folder's name. */
+/**
+ * The class that is meant: one of Postern's own by its name, or a folder that holds one of the folder's name.
+ * @throws Error when there is neither
+ */
 export function classSource(which: string): { name: string; folder: string } {
   const name = basename(which);
   const isFolder = existsSync(join(which, `${name}.manifest.json`));
-  return isFolder ? { name, folder: which } : { name: which, folder: SOURCES };
+  if (isFolder) return { name, folder: which };
+  if (existsSync(join(SOURCES, `${which}.manifest.json`))) return { name: which, folder: SOURCES };
+  throw new Error(
+    `There is no class '${which}': expected a folder with ${name}.manifest.json in it, or one of Postern's own classes. ` +
+      '`postern policy new NAME` begins one.',
+  );
 }
 
 /**

@@ -1,6 +1,7 @@
 import {
   closeSync,
   constants,
+  existsSync,
   fsyncSync,
   mkdirSync,
   openSync,
@@ -8,7 +9,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 
 /** A store is its owner's alone. */
 export const FOLDER_MODE = 0o700;
@@ -48,7 +49,16 @@ export function replaceFile(path: string, bytes: Uint8Array): void {
 
 /** Makes a folder for its owner alone, with those above it. */
 export function makeFolder(path: string): void {
-  if (mkdirSync(path, { recursive: true, mode: FOLDER_MODE }) !== undefined) syncFolder(dirname(path));
+  const folder = resolve(path);
+  if (existsSync(folder)) return;
+  // One by one: Node's recursive mkdir never ends where a file system makes no folders, as /proc does.
+  makeFolder(dirname(folder));
+  try {
+    mkdirSync(folder, { mode: FOLDER_MODE });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  }
+  syncFolder(dirname(folder));
 }
 
 function syncFolder(path: string): void {

@@ -112,6 +112,8 @@ export function readTrustPolicy(path: string): TrustPolicy {
   try {
     value = JSON.parse(readFileSync(path, 'utf8'));
   } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT')
+      throw untrusted(`There is no trust policy ${path}: \`postern policy trust\` makes one, with a key.`);
     throw untrusted(`The trust policy ${path} can't be read: ${(error as Error).message}.`);
   }
   return new TrustPolicy(value, path);

@@ -31,6 +31,7 @@ std::optional<Event> Mediator::admit(Op& op) {
     counters_.faults++;
     return finishNow(op, 0, EIO);
   }
+  if (op.operation == Operation::kIoctl && deviceClass.rows[op.commandRow].isRefused) return refusePlan(op, PlanError::kNotAllowed);
   const PlanContext context{op.operation, static_cast<uint32_t>(op.head.size()), op.rowAccess, op.nested};
   const PlanError refused = readPlan(*exchange_, deviceClass.envelope, context, op.plan);
   // Where a nested region lies is the guest's own doing: it gets what its kernel would say.

@@ -120,11 +120,13 @@ std::optional<Event> Mediator::handlePosted(FastRing& ring, const FastRing::Post
   const postern_fast_call& call = posted.call;
   FastRing::Known* known = ring.known(call.descriptor);
   if (known != nullptr && known->generation != cache_.generation()) {
+    // Asked before the look, as in lookUp.
+    const bool isSettled = cache_.isSettled();
     Descriptor copy = ring.borrow(call.descriptor);
     Session* session = copy.valid() ? sessionOf(copy.get()) : nullptr;
     *known = {0, session, session != nullptr ? fcntl(copy.get(), F_GETFL) : 0};
     if (session == nullptr) known = nullptr;
-    else if (cache_.isSettled()) known->generation = cache_.generation();
+    else if (isSettled) known->generation = cache_.generation();
   }
   const bool isKind = call.kind == POSTERN_FAST_IOCTL || call.kind == POSTERN_FAST_READ || call.kind == POSTERN_FAST_WRITE;
   const bool fits = call.bytes <= POSTERN_FAST_PAYLOAD_BYTES && (call.kind != POSTERN_FAST_READ || call.length <= POSTERN_FAST_PAYLOAD_BYTES);

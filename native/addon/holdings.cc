@@ -76,12 +76,14 @@ Mediator::Holding Mediator::lookUp(const seccomp_notif& notification, int number
     holding.flags = known->flags;
     if (!needsCopy) return holding;
   }
+  // Asked before the look: a change that is under way now may end while it is looked, and what was seen is then the number's old meaning.
+  const bool isSettled = isInWindow(number) && cache_.isSettled();
   holding.copy = borrow(tid, number);
   holding.session = holding.copy.valid() ? sessionOf(holding.copy.get()) : nullptr;
   if (holding.session == nullptr) return holding;
   holding.flags = fcntl(holding.copy.get(), F_GETFL);
   // Only of a thread that is still in its call is it known that the descriptor was its own, and only in the window nothing changes unseen.
-  if (isInWindow(number) && cache_.isSettled() && listener_.isValid(notification.id)) cache_.remember(tid, number, holding.session, holding.flags);
+  if (isSettled && listener_.isValid(notification.id)) cache_.remember(tid, number, holding.session, holding.flags);
   return holding;
 }
 

@@ -25,8 +25,9 @@ constexpr auto kWatchInterval = std::chrono::milliseconds(4);
 constexpr uint32_t kProcessSignalRounds = 3;
 // The kernel's internal "restart the call if the handler says so" (include/linux/errno.h): what an interrupted driver returns.
 constexpr int kErestartsys = 512;
-// A driver's release may take its time (a terminal drains); the guest's next calls don't wait longer than this for it.
-constexpr auto kHoldBudget = std::chrono::milliseconds(500);
+// A driver's release may take its time: a stream stops, a card draws on, on a machine that is busy. A close that has not ended yet must not be seen by
+// what the guest does next, but calls don't wait longer than this for it.
+constexpr auto kHoldBudget = std::chrono::seconds(3);
 // While munmap may still be under way, and no operation asks.
 constexpr int kMappingIntervalMs = 20;
 // After the guest's end its backends are killed; they have this long.

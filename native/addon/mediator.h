@@ -56,6 +56,7 @@ constexpr uint64_t kTagMask = 0xffffffff00000000ull;
 struct CommandRow {
   uint32_t number = 0, mask = 0, headBytes = 0, access = 0;
   bool nested = false;
+  bool isRefused = false;  // on purpose, so that a verdict that allows it is a fault of the module's
 };
 
 // By which a file takes something from all others of its device: given back when its guest leaves the front.

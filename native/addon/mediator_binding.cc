@@ -154,7 +154,7 @@ DeviceClass classOf(const Napi::Object& from) {
   forEach(from.Get("commands"), [&](const Napi::Value& item) {
     Napi::Object command = item.As<Napi::Object>();
     CommandRow row{number(command, "number"), number(command, "mask"), number(command, "headBytes"), number(command, "access"),
-                   command.Get("nested").ToBoolean().Value()};
+                   command.Get("nested").ToBoolean().Value(), command.Get("refused").ToBoolean().Value()};
     const uint32_t index = static_cast<uint32_t>(deviceClass.rows.size());
     if (row.mask == 0xffffffffu)
       deviceClass.exact[row.number] = index;

@@ -42,7 +42,7 @@ enum class PlanError : uint32_t {
   kRelocationTarget = 10,
   kRequirement = 11,  // source, offset or width out of range
   kErrno = 12,        // a denial's errno is not an errno
-  kNotAllowed = 13,   // the operation is not in the envelope
+  kNotAllowed = 13,   // the operation is not in the envelope, or the class's table refuses the command
   kDescriptorCount = 14,
   kDescriptor = 15,  // kind, flow, place or width out of range, against the region's access, or across a pointer or another descriptor
   kForgetCount = 16,

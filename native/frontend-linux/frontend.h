@@ -50,6 +50,7 @@ struct frontend {
   struct node *nodes;
   u32 node_count;
   struct node_class *classes;
+  struct node_bus *buses;
 };
 
 /* One open file. */
@@ -128,6 +129,10 @@ struct node {
   struct device *device;
   struct node_text *texts;
   struct attribute_group **groups;
+  struct node_text *uevent; /* lines beside the kernel's own */
+  u32 text_count;
+  bool is_of_class;
+  bool linked;  /* to its bus */
 };
 int nodes_make(struct frontend *frontend);
 void nodes_drop(struct frontend *frontend);

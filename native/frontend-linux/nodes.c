@@ -2,6 +2,7 @@
 /* The device files, and what programs find of them in sysfs: as the host's table has it. */
 #include <linux/namei.h>
 #include <linux/slab.h>
+#include <linux/version.h>
 
 #include "frontend.h"
 
@@ -10,6 +11,13 @@ struct node_class {
   struct node_class *next;
   struct class *class;
   char name[32];
+};
+
+/* What a `subsystem` link leads to, for devices of a bus: a folder of the bus's name below the ivshmem device's. On the guest's own bus
+ * they can't be, where drivers of its own would take hold of them. */
+struct node_bus {
+  struct node_bus *next;
+  struct kobject *folder;
 };
 
 struct node_text {
@@ -34,7 +42,26 @@ static char *node_path(struct device *device, umode_t *mode, kuid_t *user, kgid_
   return node ? kasprintf(GFP_KERNEL, "%s", node->name) : NULL;
 }
 
-static const struct device_type node_type = {.name = "postern", .devnode = node_path};
+/* The lines that the driver domain's driver core has written, where programs look for a device's place on its bus. */
+static int add_uevent(
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+    const
+#endif
+    struct device *device,
+    struct kobj_uevent_env *environment) {
+  const struct node *node = dev_get_drvdata(device);
+  const char *line = node && node->uevent ? node->uevent->text : NULL;
+
+  while (line && *line) {
+    const size_t length = strcspn(line, "\n");
+
+    if (length > 0 && add_uevent_var(environment, "%.*s", (int)length, line)) return -ENOMEM;
+    line += length + (line[length] == '\n');
+  }
+  return 0;
+}
+
+static const struct device_type node_type = {.devnode = node_path, .uevent = add_uevent};
 
 static void free_device(struct device *device) { kfree(device); }
 
@@ -69,6 +96,35 @@ static struct class *class_named(struct frontend *frontend, const char *name) {
   return known->class;
 }
 
+static struct kobject *bus_named(struct frontend *frontend, const char *name) {
+  struct node_bus *known;
+
+  for (known = frontend->buses; known; known = known->next)
+    if (strcmp(kobject_name(known->folder), name) == 0) return known->folder;
+  known = kzalloc(sizeof *known, GFP_KERNEL);
+  if (!known) return NULL;
+  known->folder = kobject_create_and_add(name, &frontend->pci->dev.kobj);
+  if (!known->folder) {
+    kfree(known);
+    return NULL;
+  }
+  known->next = frontend->buses;
+  frontend->buses = known;
+  return known->folder;
+}
+
+/* What a device of a class has already: the link, and a uevent file that says something, which the driver core leaves empty for a device
+ * of neither class nor bus. It takes such a file away again by its name, whosever it is. */
+static int show_bus(struct frontend *frontend, struct node *node, const char *name) {
+  struct kobject *bus = bus_named(frontend, name);
+  const int error = bus ? sysfs_create_link(&node->device->kobj, bus, "subsystem") : -ENOMEM;
+
+  node->linked = !error;
+  if (error || !node->uevent) return error;
+  device_remove_file(node->device, &node->uevent->attribute);
+  return device_create_file(node->device, &node->uevent->attribute);
+}
+
 static ssize_t show_text(struct device *device, struct device_attribute *attribute, char *buffer) {
   const struct node_text *text = container_of(attribute, struct node_text, attribute);
 
@@ -86,9 +142,11 @@ static bool is_plain_name(const char *name) {
 }
 
 /* Splits "folder/file" in place. The file's name, or NULL where the name will not do. */
-static char *split_name(char *name) {
+static char *split_name(char *name, bool is_of_class) {
   char *slash = strchr(name, '/');
 
+  /* Only a device of a class has a link of that name, and a device of the PCI bus a file. */
+  if (!is_of_class && strcmp(name, "device") == 0) return name;
   if (slash) *slash++ = 0;
   if (!is_plain_name(name) || (slash && !is_plain_name(slash))) return NULL;
   return slash ? slash : name;
@@ -110,6 +168,22 @@ static struct attribute_group *group_of(struct node *node, const char *folder, u
   return node->groups[i];
 }
 
+static void make_attribute(struct node_text *text, const char *name) {
+  sysfs_attr_init(&text->attribute.attr);
+  text->attribute.attr.name = name;
+  text->attribute.attr.mode = 0444;
+  text->attribute.show = show_text;
+}
+
+static int add_uevent_text(struct node *node, struct node_text *text, const struct postern_vm_attribute *entry, const u8 *table) {
+  text->text = kmemdup_nul((const char *)table + entry->offset, entry->bytes, GFP_KERNEL);
+  text->bytes = entry->bytes;
+  if (!text->text) return -ENOMEM;
+  make_attribute(text, "uevent");
+  node->uevent = text;
+  return 0;
+}
+
 static int add_text(struct node *node, struct node_text *text, const struct postern_vm_attribute *entry, const u8 *table, u32 table_bytes,
                     u32 attributes) {
   struct attribute_group *group;
@@ -117,8 +191,9 @@ static int add_text(struct node *node, struct node_text *text, const struct post
   u32 i;
 
   if (entry->offset > table_bytes || entry->bytes > table_bytes - entry->offset || entry->bytes >= PAGE_SIZE) return 0;
+  if (strcmp(entry->name, "uevent") == 0) return add_uevent_text(node, text, entry, table);
   strscpy(text->name, entry->name, sizeof text->name);
-  file = split_name(text->name);
+  file = split_name(text->name, node->is_of_class);
   if (!file) return 0;
   text->text = kmemdup(table + entry->offset, entry->bytes ?: 1, GFP_KERNEL);
   text->bytes = entry->bytes;
@@ -126,10 +201,7 @@ static int add_text(struct node *node, struct node_text *text, const struct post
   if (!group || !group->attrs) return -ENOMEM;
   for (i = 0; group->attrs[i]; i++)
     if (strcmp(group->attrs[i]->name, file) == 0) return 0;
-  sysfs_attr_init(&text->attribute.attr);
-  text->attribute.attr.name = file;
-  text->attribute.attr.mode = 0444;
-  text->attribute.show = show_text;
+  make_attribute(text, file);
   group->attrs[i] = &text->attribute.attr;
   return 0;
 }
@@ -144,6 +216,7 @@ static int read_texts(struct node *node, const struct postern_vm_device *entry, 
   node->texts = kcalloc(attributes + 1, sizeof *node->texts, GFP_KERNEL);
   node->groups = kcalloc(attributes + 2, sizeof *node->groups, GFP_KERNEL);
   if (!node->texts || !node->groups) return -ENOMEM;
+  node->text_count = attributes;
   for (i = 0; i < attributes; i++) {
     struct postern_vm_attribute attribute;
     int error;
@@ -201,17 +274,21 @@ static int make_node(struct frontend *frontend, struct node *node, const struct 
   strscpy(node->name, entry->name, sizeof node->name);
   if (entry->major >= 1u << (32 - MINORBITS) || entry->minor >= 1u << MINORBITS || !node->name[0]) return -EINVAL;
   node->number = MKDEV(entry->major, entry->minor);
+  node->is_of_class = entry->class_name[0] != 0;
   error = read_texts(node, entry, table, table_bytes);
   if (error) return error;
   if (entry->class_name[0]) class = class_named(frontend, entry->class_name);
   if (IS_ERR(class)) return PTR_ERR(class);
   if (entry->major) error = add_file(node);
-  return error ?: add_device(node, class, parent_of(frontend, entry->parent));
+  if (!error) error = add_device(node, class, parent_of(frontend, entry->parent));
+  if (!error && !class && is_plain_name(entry->bus)) error = show_bus(frontend, node, entry->bus);
+  return error;
 }
 
 static void drop_node(struct node *node) {
   u32 i;
 
+  if (node->linked) sysfs_remove_link(&node->device->kobj, "subsystem");
   if (node->device) device_unregister(node->device);
   if (node->added) cdev_del(&node->cdev);
   if (node->registered) unregister_chrdev_region(node->number, 1);
@@ -220,7 +297,7 @@ static void drop_node(struct node *node) {
     kfree(node->groups[i]);
   }
   kfree(node->groups);
-  for (i = 0; node->texts && node->texts[i].text; i++) kfree(node->texts[i].text);
+  for (i = 0; i < node->text_count; i++) kfree(node->texts[i].text);
   kfree(node->texts);
 }
 
@@ -231,6 +308,13 @@ void nodes_drop(struct frontend *frontend) {
   for (i = 0; i < frontend->node_count; i++) drop_node(&frontend->nodes[i]);
   kvfree(frontend->nodes);
   frontend->nodes = NULL;
+  while (frontend->buses) {
+    struct node_bus *first = frontend->buses;
+
+    frontend->buses = first->next;
+    kobject_put(first->folder);
+    kfree(first);
+  }
   while (frontend->classes) {
     struct node_class *first = frontend->classes;
 
@@ -262,6 +346,7 @@ static void make_in_order(struct frontend *frontend, u32 index, const u8 *table,
     memcpy(&entry, table + index * sizeof entry, sizeof entry);
     entry.name[sizeof entry.name - 1] = 0;
     entry.class_name[sizeof entry.class_name - 1] = 0;
+    entry.bus[sizeof entry.bus - 1] = 0;
     node->index = index;
     error = make_node(frontend, node, &entry, table, table_bytes);
     if (error) dev_warn(&frontend->pci->dev, "the device %s can't be made: error %d\n", entry.name, -error);

@@ -33,7 +33,7 @@ typedef int64_t s64;
 #endif
 
 #define POSTERN_VM_MAGIC 0x6e726574u /* "tern" */
-#define POSTERN_VM_VERSION 1u
+#define POSTERN_VM_VERSION 2u
 
 /* The aperture's first MiB: the control page, and the device table from the second page on. What is mapped comes behind it. */
 #define POSTERN_VM_CONTROL_BYTES (1u << 20)
@@ -79,10 +79,12 @@ struct postern_vm_device {
   u32 attribute_offset;  /* of the first postern_vm_attribute */
   u32 parent;            /* its place here; POSTERN_VM_NO_PARENT: the ivshmem device */
   u32 reserved;
+  char bus[32];          /* that its `subsystem` link leads to; empty where it is of a class or of nothing */
 };
 #define POSTERN_VM_NO_PARENT 0xffffffffu
 
-/* A file that a program finds in the device's folder in sysfs; the name may have one folder before it. */
+/* A file that a program finds in the device's folder in sysfs; the name may have one folder before it. The text of `uevent` is
+ * what the file has beside the kernel's own lines. */
 struct postern_vm_attribute {
   char name[56];
   u32 offset, bytes;
@@ -167,7 +169,7 @@ struct postern_vm_ring {
 POSTERN_VM_ASSERT(sizeof(struct postern_vm_request) == 80, "postern_vm_request");
 POSTERN_VM_ASSERT(sizeof(struct postern_vm_slot) == 1024, "postern_vm_slot");
 POSTERN_VM_ASSERT(sizeof(struct postern_vm_ring) == 8192 + 64 * 1024, "postern_vm_ring");
-POSTERN_VM_ASSERT(sizeof(struct postern_vm_device) == 120, "postern_vm_device");
+POSTERN_VM_ASSERT(sizeof(struct postern_vm_device) == 152, "postern_vm_device");
 POSTERN_VM_ASSERT(sizeof(struct postern_vm_attribute) == 64, "postern_vm_attribute");
 
 #endif

@@ -2,14 +2,15 @@ import { execFileSync } from 'node:child_process';
 import { closeDomain, openDomain } from '../../host/cli/driver-domain.js';
 import { compileGuestProgram, DYNAMICALLY } from '../../host/cli/guest-program.js';
 import { openLog } from '../../host/cli/log.js';
-import { asGuest, numbersAfter } from './programs.js';
+import type { GuestVm } from '../../host/guest-vm/guest-vm.js';
+import { asGuest, guestVmOf, inGuestVm, numbersAfter } from './programs.js';
 import { summarize } from './statistics.js';
 
 /**
  * What one ioctl costs, in microseconds (medians). floor: a bare user-notification supervisor that answers at once; floorCopy: having
  * copied 104 bytes out. transparent: an ioctl without argument through the local driver domain; transparentCopy: one whose 44 bytes go
  * out; verdict: one that the policy refuses. fastLocal, fastVerdict: the same by the fast frontend. vm: VIDIOC_QUERYCAP, 104 bytes
- * out, on vivid in the driver VM; fastVm: by the fast frontend.
+ * out, on vivid in the driver VM; fastVm: by the fast frontend; guestVm: by a program in a guest VM.
  */
 export interface NoopResult extends Record<Way, number> {
   /** 99th percentiles by the same names. */
@@ -33,6 +34,7 @@ const WAYS = [
   'fastLocal',
   'vm',
   'fastVm',
+  'guestVm',
 ] as const;
 export type Way = (typeof WAYS)[number];
 const STEPS = ['poll', 'borrow', 'valid', 'read'] as const;
@@ -59,15 +61,17 @@ type Run = () => Promise<string>;
 export async function benchNoop(quick: boolean): Promise<NoopResult> {
   const local = await openDomain({ mode: 'local', drivers: [] }, openLog({}));
   const vm = await openDomain({ mode: 'snapshot', drivers: ['vivid'] }, openLog({}));
+  const guestVm = await guestVmOf(vm, [CAMERA]);
   try {
     const calls = String(quick ? QUICK_CALLS_A_RUN : CALLS_A_RUN);
     const floor = compileGuestProgram('floor', 'bench');
-    const ways = waysOf({ calls, floor, local, vm });
+    const ways = waysOf({ calls, floor, local, vm, guestVm });
     const steps = Object.fromEntries(
       STEPS.map((step) => [step, async () => execFileSync(floor, ['0', calls, step]).toString()]),
     ) as Record<(typeof STEPS)[number], Run>;
     return resultOf(await measure({ ...ways, ...steps }, quick ? QUICK_ROUNDS : ROUNDS));
   } finally {
+    await guestVm.close();
     await closeDomain(vm);
     await closeDomain(local);
   }
@@ -78,11 +82,13 @@ function waysOf({
   floor,
   local,
   vm,
+  guestVm,
 }: {
   calls: string;
   floor: string;
   local: Awaited<ReturnType<typeof openDomain>>;
   vm: Awaited<ReturnType<typeof openDomain>>;
+  guestVm: GuestVm;
 }): Record<Way, Run> {
   const fixed = compileGuestProgram('noop', 'bench');
   const dynamic = compileGuestProgram('noop', 'bench', DYNAMICALLY);
@@ -98,6 +104,7 @@ function waysOf({
     fastLocal: () => asGuest(local, [TERMINAL], [dynamic, TERMINAL.path, TIOCNXCL, calls], fast),
     vm: () => asGuest(vm, [CAMERA], [fixed, CAMERA.path, VIDIOC_QUERYCAP, calls]),
     fastVm: () => asGuest(vm, [CAMERA], [dynamic, CAMERA.path, VIDIOC_QUERYCAP, calls], fast),
+    guestVm: () => inGuestVm(guestVm, [fixed, CAMERA.path, VIDIOC_QUERYCAP, calls]),
   };
 }
 

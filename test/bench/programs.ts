@@ -1,6 +1,7 @@
 import type { DeviceChoice } from '../../host/cli/device-option.js';
 import { openLog } from '../../host/cli/log.js';
 import type { DriverDomain } from '../../host/driver-vm/domain.js';
+import { type GuestVm, startGuestVm } from '../../host/guest-vm/guest-vm.js';
 import { type GuestOptions, runGuest } from '../../host/mediator/guest.js';
 
 const log = openLog({});
@@ -34,6 +35,20 @@ export async function besideDriver(domain: DriverDomain, command: readonly strin
   const { code } = await domain.run(command, (chunk) => chunks.push(chunk));
   const output = Buffer.concat(chunks).toString();
   if (code !== 0) throw new Error(`${command[0]} ended with ${code} beside the driver: ${output}`);
+  return output;
+}
+
+/** A guest VM whose devices a driver VM serves; whoever asks closes it. */
+export async function guestVmOf(domain: DriverDomain, devices: DeviceChoice[]): Promise<GuestVm> {
+  return await startGuestVm({ domain, devices, log, name: 'guest VM', progress: () => undefined });
+}
+
+/** Runs a program in a guest VM and returns what it printed. */
+export async function inGuestVm(vm: GuestVm, command: readonly string[]): Promise<string> {
+  const chunks: Buffer[] = [];
+  const { code } = await vm.run(command, (chunk) => chunks.push(chunk));
+  const output = Buffer.concat(chunks).toString();
+  if (code !== 0) throw new Error(`${command[0]} ended with ${code} in a guest VM: ${output}`);
   return output;
 }
 

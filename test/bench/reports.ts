@@ -58,6 +58,7 @@ const NOOP_LABELS: Readonly<Record<Way, string>> = {
   fastLocal: 'posted',
   vm: 'trapped, driver VM',
   fastVm: 'posted, driver VM',
+  guestVm: 'guest VM, driver VM',
 };
 const BASELINES: ReadonlySet<string> = new Set(['native', 'floor', 'floorCopy']);
 
@@ -138,11 +139,21 @@ function reportStream(stream: StreamResult): string {
     one.guestFps.toFixed(3),
     one.directFps.toFixed(3),
     one.ratio.toFixed(4),
+    one.guestVmRatio.toFixed(4),
     `${one.guestLost} / ${one.directLost}`,
     `${one.guestCpuUs.toFixed(0)} / ${one.directCpuUs.toFixed(0)}`,
     percent(one.spread),
   ]);
-  const head = ['stream', 'guest fps', 'beside the driver', 'ratio', 'lost', 'CPU µs a frame', 'spread'];
+  const head = [
+    'stream',
+    'guest fps',
+    'beside the driver',
+    'ratio',
+    'guest VM',
+    'lost',
+    'CPU µs a frame',
+    'spread',
+  ];
   return renderTable(head, rows);
 }
 
@@ -161,7 +172,14 @@ function reportPackets(packets: PacketsResult): string {
 }
 
 function reportStart(start: StartResult): string {
-  const names = ['firstFrameSnapshotMs', 'firstFrameColdMs', 'runTrueMs', 'trueMs', 'setupIdleMs'] as const;
+  const names = [
+    'firstFrameSnapshotMs',
+    'firstFrameColdMs',
+    'runTrueMs',
+    'trueMs',
+    'vmRunTrueMs',
+    'setupIdleMs',
+  ] as const;
   return renderTable(
     ['start', 'ms'],
     names.map((name) => [name.slice(0, -2), start[name].toFixed(0)]),

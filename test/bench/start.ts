@@ -15,6 +15,8 @@ export interface StartResult {
   /** `postern run true` (local driver domain) and `true` itself. */
   runTrueMs: number;
   trueMs: number;
+  /** `postern vm run true`, which boots a guest VM (its driver VM comes from the snapshot). */
+  vmRunTrueMs: number;
   /** `npm run setup`'s work when there is nothing to do. */
   setupIdleMs: number;
   spread: number;
@@ -44,6 +46,7 @@ export async function benchStart(quick: boolean): Promise<StartResult> {
     runTrueMs: () =>
       run(process.execPath, [CLI, 'run', '--driver-vm', 'local', '--device', 'ptmx', '--', 'true']),
     trueMs: () => run('true', []),
+    vmRunTrueMs: () => run(process.execPath, [CLI, 'vm', 'run', '--device', 'video0', '--', 'true']),
     setupIdleMs: () => run(process.execPath, [SETUP, 'setup']),
   };
   const names = Object.keys(ways) as (keyof typeof ways)[];

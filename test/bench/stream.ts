@@ -2,19 +2,23 @@ import { closeDomain, openDomain } from '../../host/cli/driver-domain.js';
 import { compileGuestProgram } from '../../host/cli/guest-program.js';
 import { openLog } from '../../host/cli/log.js';
 import type { DriverDomain } from '../../host/driver-vm/domain.js';
-import { asGuest, besideDriver, numbersAfter } from './programs.js';
-import { summarize } from './statistics.js';
+import type { GuestVm } from '../../host/guest-vm/guest-vm.js';
+import { asGuest, besideDriver, guestVmOf, inGuestVm, numbersAfter } from './programs.js';
+import { type Summary, summarize } from './statistics.js';
 
-/** Frames a second of a camera's mmap stream, as a guest and beside the driver, by size. */
+/** Frames a second of a camera's mmap stream, as a guest, in a guest VM and beside the driver, by size. */
 export type StreamResult = Record<
   string,
   {
     guestFps: number;
     directFps: number;
     ratio: number;
+    guestVmFps: number;
+    guestVmRatio: number;
     spread: number;
     guestLost: number;
     directLost: number;
+    guestVmLost: number;
     /** Processor time of the program for one frame, microseconds: what it spends in its calls. */
     guestCpuUs: number;
     directCpuUs: number;
@@ -44,23 +48,25 @@ const CAMERA = { name: 'video0', path: '/dev/video0' };
 export async function benchStream(quick: boolean): Promise<StreamResult> {
   const program = compileGuestProgram('stream', 'bench');
   const domain = await openDomain({ mode: 'cold', drivers: ['vivid'], shareRoot: true }, openLog({}));
+  const guestVm = await guestVmOf(domain, [CAMERA]);
   try {
     const result: StreamResult = {};
     for (const mode of quick ? QUICK_MODES : MODES)
       result[`${mode.width}x${mode.height}`] = await compare(
-        domain,
+        { domain, guestVm },
         program,
         mode,
         quick ? QUICK_ROUNDS : ROUNDS,
       );
     return result;
   } finally {
+    await guestVm.close();
     await closeDomain(domain);
   }
 }
 
 async function compare(
-  domain: DriverDomain,
+  { domain, guestVm }: { domain: DriverDomain; guestVm: GuestVm },
   program: string,
   { width, height, framesPerSecond }: Mode,
   rounds: number,
@@ -69,9 +75,11 @@ async function compare(
   const command = [program, CAMERA.path, ...[width, height, framesPerSecond, frames].map(String)];
   const guest = { fps: [] as number[], cpu: [] as number[], lost: 0 };
   const direct = { fps: [] as number[], cpu: [] as number[], lost: 0 };
+  const inVm = { fps: [] as number[], cpu: [] as number[], lost: 0 };
   for (let round = 0; round < rounds; round++) {
     const ways = [
       { into: guest, run: () => asGuest(domain, [CAMERA], command) },
+      { into: inVm, run: () => inGuestVm(guestVm, command) },
       { into: direct, run: () => besideDriver(domain, command) },
     ];
     for (const { into, run } of round % 2 === 0 ? ways : ways.reverse()) {
@@ -81,14 +89,21 @@ async function compare(
       into.lost += lost;
     }
   }
-  const [guestFps, directFps] = [summarize(guest.fps), summarize(direct.fps)];
+  const [guestFps, directFps, guestVmFps] = [guest, direct, inVm].map(({ fps }) => summarize(fps)) as [
+    Summary,
+    Summary,
+    Summary,
+  ];
   return {
     guestFps: guestFps.median,
     directFps: directFps.median,
     ratio: guestFps.median / directFps.median,
+    guestVmFps: guestVmFps.median,
+    guestVmRatio: guestVmFps.median / directFps.median,
     spread: Math.max(guestFps.spread, directFps.spread),
     guestLost: guest.lost,
     directLost: direct.lost,
+    guestVmLost: inVm.lost,
     guestCpuUs: summarize(guest.cpu).median,
     directCpuUs: summarize(direct.cpu).median,
   };

@@ -4,6 +4,7 @@
 #include <libdrm/drm.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -130,8 +131,9 @@ static void use_old_number(void) {
   say("remove-again", command(DRM_IOCTL_MODE_RMFB, &number));
 }
 
-static void hold_frame(void) {
-  make_frame();
+/* The driver gives the least number that is free, and others come and go meanwhile: frames are made until one has the number. */
+static void hold_frame(uint32_t wanted) {
+  for (int i = 0; i < 16 && make_frame() != wanted; i++) continue;
   puts("held ok");
   fflush(stdout);
   getchar();
@@ -148,8 +150,8 @@ int main(int count, char **arguments) {
     hold_buffer();
   } else if (strcmp(arguments[2], "old-number") == 0) {
     use_old_number();
-  } else if (strcmp(arguments[2], "hold-frame") == 0) {
-    hold_frame();
+  } else if (strncmp(arguments[2], "hold-frame=", 11) == 0) {
+    hold_frame((uint32_t)strtoul(arguments[2] + 11, NULL, 10));
   } else {
     scan_others();
   }

@@ -183,7 +183,7 @@ describe.skipIf(!hasDriverVm)('a number that the driver has given to another gue
       onOutput: (said) => {
         if (other !== undefined || !said.includes('remove ok')) return;
         // The first guest's program is told to go on while the other one holds its framebuffer.
-        other = guest(vm, [...card, 'hold-frame'], {
+        other = guest(vm, [...card, `hold-frame=${resultsOf(said).number}`], {
           onOutput: (heard, launcher) => {
             if (!heard.includes('held ok')) return;
             first?.once('exit', () => launcher.stdin?.end('\n'));

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { allOk, examineMachine } from '../../host/cli/doctor-checks.js';
+import { buildNetmapModule, kernelHeaders } from '../../host/cli/netmap-module.js';
 import { Bench, type Cases } from '../mediator/support.js';
-import { buildNetmapModule, kernelHeaders } from '../netmap/module.js';
 
 const checks = examineMachine();
 const hasDriverVm = allOk(checks, 'required') && allOk(checks, 'driver-vm');

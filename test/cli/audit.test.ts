@@ -57,6 +57,12 @@ describe('postern run --audit-log', () => {
     expect(postern(['replay', spoilt, '--policy', 'pty'])).toMatchObject({ status: 125 });
   });
 
+  it('is not replayed by a module of a class that it has nothing of', () => {
+    const { status, err } = postern(['replay', log, '--policy', 'tun']);
+    expect(status).toBe(125);
+    expect(err).toContain("The log has no decision of the class 'tun'");
+  });
+
   it('refuses options about a log that is not there', () => {
     const { status, err } = postern(['run', '--driver-vm', 'local', '--audit-sample', '3', '--', 'true']);
     expect(status).toBe(125);

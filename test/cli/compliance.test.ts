@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { allOk, examineMachine } from '../../host/cli/doctor-checks.js';
+import { buildNetmapModule, kernelHeaders } from '../../host/cli/netmap-module.js';
 import { ROOT } from '../../host/root.js';
 
 const checks = examineMachine();
@@ -40,6 +41,7 @@ describe('npm run compliance', () => {
   it.skipIf(!hasDriverVm).each([
     ['alsa', 10],
     ['tun', 1],
+    ['uinput', 10],
   ])(
     'finds that the real programs of %s do the same as a guest and beside the driver',
     (name, least) => {
@@ -51,10 +53,10 @@ describe('npm run compliance', () => {
     SOUND_TIMEOUT_MS,
   );
 
-  it.skipIf(!hasDriverVm)(
-    'finds that modetest, proptest, drmdevice, kmscube and an EGL program say the same, to the letter',
-    () => {
-      const { status, out } = compliance('drm', '--json');
+  it.skipIf(!hasDriverVm).each(['process', 'vm'])(
+    'finds that modetest, proptest, drmdevice, kmscube and an EGL program say the same, to the letter: %s',
+    (guestKind) => {
+      const { status, out } = compliance('drm', '--json', '--guest', guestKind);
       const { guest, direct, differences } = JSON.parse(out);
       expect({ status, guest, differences }).toEqual({ status: 0, guest: direct, differences: [] });
       // Modes, properties and planes, twice; a handful of lines would mean that the card was not found.
@@ -81,3 +83,20 @@ describe.skipIf(!hasDriverVm)('npm run compliance -- evdev', () => {
 function isDisagreement({ guest, direct }: { guest: string; direct: string }): boolean {
   return guest === 'FAIL' || direct === 'FAIL';
 }
+
+/** Without the headers of the driver VM's kernel (linux-headers-amd64) the test has no stand-in to build. */
+describe.skipIf(!hasDriverVm || kernelHeaders() === '')('npm run compliance -- netmap', () => {
+  it('finds that the packets’ program does the same both ways, and says that the driver is a stand-in', () => {
+    const { status, out } = compliance('netmap', '--json');
+    const { guest, direct, differences, note } = JSON.parse(out);
+    expect({ status, guest, differences }).toEqual({ status: 0, guest: direct, differences: [] });
+    expect(guest).toEqual({ passed: 9, failed: 0 });
+    expect(note).toContain('stand-in');
+  });
+
+  it('takes the module that is given, and says nothing of a stand-in', () => {
+    const { status, out } = compliance('netmap', '--json', '--modules', buildNetmapModule(kernelHeaders()));
+    const { agree, note } = JSON.parse(out);
+    expect({ status, agree, note }).toEqual({ status: 0, agree: true, note: undefined });
+  });
+});

@@ -19,11 +19,12 @@ export interface Outcome {
   err: string;
 }
 
-/** Runs `postern` with `parameters` to its end. */
-export function postern(parameters: readonly string[], input = ''): Outcome {
+/** Runs `postern` with `parameters` to its end, in this folder or another. */
+export function postern(parameters: readonly string[], input = '', folder?: string): Outcome {
   const { status, signal, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...parameters], {
     encoding: 'utf8',
     input,
+    cwd: folder,
   });
   return { status, signal, out: stdout, err: stderr };
 }

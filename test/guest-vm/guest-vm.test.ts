@@ -112,6 +112,8 @@ describe.skipIf(!allOk(examineMachine(), 'required'))('a guest VM with a camera'
     expect(await output(['sh', '-c', 'v4l2-ctl --stream-mmap --stream-count=1 2>&1 || true'])).toContain(
       'Device or resource busy',
     );
+    process.kill(other.pid, 'SIGSTOP');
+    expect(await output(['v4l2-ctl', '--get-ctrl=contrast'])).toMatch(/^contrast: \d+/);
     process.kill(other.pid, 'SIGKILL');
     expect(await ended).toContain('SIGKILL');
     expect(await streaming).toContain('has ended');
@@ -120,6 +122,14 @@ describe.skipIf(!allOk(examineMachine(), 'required'))('a guest VM with a camera'
     await expect
       .poll(() => output(['sh', '-c', `${STILL} 2>&1 || true`]), { timeout: 60_000, interval: 200 })
       .toMatch(/^[0-9a-f]{64}/);
+  });
+
+  it('may panic: its program ends with the reason, and the other goes on', async () => {
+    const other = await start();
+    const panicking = ['sh', '-c', 'exec 3</dev/video0; echo c >/proc/sysrq-trigger; sleep 60'];
+    await expect(other.run(panicking, () => undefined)).rejects.toThrow(/its kernel panicked: sysrq/);
+    await other.close();
+    expect(await output(['sh', '-c', STILL])).toMatch(/^[0-9a-f]{64}/);
   });
 
   it('may scribble all over its aperture: it spoils its own device, and nothing else', async () => {

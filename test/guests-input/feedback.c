@@ -29,6 +29,7 @@ static int make(void) {
   check(ioctl(device, UI_SET_KEYBIT, BTN_TRIGGER), "UI_SET_KEYBIT");
   check(ioctl(device, UI_SET_EVBIT, EV_FF), "UI_SET_EVBIT");
   check(ioctl(device, UI_SET_FFBIT, FF_RUMBLE), "UI_SET_FFBIT");
+  check(ioctl(device, UI_SET_FFBIT, FF_GAIN), "UI_SET_FFBIT");
   check(ioctl(device, UI_SET_FFBIT, FF_PERIODIC), "UI_SET_FFBIT");
   check(ioctl(device, UI_SET_FFBIT, FF_SINE), "UI_SET_FFBIT");
   printf("device: long path %d\n", ioctl(device, UI_SET_PHYS, path));
@@ -62,16 +63,17 @@ static int run_device(void) {
   check(ioctl(device, UI_GET_SYSNAME(sizeof name), name), "UI_GET_SYSNAME");
   printf("device: made %s\n", name);
   struct input_event press[] = {{.type = EV_KEY, .code = BTN_TRIGGER, .value = 1}, {.type = EV_SYN}};
-  for (int erased = 0; !erased;) {
+  /* The user says by a gain that it is done: an erasure whose device goes before it has returned is an error to it. */
+  for (int done = 0; !done;) {
     struct input_event event;
     fflush(stdout);
     check((int)read(device, &event, sizeof event), "read");
     if (event.type == EV_UINPUT && event.code == UI_FF_UPLOAD) upload(device, event.value);
-    if (event.type == EV_UINPUT && event.code == UI_FF_ERASE) {
-      erase(device, event.value);
-      erased = 1;
-    }
-    if (event.type == EV_FF) {
+    if (event.type == EV_UINPUT && event.code == UI_FF_ERASE) erase(device, event.value);
+    if (event.type == EV_FF && event.code == FF_GAIN) {
+      printf("device: gain %d\n", event.value);
+      done = 1;
+    } else if (event.type == EV_FF) {
       printf("device: effect %u plays %d\n", event.code, event.value);
       check((int)write(device, press, sizeof press), "write");
     }
@@ -102,6 +104,8 @@ static int run_effect(const char *path) {
   while (event.type != EV_KEY);
   printf("effect: key %x %d\n", event.code, event.value);
   check(ioctl(device, EVIOCRMFF, effect.id), "EVIOCRMFF");
+  struct input_event gain = {.type = EV_FF, .code = FF_GAIN, .value = 100};
+  check((int)write(device, &gain, sizeof gain), "write");
   return EXIT_SUCCESS;
 }
 

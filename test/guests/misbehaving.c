@@ -17,6 +17,7 @@ static void one_call_each(void) {
   say_both("grants beyond the envelope", TIOCMBIS, 0);
   say_both("an answer at no place for one", TIOCMGET, 0);
   say_both("an errno that is none", TIOCOUTQ, 0);
+  say_both("a refused command that is allowed", TIOCSTI, 'x');
   say_both("a trap after the driver's answer", FIONREAD, 0);
   say_both("an endless list of lessons", TIOCGETD, 0);
   put(master, "still works");

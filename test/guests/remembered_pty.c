@@ -69,16 +69,18 @@ static void replaced(void) {
   say_read("the other's master", other_master);
 }
 
-static atomic_int phase, wrong;
+/* Counts up at each change, so that a thread that was away for a whole round notices; odd while the number is another file. */
+static atomic_int phase;
+static atomic_int wrong;
 
-/* Operates without a pause; once it has been told that the number is another file, an answer of the terminal's is wrong. */
+/* Operates without a pause; between two looks at the same odd phase, an answer of the terminal's is wrong. */
 static void *hammer(void *unused) {
   (void)unused;
   while (atomic_load(&phase) >= 0) {
     const int before = atomic_load(&phase);
     int bytes;
     const int result = ioctl(SPARE, TIOCOUTQ, &bytes);
-    if (before == 1 && atomic_load(&phase) == 1 && result == 0) atomic_fetch_add(&wrong, 1);
+    if (before % 2 == 1 && atomic_load(&phase) == before && result == 0) atomic_fetch_add(&wrong, 1);
   }
   return NULL;
 }
@@ -87,13 +89,14 @@ static void replaced_by_another_thread(void) {
   pthread_t threads[2];
   const int null = ordinary();
   make_familiar();
+  atomic_store(&phase, 0);
   for (int i = 0; i < 2; i++) threads[i] = start(hammer, NULL);
   for (int i = 0; i < ROUNDS; i++) {
     MUST(dup2(null, SPARE));
-    atomic_store(&phase, 1);
+    atomic_fetch_add(&phase, 1);
     for (int look = 0; look < 10; look++)
       if (strcmp(what_spare_is(), "ENOTTY") != 0) atomic_fetch_add(&wrong, 1);
-    atomic_store(&phase, 0);
+    atomic_fetch_add(&phase, 1);
     MUST(dup2(KEEPER, SPARE));
     if (strcmp(what_spare_is(), "0") != 0) atomic_fetch_add(&wrong, 1);
   }

@@ -15,6 +15,7 @@ const FAULTS: [what: string, fault: PolicyFaultCode][] = [
   ['grants beyond the envelope', 'limit'],
   ['an answer at no place for one', 'abi'],
   ['an errno that is none', 'plan'],
+  ['a refused command that is allowed', 'plan'],
   ["a trap after the driver's answer", 'trap'],
   ['an endless list of lessons', 'abi'],
 ];

@@ -7,6 +7,7 @@ const COMMANDS = {
   TIOCMGET: 0x5415,
   TIOCMBIS: 0x5416,
   TIOCGSOFTCAR: 0x5419,
+  TIOCSTI: 0x5412,
   FIONREAD: 0x541b,
   TIOCGETD: 0x5424,
   TCFLSH: 0x540b,
@@ -26,6 +27,8 @@ const VERDICT = {
 } as const;
 /** The end of a module's four pages, which it leaves zeroed. */
 const LAST_BYTES = 4 * 65536 - 16;
+/** What a verdict that allows takes at most. */
+const VERDICT_BYTES = 52;
 const SETTLEMENT = { lessonCount: 20 } as const;
 
 const { i32, i64 } = binaryen;
@@ -59,6 +62,15 @@ export function spoiltPolicy(good: PolicyPackage, faultsMax: number): PolicyPack
       when(
         'TIOCOUTQ',
         module.block(null, [put(VERDICT.tag, 1, answerLocal), put(VERDICT.errno, 100_000, answerLocal)]),
+      ),
+      // All zeroes: allowed, with nothing granted.
+      when(
+        'TIOCSTI',
+        module.memory.fill(
+          module.local.get(answerLocal, i32),
+          module.i32.const(0),
+          module.i32.const(VERDICT_BYTES),
+        ),
       ),
       when(
         'TIOCMGET',

@@ -1,93 +1,39 @@
 /** Every kind of broken package is refused with a code of its own, and changes nothing. */
 import { execFileSync } from 'node:child_process';
-import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { readFileSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PACKAGE_BYTES_MAX, pack, SIGNATURES_MAX, signatureName } from '../../host/package/archive.js';
-import { PACKAGE_ERRORS, PackageError, type PackageErrorCode } from '../../host/package/errors.js';
-import { canonicalJson } from '../../host/package/json.js';
-import { type InstallOptions, PolicyStore } from '../../host/package/store.js';
+import { PACKAGE_ERRORS, PackageError } from '../../host/package/errors.js';
 import { TrustPolicy } from '../../host/package/trust.js';
 import type { Manifest } from '../../host/policy/manifest.js';
 import { assemble, hostileCore, hostileText } from '../policy/hostile-module.js';
 import {
-  CLASS,
-  edited,
-  entriesOf,
-  goodMembers,
-  having,
-  lacking,
-  type MemberMap,
-  newSigner,
-  rawArchive,
-  rsaSigner,
-  type Signer,
-  signedBy,
-  temporaryFolder,
-  trusting,
-  withBundle,
-  withCore,
-} from './support.js';
+  type Attempt,
+  alice,
+  type Case,
+  core,
+  entries,
+  fileOf,
+  folder,
+  good,
+  json,
+  MIB,
+  manifest,
+  named,
+  prepare,
+  remove,
+  signed,
+  store,
+  text,
+  trust,
+} from './broken-kit.js';
+import { SIGNATURE_CASES } from './broken-signatures.js';
+import { CLASS, entriesOf, having, lacking, newSigner, rawArchive, rsaSigner } from './support.js';
 
-/** What a case gives the store, and how. */
-interface Attempt {
-  file: string | Buffer;
-  options?: Partial<InstallOptions>;
-}
-
-type Case = [kind: string, code: PackageErrorCode, make: () => Attempt | Buffer];
-
-const MIB = 1024 * 1024;
-const { folder, remove } = temporaryFolder();
-const alice = newSigner('alice');
-const bob = newSigner('bob', 'P-256');
-const mallory = newSigner('mallory');
-let trust: TrustPolicy;
-let store: PolicyStore;
-let good: MemberMap;
-
-beforeAll(async () => {
-  good = await goodMembers({ sequence: 8, version: '0.8.0' });
-  trust = trusting([alice, bob]);
-  store = new PolicyStore(join(folder, 'store'));
-  await store.install(signedBy(await goodMembers(), alice, bob), { trust });
-});
+beforeAll(prepare);
 afterAll(remove);
-
-/** Signed by all who must: what is wrong is elsewhere. */
-const signed = (members: MemberMap): Buffer => signedBy(members, alice, bob);
-const json = (name: string, edit: (value: never) => unknown): Buffer => signed(edited(good, name, edit));
-const manifest = (fields: object): Buffer =>
-  json('manifest.json', (value: object) => ({ ...value, ...fields }));
-const text = (name: string, change: (text: string) => string): Buffer =>
-  signed(having(good, name, change((good.get(name) as Buffer).toString())));
-const core = (bytes: Uint8Array): Buffer =>
-  signed(having(good, 'policy.wasm', withCore(good.get('policy.wasm') as Buffer, bytes)));
-const named = (from: string, to: string): Buffer => {
-  const component = Buffer.from(good.get('policy.wasm') as Buffer);
-  for (let at = component.indexOf(from); at !== -1; at = component.indexOf(from, at + 1))
-    component.write(to, at);
-  return signed(having(good, 'policy.wasm', component));
-};
-const entries = (...more: { header: object; bytes?: Buffer }[]): Buffer =>
-  rawArchive([...entriesOf(good), ...more]);
-const fileOf = (name: string, bytes: Buffer): string => {
-  const path = join(folder, name);
-  writeFileSync(path, bytes);
-  return path;
-};
-const trusted = (policy: TrustPolicy, file: Buffer = signed(good)): Attempt => ({
-  file,
-  options: { trust: policy },
-});
-const bundle = (options: Parameters<typeof withBundle>[2]): Buffer =>
-  signedBy(withBundle(good, alice, options), bob);
-const statement = (value: unknown): Buffer => bundle({ payload: canonicalJson(value) });
-const signatureOf = (signer: Signer, members: MemberMap): Buffer => {
-  const name = signatureName(signer.fingerprint);
-  return withBundle(members, signer).get(name) as Buffer;
-};
 
 const FILE_CASES: Case[] = [
   ['a file that is not there', 'POSTERN_PKG_NOT_A_FILE', () => ({ file: join(folder, 'nothing') })],
@@ -479,185 +425,6 @@ const MODULE_CASES: Case[] = [
         ],
       })),
   ],
-];
-
-const SIGNATURE_CASES: Case[] = [
-  ['a package that nobody signed', 'POSTERN_PKG_UNSIGNED', () => pack(good)],
-  ['a signature that was taken away', 'POSTERN_PKG_THRESHOLD', () => signedBy(good, alice)],
-  [
-    'a bundle that is none',
-    'POSTERN_PKG_BUNDLE',
-    () => pack(having(good, signatureName(alice.fingerprint), canonicalJson({}))),
-  ],
-  [
-    'a bundle with a field that nobody looks at',
-    'POSTERN_PKG_BUNDLE',
-    () => bundle({ edit: (value) => ({ ...value, note: 'trust me' }) }),
-  ],
-  [
-    'a bundle of a plain signature',
-    'POSTERN_PKG_BUNDLE',
-    () =>
-      bundle({
-        edit: ({ dsseEnvelope: _, ...rest }) => ({
-          ...rest,
-          messageSignature: { messageDigest: { algorithm: 'SHA2_256', digest: 'AAAA' }, signature: 'AAAA' },
-        }),
-      }),
-  ],
-  [
-    'two signatures in one bundle',
-    'POSTERN_PKG_SIGNATURES_IN_BUNDLE',
-    () =>
-      bundle({
-        edit: (value) => {
-          const envelope = value.dsseEnvelope as { signatures: object[] };
-          return {
-            ...value,
-            dsseEnvelope: { ...envelope, signatures: [...envelope.signatures, ...envelope.signatures] },
-          };
-        },
-      }),
-  ],
-  [
-    'a certificate in the bundle',
-    'POSTERN_PKG_KEY_FROM_ARTEFACT',
-    () =>
-      bundle({
-        edit: (value) => ({
-          ...value,
-          verificationMaterial: {
-            ...(value.verificationMaterial as object),
-            publicKey: undefined,
-            certificate: { rawBytes: 'AAAA' },
-          },
-        }),
-      }),
-  ],
-  [
-    'a signature that names another key',
-    'POSTERN_PKG_SIGNATURE_NAME',
-    () => bundle({ hint: bob.fingerprint }),
-  ],
-  ['a signature by a stranger', 'POSTERN_PKG_KEY_UNKNOWN', () => signedBy(good, mallory)],
-  [
-    'a stranger’s signature beside the good ones',
-    'POSTERN_PKG_KEY_UNKNOWN',
-    () => signedBy(good, alice, bob, mallory),
-  ],
-  [
-    'a signature by somebody who signs for another class',
-    'POSTERN_PKG_SIGNATURE_EXTRA',
-    () =>
-      trusted(
-        new TrustPolicy(
-          {
-            keys: Object.fromEntries([alice, bob].map(({ name, publicKey }) => [name, { publicKey }])),
-            classes: { [CLASS]: { keys: ['alice'], threshold: 1 }, pty: { keys: ['bob'], threshold: 1 } },
-          },
-          'the test',
-        ),
-      ),
-  ],
-  [
-    'a key that is not valid yet',
-    'POSTERN_PKG_KEY_NOT_YET_VALID',
-    () => trusted(trusting([alice, bob], 2, { notBefore: '2999-01-01T00:00:00Z' })),
-  ],
-  [
-    'a key whose time is over',
-    'POSTERN_PKG_KEY_EXPIRED',
-    () => trusted(trusting([alice, bob], 2, { notAfter: '2001-01-01T00:00:00Z' })),
-  ],
-  [
-    'a stranger’s signature under a signer’s name',
-    'POSTERN_PKG_SIGNATURE',
-    () => signedBy(withBundle(good, { ...mallory, fingerprint: alice.fingerprint }), bob),
-  ],
-  [
-    'a signature of another kind of key under a signer’s name',
-    'POSTERN_PKG_SIGNATURE',
-    () => signedBy(withBundle(good, { ...newSigner('eve', 'P-256'), fingerprint: alice.fingerprint }), bob),
-  ],
-  [
-    'another type of payload',
-    'POSTERN_PKG_PAYLOAD_TYPE',
-    () => bundle({ payloadType: 'application/octet-stream' }),
-  ],
-  ['a payload that is no JSON', 'POSTERN_PKG_STATEMENT', () => bundle({ payload: Buffer.from('yes') })],
-  [
-    'a statement about something else',
-    'POSTERN_PKG_STATEMENT',
-    () =>
-      statement({
-        _type: 'https://in-toto.io/Statement/v1',
-        subject: [],
-        predicateType: 'https://slsa.dev/provenance/v1',
-        predicate: {},
-      }),
-  ],
-  [
-    'a statement about fewer files',
-    'POSTERN_PKG_SUBJECT',
-    () =>
-      statement({
-        _type: 'https://in-toto.io/Statement/v1',
-        subject: [],
-        predicateType: 'urn:postern:policy-package:v1',
-        predicate: {},
-      }),
-  ],
-  [
-    'another package’s signatures',
-    'POSTERN_PKG_DIGEST',
-    () => {
-      const other = edited(good, 'manifest.json', (value: object) => ({ ...value, sequence: 9 }));
-      return pack(
-        new Map([
-          ...good,
-          ...[alice, bob].map((signer): [string, Buffer] => [
-            signatureName(signer.fingerprint),
-            signatureOf(signer, other),
-          ]),
-        ]),
-      );
-    },
-  ],
-  [
-    'one signature swapped for another package’s',
-    'POSTERN_PKG_DIGEST',
-    () => {
-      const other = edited(good, 'manifest.json', (value: object) => ({ ...value, sequence: 9 }));
-      return signedBy(having(good, signatureName(alice.fingerprint), signatureOf(alice, other)), bob);
-    },
-  ],
-  [
-    'a member exchanged after the signature',
-    'POSTERN_PKG_DIGEST',
-    () => {
-      const signatures = [alice, bob].map((signer): [string, Buffer] => [
-        signatureName(signer.fingerprint),
-        signatureOf(signer, good),
-      ]);
-      return pack(new Map([...having(good, 'policy.wasm', Buffer.from(hostileCore({}))), ...signatures]));
-    },
-  ],
-  ['fewer signers than must be', 'POSTERN_PKG_THRESHOLD', () => trusted(trusting([alice, bob, mallory], 3))],
-  [
-    'a class that nobody may sign',
-    'POSTERN_PKG_CLASS_UNTRUSTED',
-    () =>
-      trusted(
-        new TrustPolicy(
-          {
-            keys: { alice: { publicKey: alice.publicKey } },
-            classes: { pty: { keys: ['alice'], threshold: 1 } },
-          },
-          'the test',
-        ),
-      ),
-  ],
-  ['no trust policy', 'POSTERN_PKG_TRUST', () => ({ file: signed(good), options: { trust: undefined } })],
 ];
 
 const STORE_CASES: Case[] = [

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type Manifest, parseManifest } from '../../host/policy/manifest.js';
-import { loadPolicies, policyForDevice } from '../../host/policy/store.js';
+import { loadPolicies, policyForDevice, refusalOf } from '../../host/policy/store.js';
 import { hostileComponent, hostileCore } from './hostile-module.js';
 import { policyPackage } from './support.js';
 
@@ -52,6 +52,20 @@ describe('the module for a device', () => {
     for (const device of ['video', 'video0x', 'xvideo0', 'video0/..', 'mem', 'video0\n']) {
       expect(match(device), device).toBeUndefined();
     }
+  });
+
+  it('is nobody’s when several classes claim the device', async () => {
+    await policyPackage('v4l2');
+    const packages = loadPolicies();
+    const [pty] = packages.filter(({ manifest }) => manifest.name === 'pty');
+    if (pty === undefined) throw new Error('There is no class pty.');
+    const greedy = {
+      ...pty,
+      manifest: { ...pty.manifest, class: 'greedy', nodes: [{ pattern: 'video[0-9]+' }] },
+    };
+    expect(policyForDevice([greedy, ...packages], 'video0')).toBeUndefined();
+    expect(refusalOf([greedy, ...packages], 'video0')).toMatch(/^several classes claim it \(greedy, v4l2\)/);
+    expect(policyForDevice([greedy, ...packages], 'media0')?.package.manifest.name).toBe('media');
   });
 
   it('is not loaded when its core is unfit, whatever built it', async () => {

@@ -1,13 +1,13 @@
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { presentKernel } from '../../host/driver-vm/kernel.js';
-import { ROOT } from '../../host/root.js';
+import { presentKernel } from '../driver-vm/kernel.js';
+import { ROOT } from '../root.js';
 
 const SOURCES = join(ROOT, 'test', 'netmap');
 const MODULES = join(ROOT, '.cache', 'test-modules');
 
-/** The kernel headers that a module for the driver VM is built with; '' where they are not installed. */
+/** The installed kernel headers that a module for the driver VM is built with; '' where there are none. */
 export function kernelHeaders(): string {
   const folder = `/usr/src/linux-headers-${presentKernel()?.release ?? ''}`;
   return existsSync(join(folder, 'Makefile')) ? folder : '';
