@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import type pino from 'pino';
 import type { DecisionLog } from '../audit/log.js';
+import type { Device } from '../driver-vm/devices.js';
 import type { DriverDomain } from '../driver-vm/domain.js';
-import { type MediatorCounters, type NativeVmGuest, native } from '../native.js';
+import { type MediatorCounters, type NativeNode, type NativeVmGuest, native } from '../native.js';
 import { ROOT } from '../root.js';
 import type { Assignment } from './assignment.js';
 import type { DecisionTimes } from './decision-times.js';
@@ -67,6 +68,7 @@ export class Mediation {
   readonly ended: Promise<MediationEnd>;
   readonly #control = native.eventFd();
   readonly #commands: MessagePort;
+  readonly #nodes: readonly NativeNode[];
   readonly #asked = new Map<number, (answer: WorkerAnswer | undefined) => void>();
   #nextCommand = 0;
   #hasEnded = false;
@@ -85,6 +87,7 @@ export class Mediation {
   }: MediationOptions) {
     const { port1, port2 } = new MessageChannel();
     this.#commands = port1;
+    this.#nodes = assignment.nodes;
     const socket = 'socket' in source ? source.socket : -1;
     const tap = audit?.log.tapFor(audit.guest, this.guest);
     const input: WorkerInput = {
@@ -139,6 +142,29 @@ export class Mediation {
     return (await this.#ask({ kind: 'switch', module, onTrial })) as SwitchAnswer | undefined;
   }
 
+  /** The driver domain has ended. When this returns, nothing of it is used any more: it can be closed. */
+  async loseDomain(): Promise<void> {
+    await this.#ask({ kind: 'lose' });
+  }
+
+  /**
+   * Another driver domain in place of the one that has ended. What the guest has open stays dead; what it opens next is of the new one.
+   * @throws Error when the new one lacks a device of the guest's, or has it under another number: the guest then stays without
+   */
+  async replaceDomain(next: DriverDomain): Promise<void> {
+    const devices = await devicesOf(next);
+    const missing = this.#nodes.find(
+      ({ name, major, minor }) =>
+        !isMadeLater(name) &&
+        !devices.some((one) => one.name === name && one.major === major && one.minor === minor),
+    );
+    if (missing !== undefined)
+      throw new Error(
+        `The new driver domain has no device '${missing.name}' of number ${missing.major}:${missing.minor}.`,
+      );
+    await this.#ask({ kind: 'domain', domain: domainNumber(next) });
+  }
+
   /** Brings the guest to the front, or takes it away from there; resolves when everything has been handed over, or the guest has ended. */
   async setFront(isFront: boolean): Promise<void> {
     await this.#ask({ kind: 'front', isFront });
@@ -163,6 +189,20 @@ export class Mediation {
     this.#asked.get(id)?.(answer);
     this.#asked.delete(id);
   }
+}
+
+const devicesByDomain = new WeakMap<DriverDomain, Promise<Device[]>>();
+
+/** Asked once a domain, not once a guest. */
+function devicesOf(domain: DriverDomain): Promise<Device[]> {
+  const known = devicesByDomain.get(domain) ?? domain.devices();
+  devicesByDomain.set(domain, known);
+  return known;
+}
+
+/** Terminals are there when a guest makes them. */
+function isMadeLater(name: string): boolean {
+  return name.startsWith('pts/');
 }
 
 /** Forgets a domain that is about to be closed. */

@@ -57,7 +57,7 @@ int Mediator::finishMmap(Op& op) {
   mapping->pages.resize(count);
   std::memcpy(mapping->pages.data(), op.backend->channel->at(op.regions[0].arena), count * sizeof(uint64_t));
   const bool isCounted = op.outcome == static_cast<int64_t>(count);
-  const bool isClaimed = isCounted && options_.domain->claimPages(options_.guest, mapping->pages);
+  const bool isClaimed = isCounted && op.backend->domain->claimPages(options_.guest, mapping->pages);
   Mapping& kept = *mapping;
   op.backend->mappings++;
   mappings_[kept.id] = std::move(mapping);
@@ -82,7 +82,7 @@ int Mediator::finishMmap(Op& op) {
   injection.notification = op.notification;
   injection.protection = static_cast<int>(op.call.command);
   // mprotect can't add what the file was not opened for.
-  injection.memory = (op.call.command & PROT_WRITE) != 0 ? options_.domain->memoryReadWrite() : options_.domain->memoryReadOnly();
+  injection.memory = (op.call.command & PROT_WRITE) != 0 ? op.backend->domain->memoryReadWrite() : op.backend->domain->memoryReadOnly();
   injection.address = nextMapAddress_;
   injection.runs = runsOf(kept.pages);
   // A page is left out between two mappings, so that running over the end of one faults.

@@ -50,10 +50,7 @@ Mediator::Mediator(MediatorOptions options, Exchange* exchange)
   userNamespace_ = vm_ ? 0 : userNamespaceOf(options_.process);
   std::string missing = vm_ ? "" : view_.attach(options_.process);
   if (!missing.empty()) throw std::runtime_error("the guest's view lacks the guarded device file " + missing);
-  struct stat st;
-  if (fstat(options_.domain->memoryReadWrite(), &st) != 0) throw std::runtime_error("the driver domain's memory can't be looked at");
-  memoryDevice_ = st.st_dev;
-  memoryInode_ = st.st_ino;
+  noteMemory();
   for (const DeviceClass& deviceClass : options_.classes) handles_.emplace_back(deviceClass.envelope.handlesMax);
   nextMapAddress_ = POSTERN_MAP_FIRST;
   if (vm_)
@@ -61,6 +58,13 @@ Mediator::Mediator(MediatorOptions options, Exchange* exchange)
   else
     poll(listener_.fd(), kListenerTag, EPOLLIN);
   poll(options_.control, kControlTag, EPOLLIN);
+}
+
+void Mediator::noteMemory() {
+  struct stat st;
+  if (fstat(options_.domain->memoryReadWrite(), &st) != 0) throw std::runtime_error("the driver domain's memory can't be looked at");
+  memoryDevice_ = st.st_dev;
+  memoryInode_ = st.st_ino;
 }
 
 // A guest VM rings when it has something, and has ended when QEMU has.
@@ -74,13 +78,13 @@ void Mediator::watchVm() {
 Mediator::~Mediator() {
   // A VM that runs on must have lost the driver's pages before anybody else may get them.
   const bool hasPages = vm_ && !guestGone_ && !vm_->hideAll();
-  for (auto& backend : backends_) options_.domain->releaseChannel(backend->channel);
+  for (auto& backend : backends_) backend->domain->releaseChannel(backend->channel);
   // Pages go back only when the process that pinned them has gone; what does not end keeps them, and no one else gets them.
   const auto deadline = Clock::now() + kExitBudget;
   for (auto& backend : backends_)
-    while (backend->channel->state() != POSTERN_CHANNEL_FREE && !options_.domain->isLost() && Clock::now() < deadline) usleep(200);
+    while (backend->channel->state() != POSTERN_CHANNEL_FREE && !backend->domain->isLost() && Clock::now() < deadline) usleep(200);
   for (auto& [id, mapping] : mappings_)
-    if (!hasPages && mapping->backend->channel->state() == POSTERN_CHANNEL_FREE) options_.domain->releasePages(options_.guest, mapping->pages);
+    if (!hasPages && mapping->backend->channel->state() == POSTERN_CHANNEL_FREE) mapping->backend->domain->releasePages(options_.guest, mapping->pages);
   for (auto& backend : backends_)
     if (backend->channel->state() == POSTERN_CHANNEL_FREE) releaseClaims(*backend);
 }
@@ -170,7 +174,7 @@ void Mediator::note(Note kind, uint32_t detail, const Op* op, int errnum) {
 std::optional<Event> Mediator::drainCompletions() {
   for (auto& backend : backends_) {
     postern_completion completion;
-    while (backend->channel->take(completion)) {
+    while (!backend->lost && backend->channel->take(completion)) {
       if (completion.kind == POSTERN_COMPLETION_READY) {
         for (auto& [id, session] : sessions_) {
           if (session->backend != backend.get() || session->file != completion.file) continue;
@@ -271,7 +275,7 @@ std::optional<Event> Mediator::receiveNotification() {
 bool Mediator::isFinished() const { return guestGone_; }
 
 bool Mediator::hasCompletion() const {
-  return std::any_of(backends_.begin(), backends_.end(), [](auto& backend) { return backend->channel->hasCompletion(); });
+  return std::any_of(backends_.begin(), backends_.end(), [](auto& backend) { return !backend->lost && backend->channel->hasCompletion(); });
 }
 
 // A driver in a VM answers within microseconds when its processor is awake, and a process that posts its operations posts the next one
@@ -356,7 +360,7 @@ void Mediator::handleReady(uint64_t tag, uint32_t events) {
       break;
     case kChannelTag:
       for (auto& backend : backends_)
-        if (backend->channel->index() == number) backend->channel->drainEvent();
+        if (!backend->lost && backend->channel->index() == number) backend->channel->drainEvent();
       break;
     case kSessionTag:
       if (auto session = sessions_.find(number); session != sessions_.end()) {

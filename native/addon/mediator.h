@@ -125,6 +125,8 @@ class Mediator {
   int readForPolicy(uint64_t address, uint8_t* to, uint32_t bytes);
   // reload.cc: another module for a class, between two operations. Returns its generation.
   uint32_t configure(uint32_t classIndex, DeviceClass deviceClass, const std::vector<uint32_t>& kinds);
+  void loseDomain();
+  bool replaceDomain(std::shared_ptr<Domain> next);
   // Whether an operation that this generation's module has judged is not finished.
   bool isInFlight(uint32_t classIndex, uint32_t generation) const;
   uint32_t openFiles(uint32_t classIndex) const;
@@ -161,6 +163,7 @@ class Mediator {
   void cancel(Op& op);
   bool isFinished() const;
   void watchVm();
+  void noteMemory();
   void note(Note kind, uint32_t detail = 0, const Op* op = nullptr, int errnum = 0);
   void poll(int fd, uint64_t tag, uint32_t events);
   void unpoll(int fd);

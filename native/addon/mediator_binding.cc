@@ -187,7 +187,7 @@ class MediatorObject : public Napi::ObjectWrap<MediatorObject> {
     return DefineClass(env, "Mediator",
                        {InstanceMethod<&MediatorObject::step>("step"), InstanceMethod<&MediatorObject::read>("read"),
                         InstanceMethod<&MediatorObject::counters>("counters"),
-                        InstanceMethod<&MediatorObject::configure>("configure"), InstanceMethod<&MediatorObject::setFront>("setFront"), InstanceMethod<&MediatorObject::isInFlight>("isInFlight"),
+                        InstanceMethod<&MediatorObject::configure>("configure"), InstanceMethod<&MediatorObject::setFront>("setFront"), InstanceMethod<&MediatorObject::replaceDomain>("replaceDomain"), InstanceMethod<&MediatorObject::loseDomain>("loseDomain"), InstanceMethod<&MediatorObject::isInFlight>("isInFlight"),
                         InstanceMethod<&MediatorObject::openFiles>("openFiles"), InstanceMethod<&MediatorObject::close>("close")});
   }
 
@@ -278,6 +278,18 @@ class MediatorObject : public Napi::ObjectWrap<MediatorObject> {
   // setFront(isFront)
   void setFront(const Napi::CallbackInfo& info) {
     if (mediator_ != nullptr) mediator_->setFront(info[0].ToBoolean().Value());
+  }
+
+  // loseDomain()
+  void loseDomain(const Napi::CallbackInfo&) {
+    if (mediator_ != nullptr) mediator_->loseDomain();
+  }
+
+  // replaceDomain(domain) -> boolean
+  Napi::Value replaceDomain(const Napi::CallbackInfo& info) {
+    auto next = findDomain(info[0].As<Napi::Number>().Uint32Value());
+    if (next == nullptr) throw Napi::Error::New(info.Env(), "there is no driver domain of that number");
+    return Napi::Boolean::New(info.Env(), mediator_ != nullptr && mediator_->replaceDomain(std::move(next)));
   }
 
   // configure(classIndex, {envelope, exclusive, onTrial, commands}, kinds: number[]) -> generation
