@@ -100,6 +100,8 @@ export interface MediatorOptions {
   process: number;
   guest: number;
   front: boolean;
+  /** How long an operation that does not say that it may sleep may take, in ms. */
+  operationDeadlineMs: number;
   spinUs: number;
   domain: number;
   classes: NativeClass[];

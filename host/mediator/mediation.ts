@@ -28,6 +28,11 @@ const WORKER = join(ROOT, 'dist', 'host', 'mediator', 'worker.js');
  * being woken costs 30, or more than 100 through a VM's serial port. With one processor the backend needs it to answer at all.
  */
 const SPIN_US = availableParallelism() > 1 ? 50 : 0;
+/**
+ * How long an operation that does not say that it may sleep (a plan's `blocking`) may take before its backend process is given up. Drivers
+ * answer such operations within milliseconds; setting up hardware, emulated on a busy machine, takes seconds.
+ */
+export const OPERATION_DEADLINE_MS = 30_000;
 /** What is written to an event counter to wake who waits for it (eventfd(2)). */
 const ONE = new BigUint64Array([1n]);
 
@@ -43,6 +48,8 @@ export interface MediationOptions {
   /** The assignment's packages, compiled. */
   modules: ModuleInput[];
   networkAdministration: boolean;
+  /** For tests; `OPERATION_DEADLINE_MS` by default. */
+  operationDeadlineMs?: number;
   /** Whether the guest begins as the one in front; true by default, as of a guest that is alone. */
   front?: boolean;
   log: pino.Logger;
@@ -79,6 +86,7 @@ export class Mediation {
     assignment,
     modules,
     networkAdministration,
+    operationDeadlineMs = OPERATION_DEADLINE_MS,
     front = true,
     log,
     audit,
@@ -103,6 +111,7 @@ export class Mediation {
       domain: domainNumber(domain),
       guest: this.guest,
       spinUs: SPIN_US,
+      operationDeadlineMs,
       front,
       nodes: assignment.nodes,
       descriptors: assignment.descriptors,

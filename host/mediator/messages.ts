@@ -26,6 +26,7 @@ export interface WorkerInput {
   plan: string;
   domain: number;
   guest: number;
+  operationDeadlineMs: number;
   spinUs: number;
   /** Whether the guest begins as the one in front. */
   front: boolean;

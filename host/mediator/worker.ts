@@ -78,6 +78,7 @@ function begin(): NativeMediator {
       control: input.control,
       guest: input.guest,
       spinUs: input.spinUs,
+      operationDeadlineMs: input.operationDeadlineMs,
       front: input.front,
       domain: input.domain,
       nodes: input.nodes,

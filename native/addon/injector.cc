@@ -266,6 +266,7 @@ void takeBack(Steps& steps, int descriptor) {
     if (result == 0) return;
   }
   (void)kill(steps.injection.tgid, SIGKILL);
+  steps.hooks.killed();
 }
 
 // While the RAM file is in the guest's table the process is not dumpable, so that no other process of the guest can take it

@@ -34,6 +34,8 @@ struct InjectionHooks {
   std::function<bool(pid_t tid)> isWaiting;
   // Another thread's notification, which came while the injector waited for its own.
   std::function<void(const seccomp_notif&)> postpone;
+  // The process could not be made to let go of the RAM file, and has been killed.
+  std::function<void()> killed;
 };
 
 // Lets go of threads that an earlier injection had to leave interrupted but not yet stopped. To be called while there are any.

@@ -94,6 +94,7 @@ int Mediator::finishMmap(Op& op) {
     return std::any_of(running_.begin(), running_.end(), [&](auto& entry) { return entry.second->tid == tid; });
   };
   hooks.postpone = [this](const seccomp_notif& notification) { postponed_.push_back(notification); };
+  hooks.killed = [&] { note(Note::kMemoryKept, 0, &op, EPERM); };
   const int error = inject(listener_, injection, hooks);
   if (error != 0) {
     counters_.failed++;

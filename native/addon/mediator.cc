@@ -393,6 +393,7 @@ void Mediator::watchOperations() {
   lastWatch_ = now;
   for (auto& op : operations_)
     if (op->phase == Phase::kDriving && !op->abandoned && op->ring == nullptr && now - op->since >= kWatchInterval) watchOperation(*op);
+  loseOverdue(now);
   if (!held_.empty()) watchHeld();
   queued_.erase(std::remove_if(queued_.begin(), queued_.end(),
                                [&](Op* op) {
@@ -401,6 +402,19 @@ void Mediator::watchOperations() {
                                  return true;
                                }),
                 queued_.end());
+}
+
+// What does not say that it may sleep must end: a driver that hangs in it takes its backend process's other operations with it. The process
+// is given up: its files hang up, and the supervisor beside the driver kills it.
+void Mediator::loseOverdue(Clock::time_point now) {
+  const auto deadline = std::chrono::milliseconds(options_.operationDeadlineMs);
+  for (auto& op : operations_) {
+    if (op->phase != Phase::kDriving || op->plan.blocking || now - op->since < deadline) continue;
+    // This process may have been stopped meanwhile: an answer that has come counts.
+    if (op->backend->lost || op->backend->channel->hasCompletion()) continue;
+    note(Note::kOperationOverdue, 0, op.get(), ENODEV);
+    loseBackend(*op->backend);
+  }
 }
 
 void Mediator::watchOperation(Op& op) {

@@ -99,6 +99,7 @@ struct MediatorOptions {
   int control = -1;    // eventfd
   pid_t process = 0;   // any process in the guest's namespaces, alive now
   uint64_t guest = 0;  // number of the guest, unique in the host
+  uint32_t operationDeadlineMs = 0;  // of operations that don't say that they may sleep
   uint32_t spinUs = 0;  // how long to spin for a completion before sleeping
   std::shared_ptr<Domain> domain;
   std::vector<DeviceClass> classes;
@@ -155,6 +156,7 @@ class Mediator {
   void handleReady(uint64_t tag, uint32_t events);
   void watchOperations();
   void watchOperation(Op& op);
+  void loseOverdue(Clock::time_point now);
   int interruptionOf(Op& op);
   bool isHolding() const;
   void holdCalls();

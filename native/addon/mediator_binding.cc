@@ -191,7 +191,7 @@ class MediatorObject : public Napi::ObjectWrap<MediatorObject> {
                         InstanceMethod<&MediatorObject::openFiles>("openFiles"), InstanceMethod<&MediatorObject::close>("close")});
   }
 
-  // new Mediator({listener, control, process, guest, spinUs, domain, classes, nodes, descriptors}, exchange: ArrayBuffer)
+  // new Mediator({listener, control, process, guest, spinUs, operationDeadlineMs, domain, classes, nodes, descriptors}, exchange: ArrayBuffer)
   explicit MediatorObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<MediatorObject>(info) {
     Napi::Object from = info[0].As<Napi::Object>();
     Napi::ArrayBuffer exchange = info[1].As<Napi::ArrayBuffer>();
@@ -206,6 +206,7 @@ class MediatorObject : public Napi::ObjectWrap<MediatorObject> {
     }
     options.guest = large(from, "guest");
     options.spinUs = number(from, "spinUs");
+    options.operationDeadlineMs = number(from, "operationDeadlineMs");
     options.isFront = from.Get("front").ToBoolean().Value();
     options.domain = findDomain(number(from, "domain"));
     if (options.domain == nullptr) throw Napi::Error::New(info.Env(), "there is no driver domain of that number");
