@@ -99,6 +99,8 @@ export type MediatorOptions = NativeSource & {
   control: number;
   guest: number;
   front: boolean;
+  /** How long an operation that does not say that it may sleep may take, in ms. */
+  operationDeadlineMs: number;
   spinUs: number;
   domain: number;
   classes: NativeClass[];
@@ -134,6 +136,10 @@ export interface NativeMediator {
   counters(): MediatorCounters;
   /** Another module for a class, from the next operation on. `kinds`: by node of the options. Returns the module's generation. */
   configure(classIndex: number, nativeClass: NativeClass, kinds: readonly number[]): number;
+  /** The driver domain has ended: afterwards nothing of it is used any more. */
+  loseDomain(): void;
+  /** Another driver domain in place of one that has ended; false for a guest VM, which can't change it. */
+  replaceDomain(domain: number): boolean;
   /** Whether the guest is in front. The event `front` tells when everything has been handed over. */
   setFront(isFront: boolean): void;
   /** Whether an operation that the generation's module has judged is not finished. */

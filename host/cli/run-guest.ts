@@ -2,7 +2,9 @@ import type { ChildProcess } from 'node:child_process';
 import { basename } from 'node:path';
 import type pino from 'pino';
 import type { DecisionLog } from '../audit/log.js';
+import { DomainKeeper } from '../mediator/domain-keeper.js';
 import { type GuestReport, runGuest } from '../mediator/guest.js';
+import type { Mediation } from '../mediator/mediation.js';
 import { connectToHost, runServedGuest } from '../serve/client.js';
 import { defaultSocketPath } from '../serve/door.js';
 import { DRIVERS_DEFAULT } from './domain-choice.js';
@@ -81,22 +83,34 @@ async function runInOwnDomain(
   audit: DecisionLog | undefined,
 ): Promise<GuestReport> {
   const policies = await policiesInForce(options.store);
-  const domain = await openDomain(
-    { mode: options.driverVm, drivers: options.driver ?? DRIVERS_DEFAULT, modules: options.modules },
+  const choice = {
+    mode: options.driverVm,
+    drivers: options.driver ?? DRIVERS_DEFAULT,
+    modules: options.modules,
+  };
+  let mediation: Mediation | undefined;
+  const keeper = new DomainKeeper({
+    open: () => openDomain(choice, log),
+    close: closeDomain,
     log,
-  );
+    onLost: async () => mediation?.loseDomain(),
+    onReplaced: async (next) => mediation?.replaceDomain(next),
+  });
   try {
+    const domain = await keeper.current;
     const devices = options.device ?? (await everyServedDevice(domain, policies));
     const networkAdministration = options.netAdmin ?? false;
+    const onMediation = (made: Mediation): void => {
+      mediation = made;
+    };
     return await withSignals((onStart) =>
       runGuest({
         ...{ program, args, devices, domain, policies, log, name: program, networkAdministration, onStart },
-        fast: options.fast ?? false,
-        audit,
+        ...{ fast: options.fast ?? false, audit, onMediation },
       }),
     );
   } finally {
-    await closeDomain(domain);
+    await keeper.close();
   }
 }
 

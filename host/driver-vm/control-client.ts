@@ -49,6 +49,16 @@ export class ControlClient {
     return parseHello(await this.#request({ type: FRAME.hello }, clock, timeoutMs), memoryBytes);
   }
 
+  /** Whether nothing is asked: a ping would wait behind a program that runs. */
+  get isIdle(): boolean {
+    return this.#current === undefined;
+  }
+
+  /** Resolves when the agent has answered. */
+  async ping(): Promise<void> {
+    await this.#request({ type: FRAME.ping }, Buffer.alloc(0));
+  }
+
   async devices(): Promise<Device[]> {
     return parseDevices(await this.#request({ type: FRAME.devices }, Buffer.alloc(0), DEVICES_TIMEOUT_MS));
   }

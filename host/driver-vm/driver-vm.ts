@@ -22,6 +22,7 @@ import {
   snapshotKey,
   takeSnapshot,
 } from './snapshot.js';
+import { Watchdog } from './watchdog.js';
 
 /** Fits the kernel, the agent's locked memory and some hundred MiB of driver buffers. */
 const MEMORY_MIB_DEFAULT = 512;
@@ -300,7 +301,14 @@ async function release({ memory, doorbell, screen, display }: Parts): Promise<vo
 function domainOf(running: Running, plan: Plan): DriverVm {
   const { qemu, hello, memory, doorbell, screen, restored } = running;
   let closing: Promise<void> | undefined;
+  // A guest VM may be as slow as it likes.
+  const watchdog =
+    plan.aperture === undefined
+      ? new Watchdog(qemu.control, (ms) => qemu.kill(`it hung: its agent did not answer for ${ms} ms`))
+      : undefined;
+  void qemu.ended.then(() => watchdog?.stop());
   const end = async (): Promise<void> => {
+    watchdog?.stop();
     await qemu.quit();
     await release(running);
   };

@@ -1,5 +1,14 @@
 /** enum postern_frame_type of native/protocol/protocol.h. */
-export const FRAME = { hello: 1, devices: 2, run: 3, output: 4, log: 5, error: 6, input: 7 } as const;
+export const FRAME = {
+  hello: 1,
+  devices: 2,
+  run: 3,
+  output: 4,
+  log: 5,
+  error: 6,
+  input: 7,
+  ping: 8,
+} as const;
 
 const FRAME_NAMES = new Map(Object.entries(FRAME).map(([name, type]) => [type as number, name]));
 /** POSTERN_FRAME_BYTES_MAX: the longest payload. */

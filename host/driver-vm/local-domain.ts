@@ -6,6 +6,7 @@ import { ControlClient } from './control-client.js';
 import type { DriverDomain, Log } from './domain.js';
 import { CHANNEL_BYTES, CHANNELS_MAX } from './hello.js';
 import { AGENT_FILE } from './initramfs.js';
+import { Watchdog } from './watchdog.js';
 
 /** The agent answers within milliseconds; a machine under load, within a second. */
 const START_TIMEOUT_MS = 20_000;
@@ -72,7 +73,12 @@ function closeAll({ memory, doorbell, events }: Descriptors): void {
 
 function domainOf(agent: AgentProcess, descriptors: Descriptors, channelsAddress: bigint): LocalDomain {
   let closing: Promise<void> | undefined;
+  const watchdog = new Watchdog(agent.control, (ms) =>
+    agent.kill(`it hung: the backend agent did not answer for ${ms} ms`),
+  );
+  void agent.ended.then(() => watchdog.stop());
   const end = async (): Promise<void> => {
+    watchdog.stop();
     await agent.quit();
     closeAll(descriptors);
   };
@@ -106,6 +112,7 @@ class AgentProcess {
   readonly #controlStream: Duplex;
   #hasEnded = false;
   #complaints = '';
+  #killedFor: string | undefined;
 
   constructor(descriptors: Descriptors, log: Log) {
     this.#child = spawnAgent(descriptors);
@@ -139,6 +146,13 @@ class AgentProcess {
     }
   }
 
+  /** @param why told as the reason of its end */
+  kill(why: string): void {
+    this.#killedFor = why;
+    // Its backend processes die with it.
+    this.#child.kill('SIGKILL');
+  }
+
   /** Ends the control stream, which ends the agent, and waits for it. */
   async quit(): Promise<void> {
     if (this.#hasEnded) return;
@@ -149,6 +163,7 @@ class AgentProcess {
   }
 
   #describeEnd(code: number | null, signal: string | null): string {
+    if (this.#killedFor !== undefined) return this.#killedFor;
     if (signal !== null) return `the backend agent was killed by ${signal}`;
     const words = this.#complaints.trim();
     return `the backend agent exited with status ${code}${words === '' ? '' : `: ${words}`}`;

@@ -48,6 +48,7 @@ export class QemuProcess {
   #hasEnded = false;
   #complaints = '';
   #panic = '';
+  #killedFor: string | undefined;
 
   constructor(launch: QemuLaunch, log: Log) {
     this.#child = spawnQemu(launch);
@@ -103,7 +104,9 @@ export class QemuProcess {
     clearTimeout(timer);
   }
 
-  kill(): void {
+  /** @param why told as the reason of its end */
+  kill(why?: string): void {
+    this.#killedFor ??= why;
     this.#child.kill('SIGKILL');
   }
 
@@ -130,6 +133,7 @@ export class QemuProcess {
 
   #describeEnd(code: number | null, signal: string | null): string {
     if (this.#panic !== '') return `its kernel panicked: ${this.#panic}`;
+    if (this.#killedFor !== undefined) return this.#killedFor;
     if (signal !== null) return `QEMU was killed by ${signal}`;
     const words = this.#complaints.trim();
     if (code !== 0) return `QEMU exited with status ${code}${words === '' ? '' : `: ${words}`}`;

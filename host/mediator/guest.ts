@@ -40,6 +40,10 @@ export interface GuestOptions {
   stdio?: ('inherit' | 'ignore' | 'pipe' | number)[];
   /** Told of the launcher's process once it runs: for its pipes, and for sending the guest signals. */
   onStart?: (launcher: ChildProcess) => void;
+  /** For tests: see mediation.ts. */
+  operationDeadlineMs?: number;
+  /** Told of the guest's mediation, for moving it to another driver domain. */
+  onMediation?: (mediation: Mediation) => void;
   /** The policy modules; those that are built by default. */
   policies?: PolicyPackage[];
 }
@@ -77,9 +81,13 @@ export async function runGuest(options: GuestOptions): Promise<GuestReport> {
     assignment,
     modules,
     networkAdministration,
+    ...(options.operationDeadlineMs === undefined
+      ? {}
+      : { operationDeadlineMs: options.operationDeadlineMs }),
     log: guestLog,
     audit: options.audit === undefined ? undefined : { log: options.audit, guest: name },
   });
+  options.onMediation?.(mediation);
   mediation.ended.catch(() => launcher.kill('SIGKILL'));
   const [end, work] = await Promise.all([endOf(launcher), mediation.ended]);
   return { ...end, counters: { ...work.counters, decisionNs: work.decisions } };

@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import type pino from 'pino';
 import type { DecisionLog } from '../audit/log.js';
+import type { Device } from '../driver-vm/devices.js';
 import type { DriverDomain } from '../driver-vm/domain.js';
-import { type MediatorCounters, type NativeVmGuest, native } from '../native.js';
+import { type MediatorCounters, type NativeNode, type NativeVmGuest, native } from '../native.js';
 import { ROOT } from '../root.js';
 import type { Assignment } from './assignment.js';
 import type { DecisionTimes } from './decision-times.js';
@@ -27,6 +28,11 @@ const WORKER = join(ROOT, 'dist', 'host', 'mediator', 'worker.js');
  * being woken costs 30, or more than 100 through a VM's serial port. With one processor the backend needs it to answer at all.
  */
 const SPIN_US = availableParallelism() > 1 ? 50 : 0;
+/**
+ * How long an operation that does not say that it may sleep (a plan's `blocking`) may take before its backend process is given up. Drivers
+ * answer such operations within milliseconds; setting up hardware, emulated on a busy machine, takes seconds.
+ */
+export const OPERATION_DEADLINE_MS = 30_000;
 /** What is written to an event counter to wake who waits for it (eventfd(2)). */
 const ONE = new BigUint64Array([1n]);
 
@@ -42,6 +48,8 @@ export interface MediationOptions {
   /** The assignment's packages, compiled. */
   modules: ModuleInput[];
   networkAdministration: boolean;
+  /** For tests; `OPERATION_DEADLINE_MS` by default. */
+  operationDeadlineMs?: number;
   /** Whether the guest begins as the one in front; true by default, as of a guest that is alone. */
   front?: boolean;
   log: pino.Logger;
@@ -67,6 +75,7 @@ export class Mediation {
   readonly ended: Promise<MediationEnd>;
   readonly #control = native.eventFd();
   readonly #commands: MessagePort;
+  readonly #nodes: readonly NativeNode[];
   readonly #asked = new Map<number, (answer: WorkerAnswer | undefined) => void>();
   #nextCommand = 0;
   #hasEnded = false;
@@ -77,6 +86,7 @@ export class Mediation {
     assignment,
     modules,
     networkAdministration,
+    operationDeadlineMs = OPERATION_DEADLINE_MS,
     front = true,
     log,
     audit,
@@ -85,6 +95,7 @@ export class Mediation {
   }: MediationOptions) {
     const { port1, port2 } = new MessageChannel();
     this.#commands = port1;
+    this.#nodes = assignment.nodes;
     const tap = audit?.log.tapFor(audit.guest, this.guest);
     const input: WorkerInput = {
       source: 'vm' in source ? source : { ...source, plan: planOf(assignment, networkAdministration) },
@@ -93,6 +104,7 @@ export class Mediation {
       domain: domainNumber(domain),
       guest: this.guest,
       spinUs: SPIN_US,
+      operationDeadlineMs,
       front,
       nodes: assignment.nodes,
       descriptors: assignment.descriptors,
@@ -132,6 +144,29 @@ export class Mediation {
     return (await this.#ask({ kind: 'switch', module, onTrial })) as SwitchAnswer | undefined;
   }
 
+  /** The driver domain has ended. When this returns, nothing of it is used any more: it can be closed. */
+  async loseDomain(): Promise<void> {
+    await this.#ask({ kind: 'lose' });
+  }
+
+  /**
+   * Another driver domain in place of the one that has ended. What the guest has open stays dead; what it opens next is of the new one.
+   * @throws Error when the new one lacks a device of the guest's, or has it under another number: the guest then stays without
+   */
+  async replaceDomain(next: DriverDomain): Promise<void> {
+    const devices = await devicesOf(next);
+    const missing = this.#nodes.find(
+      ({ name, major, minor }) =>
+        !isMadeLater(name) &&
+        !devices.some((one) => one.name === name && one.major === major && one.minor === minor),
+    );
+    if (missing !== undefined)
+      throw new Error(
+        `The new driver domain has no device '${missing.name}' of number ${missing.major}:${missing.minor}.`,
+      );
+    await this.#ask({ kind: 'domain', domain: domainNumber(next) });
+  }
+
   /** Brings the guest to the front, or takes it away from there; resolves when everything has been handed over, or the guest has ended. */
   async setFront(isFront: boolean): Promise<void> {
     await this.#ask({ kind: 'front', isFront });
@@ -161,6 +196,20 @@ export class Mediation {
 function planOf({ guarded, packages }: Assignment, networkAdministration: boolean): string {
   const pollSynchronizes = packages.some(({ manifest }) => manifest.envelope.pollSynchronizes);
   return worldPlan(guarded, networkAdministration, pollSynchronizes);
+}
+
+const devicesByDomain = new WeakMap<DriverDomain, Promise<Device[]>>();
+
+/** Asked once a domain, not once a guest. */
+function devicesOf(domain: DriverDomain): Promise<Device[]> {
+  const known = devicesByDomain.get(domain) ?? domain.devices();
+  devicesByDomain.set(domain, known);
+  return known;
+}
+
+/** Terminals are there when a guest makes them. */
+function isMadeLater(name: string): boolean {
+  return name.startsWith('pts/');
 }
 
 /** Forgets a domain that is about to be closed. */

@@ -25,6 +25,7 @@ export interface WorkerInput {
   commands: MessagePort;
   domain: number;
   guest: number;
+  operationDeadlineMs: number;
   spinUs: number;
   /** Whether the guest begins as the one in front. */
   front: boolean;
@@ -53,6 +54,9 @@ export type WorkerCommand =
   | { kind: 'count' }
   /** Records the decisions of a class on a tape (tape.ts); undefined: does so no more. */
   | { kind: 'record'; class: string; tape: SharedArrayBuffer | undefined }
+  /** The driver domain has ended; another one, as the addon numbers it, has taken its place. */
+  | { kind: 'lose' }
+  | { kind: 'domain'; domain: number }
   /** The guest comes to the front, or leaves it. */
   | { kind: 'front'; isFront: boolean }
   /** Another module for its class; `onTrial`: the one before is put back when it misbehaves. */

@@ -20,6 +20,8 @@ const TEXTS: Readonly<Record<number, string>> = {
   10: 'requirement-failed: the handle or offset is none that the driver gave to this guest',
   12: 'descriptor-unserved: no policy module judges descriptors of this kind, so no guest gets one',
   13: 'descriptor-strange: what the driver made is no descriptor of the kind that the policy says',
+  14: 'operation-overdue: the driver did not end an operation that may not sleep; its process is given up, its files hang up',
+  15: 'memory-kept: the guest changed the instructions by which it maps driver pages, and was killed before it could keep the memory',
   11: "device-busy: another guest has the device open, and the class's manifest allows one guest at a time",
 };
 

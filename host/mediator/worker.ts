@@ -87,6 +87,7 @@ function begin({ source }: WorkerInput): NativeMediator {
       control: input.control,
       guest: input.guest,
       spinUs: input.spinUs,
+      operationDeadlineMs: input.operationDeadlineMs,
       front: input.front,
       domain: input.domain,
       nodes: input.nodes,
@@ -244,6 +245,12 @@ function obey(command: Exclude<WorkerCommand, { kind: 'front' }>, serving: Nativ
   switch (command.kind) {
     case 'count':
       return serving.counters();
+    case 'lose':
+      serving.loseDomain();
+      return 'done';
+    case 'domain':
+      serving.replaceDomain(command.domain);
+      return 'done';
     case 'record': {
       const seat = seats.find(({ judge }) => judge.info.class === command.class);
       if (seat !== undefined) seat.tape = command.tape === undefined ? undefined : new Tape(command.tape);

@@ -4,6 +4,7 @@ import type pino from 'pino';
 import type { DecisionLog } from '../audit/log.js';
 import type { DriverDomain } from '../driver-vm/domain.js';
 import { assignDevices } from '../mediator/assignment.js';
+import { DomainKeeper } from '../mediator/domain-keeper.js';
 import { Mediation } from '../mediator/mediation.js';
 import { native } from '../native.js';
 import type { PolicyPackage } from '../policy/store.js';
@@ -48,8 +49,7 @@ export class Host {
   /** Rejects when the host can't go on. */
   readonly failed: Promise<never>;
   readonly #guests = new Guests();
-  readonly #domains: DriverDomain[] = [];
-  #domain: Promise<DriverDomain>;
+  readonly #keeper: DomainKeeper;
   #door: Door | undefined;
   #modules: Modules;
   readonly #front = new Front();
@@ -62,7 +62,13 @@ export class Host {
     packages: PolicyPackage[],
   ) {
     this.#modules = new Modules(packages, this.#guests, options.log);
-    this.#domain = this.#open();
+    this.#keeper = new DomainKeeper({
+      open: () => options.open(),
+      close: (domain) => options.close(domain),
+      log: options.log,
+      onLost: () => this.#lose(),
+      onReplaced: (next) => this.#moveTo(next),
+    });
     this.failed = new Promise((_, reject) => {
       this.#fail = reject;
     });
@@ -85,7 +91,7 @@ export class Host {
         (visitor) => host.#welcome(visitor),
         (error) => host.#fail(error),
       );
-      await host.#domain;
+      await host.#keeper.current;
       return host;
     } catch (error) {
       await host.close('The host could not start.');
@@ -106,29 +112,26 @@ export class Host {
     for (const { channel } of guests) channel.destroy();
     await ends;
     await this.#modules.close();
-    await this.#domain.catch(() => {});
-    for (const domain of this.#domains) await this.options.close(domain);
+    await this.#keeper.close();
   }
 
-  #open(): Promise<DriverDomain> {
-    const opened = this.options.open().then((domain) => {
-      this.#domains.push(domain);
-      domain.onExit((reason) => this.#lose(domain, reason));
-      return domain;
+  async #lose(): Promise<void> {
+    await Promise.all(this.#guests.all().map(({ mediation }) => mediation.loseDomain()));
+  }
+
+  /** The domain has ended and another is there: what guests have open stays dead, what they open next is of the new one. */
+  async #moveTo(next: DriverDomain): Promise<void> {
+    const moves = this.#guests.all().map(async ({ name, mediation }) => {
+      try {
+        await mediation.replaceDomain(next);
+      } catch (error) {
+        this.options.log.error(
+          { guest: name, message: (error as Error).message },
+          'a guest stays without driver domain',
+        );
+      }
     });
-    opened.catch(() => {});
-    return opened;
-  }
-
-  /** The guests of a domain that has ended keep their hung-up files; those to come get a new one. */
-  #lose(_domain: DriverDomain, reason: string): void {
-    if (this.#isClosing) return;
-    this.options.log.error(
-      { reason },
-      'the driver domain has ended; a new one is started for the guests to come',
-    );
-    this.#domain = this.#open();
-    this.#domain.catch((error: Error) => this.#fail(error));
+    await Promise.all(moves);
   }
 
   #welcome({ connection, pid, descriptor }: Visitor): void {
@@ -217,7 +220,6 @@ export class Host {
     const name = this.#guests.reserve(request.name);
     try {
       const guest = await this.#admit(channel, request, name, socket);
-      this.#guests.add(guest);
       void guest.mediation.ended.catch(() => {}).then(() => this.#front.leave(guest));
       void this.#modules.catchUp(guest);
       send(channel, { reply: 'accepted', name });
@@ -233,10 +235,12 @@ export class Host {
     const { networkAdministration, tells } = request;
     try {
       if (this.#isClosing) throw new Error('The host is about to end.');
-      const domain = await this.#domain;
+      const domain = await this.#keeper.current;
       const devices = await this.#devicesFor(request, domain);
       const assignment = await assignDevices(domain, devices, this.#modules.packages);
       const modules = await Promise.all(assignment.packages.map((each) => this.#modules.compiled(each)));
+      // From here to the guest's place among the others nothing waits: a domain that ends finds it there.
+      if (!this.#keeper.isThere(domain)) throw new Error('The driver domain has just ended: try again.');
       const log = tellsBoth(this.options.log.child({ guest: name }), tells ? channel : undefined);
       const guest: Guest = {
         name,
@@ -263,6 +267,7 @@ export class Host {
       };
       // At once: the next guest must not find the front free as well.
       this.#front.join(guest);
+      this.#guests.add(guest);
       return guest;
     } catch (error) {
       native.closeDescriptor(socket);

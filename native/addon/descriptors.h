@@ -5,7 +5,12 @@
 
 #include <utility>
 
+#include "window.h"
+
 namespace postern {
+
+// Whether a guest's descriptor is one that the filter notifies.
+inline bool isInWindow(int number) { return number >= int(POSTERN_WINDOW_FIRST) && number <= int(POSTERN_WINDOW_LAST); }
 
 // Owns one file descriptor and closes it.
 class Descriptor {

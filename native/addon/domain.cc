@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <stdexcept>
@@ -115,8 +116,12 @@ void Domain::listen() {
   for (auto& channel : channels_) (void)!write(channel->event(), &one, sizeof one);
 }
 
-Channel* Domain::acquireChannel() {
+Channel* Domain::acquireChannel(uint32_t held) {
+  // A quarter of the channels is for guests that have few: so many that a small program with a helper or two always finds one.
+  constexpr uint32_t kReservedPart = 4, kShare = 4;
   std::lock_guard<std::mutex> lock(mutex_);
+  const uint32_t free = static_cast<uint32_t>(std::count(inUse_.begin(), inUse_.end(), false));
+  if (held >= kShare && free <= options_.channels / kReservedPart) return nullptr;
   for (uint32_t i = 0; i < channels_.size(); i++) {
     if (inUse_[i] || channels_[i]->state() != POSTERN_CHANNEL_FREE) continue;
     inUse_[i] = true;
@@ -133,7 +138,8 @@ void Domain::releaseChannel(Channel* channel) {
 }
 
 void Domain::ring(uint32_t channel) {
-  if (options_.doorbell < 0) return;
+  // Of a domain that has ended the stream may be closed, and its number another file's.
+  if (options_.doorbell < 0 || isLost()) return;
   std::lock_guard<std::mutex> lock(ringMutex_);
   // Never blocks: a driver domain that leaves tens of thousands of rings unread has stopped serving anyway.
   (void)send(options_.doorbell, &channel, sizeof channel, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -158,6 +164,22 @@ void Domain::releasePages(uint64_t guest, const std::vector<uint64_t>& pages) {
     auto owner = owners_.find(page);
     if (owner == owners_.end() || owner->second.guest != guest) continue;
     if (--owner->second.mappings == 0) owners_.erase(owner);
+  }
+}
+
+void Domain::releaseMemory() {
+  if (isLocal() || !isLost()) return;
+  std::lock_guard<std::mutex> lock(mutex_);
+  std::vector<uint64_t> kept;
+  for (auto& [page, owner] : owners_)
+    if (owner.guest != kHostItself) kept.push_back(page);
+  std::sort(kept.begin(), kept.end());
+  kept.push_back(options_.memoryBytes);
+  uint64_t from = 0;
+  for (uint64_t page : kept) {
+    if (page > from)
+      (void)fallocate(options_.memory, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(from), static_cast<off_t>(page - from));
+    from = page + POSTERN_PAGE_BYTES;
   }
 }
 
@@ -195,7 +217,11 @@ std::shared_ptr<Domain> findDomain(uint32_t id) {
 
 void removeDomain(uint32_t id) {
   std::lock_guard<std::mutex> lock(domainsMutex);
-  domains.erase(id);
+  auto found = domains.find(id);
+  if (found == domains.end()) return;
+  // Its memory's descriptor is about to be closed.
+  found->second->releaseMemory();
+  domains.erase(found);
 }
 
 }  // namespace postern

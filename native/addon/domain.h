@@ -31,13 +31,15 @@ class Domain {
 
   bool isLocal() const { return options_.pages.empty(); }
   bool isLost() const { return lost_.load(std::memory_order_acquire); }
+  void setLost() { lost_.store(true, std::memory_order_release); }
   uint64_t memoryBytes() const { return options_.memoryBytes; }
   // RAM file descriptors for injection: one that may be written through, one that may not (mprotect can't widen it).
   int memoryReadWrite() const { return options_.memory; }
   int memoryReadOnly() const { return readOnly_.get(); }
 
-  // A free channel, started for a new guest process; null when all are in use.
-  Channel* acquireChannel();
+  // A free channel, started for a new process of a guest that has `held` already. Null when all are in use, or when only the reserve is
+  // left and the guest has its share: no guest takes a domain's channels from all others.
+  Channel* acquireChannel(uint32_t held = 0);
   void releaseChannel(Channel* channel);
 
   // Writes the channel's number on the doorbell stream.
@@ -46,6 +48,9 @@ class Domain {
   // Invariant 7: a page belongs to one guest at a time, and never is one of the channels' own. All or nothing.
   bool claimPages(uint64_t guest, const std::vector<uint64_t>& pages);
   void releasePages(uint64_t guest, const std::vector<uint64_t>& pages);
+
+  // Gives back the memory of a VM that has ended, but for the pages that guests still map: who keeps a few must not keep all of it.
+  void releaseMemory();
 
   // A device of an exclusive class is open in one guest at a time: counts the guest's open files of it. False: another guest has it.
   bool claimDevice(uint64_t guest, const std::string& device);

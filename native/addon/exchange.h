@@ -31,6 +31,8 @@ enum class Note : uint32_t {
   kDeviceBusy = 11,         // an exclusive device that another guest has open
   kDescriptorUnserved = 12,  // a descriptor of a kind that no policy judges: noteDetail is the kind
   kDescriptorStrange = 13,   // the driver's number is no descriptor of the kind that the policy says: noteDetail is the kind
+  kOperationOverdue = 14,  // an operation that may not sleep has not ended within its deadline
+  kMemoryKept = 15,        // a guest's process could not be made to let go of the memory's descriptor, and was killed
 };
 
 enum class Operation : uint32_t { kOpen = 0, kIoctl = 1, kRead = 2, kWrite = 3, kMmap = 4, kSeek = 5 };

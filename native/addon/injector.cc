@@ -93,9 +93,13 @@ class StoppedProcess {
     regs.orig_rax = ~0ull;
     regs.rdi = a, regs.rsi = b, regs.rdx = c, regs.r10 = d, regs.r8 = e, regs.r9 = f;
     stepRegs_ = regs;
+    stepNumber_ = regs.rax;
     return step(&stepRegs_);
   }
   // The result of what begin() began; with WNOHANG also nothing, when it has not ended yet.
+  //
+  // The instruction is in the guest's memory, where a process that is not stopped may have put another one in its place (a shared mapping,
+  // an open /proc/PID/mem): that it was a system call is the kernel's word, orig_rax, not the guest's. What is not one fails with -EFAULT.
   std::optional<int64_t> outcome(int flags) {
     for (;;) {
       int status;
@@ -111,6 +115,7 @@ class StoppedProcess {
       const int64_t result = static_cast<int64_t>(regs.rax);
       // A stop of the whole process (SIGSTOP) interrupts the call, which then is made once more; or it comes before the step is taken.
       const bool isInterrupted = result <= -kErestartFirst && result >= -kErestartLast;
+      if (isStepTaken && regs.orig_rax != stepNumber_) return -EFAULT;
       if (isStepTaken && !isInterrupted) return result;
       if (!step(isStepTaken ? &stepRegs_ : nullptr)) {
         targetStopped_ = false;
@@ -186,39 +191,62 @@ class StoppedProcess {
   std::vector<siginfo_t> swallowed_;
   uint64_t signalMask_ = 0;
   user_regs_struct saved_{}, stepRegs_{};
+  uint64_t stepNumber_ = 0;  // of the system call that is being made
   bool targetSeized_ = false, targetStopped_ = false;
 };
 
-// Receives notifications until the target's own comes, and answers it with the RAM file. The descriptor in the target, or -errno.
-int64_t placeMemory(StoppedProcess& process, Listener& listener, const Injection& injection, const InjectionHooks& hooks) {
+// What the steps of one injection have to do with.
+struct Steps {
+  StoppedProcess& process;
+  Listener& listener;
+  const Injection& injection;
+  const InjectionHooks& hooks;
+};
+
+// Makes a system call that the filter notifies, and has its notification answered. Its result, or -errno.
+int64_t callNotified(Steps& steps, long number, uint64_t a, uint64_t b, const std::function<void(uint64_t notification)>& answer) {
   constexpr int kLookIntervalMs = 1;
+  if (!steps.process.begin(number, a, b, 0, 0, 0, 0)) return -ESRCH;
   for (;;) {
     // The target may have ended, or been interrupted before its call could be received.
-    if (auto ended = process.outcome(WNOHANG)) return *ended;
-    pollfd ready{listener.fd(), POLLIN, 0};
+    if (auto ended = steps.process.outcome(WNOHANG)) return *ended;
+    pollfd ready{steps.listener.fd(), POLLIN, 0};
     if (poll(&ready, 1, kLookIntervalMs) <= 0) continue;
     seccomp_notif notification;
-    if (listener.receive(notification) != 0) continue;
-    const bool isOurs = static_cast<pid_t>(notification.pid) == injection.tid && notification.data.nr == SYS_openat &&
-                        static_cast<int>(notification.data.args[0]) == POSTERN_INJECT_DIRFD;
-    if (!isOurs) {
-      hooks.postpone(notification);
+    if (steps.listener.receive(notification) != 0) continue;
+    if (static_cast<pid_t>(notification.pid) != steps.injection.tid || notification.data.nr != number) {
+      steps.hooks.postpone(notification);
       continue;
     }
-    const int placed = listener.addDescriptor(notification.id, injection.memory, -1, true, true);
-    if (placed < 0) listener.answer(notification.id, 0, -placed);
-    return *process.outcome(0);
+    answer(notification.id);
+    return *steps.process.outcome(0);
   }
 }
 
-int64_t mapRuns(StoppedProcess& process, const Injection& injection, int descriptor) {
+// The RAM file's descriptor in the target, or -errno.
+int64_t placeMemory(Steps& steps) {
+  const uint64_t directory = static_cast<uint64_t>(static_cast<int64_t>(POSTERN_INJECT_DIRFD));
+  return callNotified(steps, SYS_openat, directory, 0, [&](uint64_t notification) {
+    const int placed = steps.listener.addDescriptor(notification, steps.injection.memory, -1, true, true);
+    if (placed < 0) steps.listener.answer(notification, 0, -placed);
+  });
+}
+
+// Takes back what has been mapped of a mapping that failed. In the range of driver pages munmap is notified.
+void unmapRuns(Steps& steps, uint64_t bytes) {
+  if (bytes == 0) return;
+  (void)callNotified(steps, SYS_munmap, steps.injection.address, bytes, [&](uint64_t notification) { steps.listener.proceed(notification); });
+}
+
+int64_t mapRuns(Steps& steps, int descriptor) {
+  const Injection& injection = steps.injection;
   uint64_t address = injection.address;
   for (const MapRun& run : injection.runs) {
-    int64_t mapped = process.call(SYS_mmap, address, run.bytes, static_cast<uint64_t>(injection.protection),
-                                  MAP_SHARED | MAP_FIXED_NOREPLACE, static_cast<uint64_t>(descriptor), run.offset);
+    int64_t mapped = steps.process.call(SYS_mmap, address, run.bytes, static_cast<uint64_t>(injection.protection),
+                                        MAP_SHARED | MAP_FIXED_NOREPLACE, static_cast<uint64_t>(descriptor), run.offset);
     if (mapped != static_cast<int64_t>(address)) {
-      if (mapped >= 0) (void)process.call(SYS_munmap, static_cast<uint64_t>(mapped), run.bytes);
-      if (address > injection.address) (void)process.call(SYS_munmap, injection.address, address - injection.address);
+      if (mapped >= 0) (void)steps.process.call(SYS_munmap, static_cast<uint64_t>(mapped), run.bytes);
+      unmapRuns(steps, address - injection.address);
       return -ENOMEM;
     }
     address += run.bytes;
@@ -226,19 +254,33 @@ int64_t mapRuns(StoppedProcess& process, const Injection& injection, int descrip
   return static_cast<int64_t>(injection.address);
 }
 
+// Takes the RAM file out of the guest's table again. What can't be made to close it is hostile, and may not live with it. A guest whose
+// table is full below the window has it in the window, where close is notified.
+void takeBack(Steps& steps, int descriptor) {
+  constexpr int kAttempts = 8;
+  const uint64_t number = static_cast<uint64_t>(descriptor);
+  for (int attempt = 0; attempt < kAttempts; attempt++) {
+    const int64_t result = isInWindow(descriptor)
+                               ? callNotified(steps, SYS_close, number, 0, [&](uint64_t notification) { steps.listener.proceed(notification); })
+                               : steps.process.call(SYS_close, number);
+    if (result == 0) return;
+  }
+  (void)kill(steps.injection.tgid, SIGKILL);
+  steps.hooks.killed();
+}
+
 // While the RAM file is in the guest's table the process is not dumpable, so that no other process of the guest can take it
 // (pidfd_getfd, /proc/PID/fd), and all its own threads stand still.
-int64_t runInTarget(StoppedProcess& process, Listener& listener, const Injection& injection, const InjectionHooks& hooks) {
+int64_t runInTarget(Steps& steps) {
+  StoppedProcess& process = steps.process;
   const int64_t dumpable = process.call(SYS_prctl, PR_GET_DUMPABLE);
   if (dumpable < 0 || process.call(SYS_prctl, PR_SET_DUMPABLE, 0) != 0) return -ENOMEM;
   int64_t result = -ENOMEM;
-  const uint64_t directory = static_cast<uint64_t>(static_cast<int64_t>(POSTERN_INJECT_DIRFD));
-  if (process.begin(SYS_openat, directory, 0, 0, 0, 0, 0)) {
-    const int64_t placed = placeMemory(process, listener, injection, hooks);
-    if (placed >= 0) {
-      result = mapRuns(process, injection, static_cast<int>(placed));
-      (void)process.call(SYS_close, static_cast<uint64_t>(placed));
-    }
+  const int64_t placed = placeMemory(steps);
+  if (placed >= 0) {
+    // In the window the filter would notify each mmap of it.
+    result = isInWindow(static_cast<int>(placed)) ? -EMFILE : mapRuns(steps, static_cast<int>(placed));
+    takeBack(steps, static_cast<int>(placed));
   }
   if (dumpable == 1) (void)process.call(SYS_prctl, PR_SET_DUMPABLE, 1);
   return result;
@@ -264,17 +306,18 @@ bool hasLateStops() { return !StoppedProcess::lateStops().empty(); }
 
 int inject(Listener& listener, const Injection& injection, const InjectionHooks& hooks) {
   reapLateStops();
-  if (sharesDescriptorTable(injection.tgid, injection.pidNamespace)) {
-    listener.answer(injection.notification, 0, ENOMEM);
-    return ENOMEM;
-  }
+  // In a user namespace of the guest's own making others have rights over the process, dumpable or not.
+  const bool isLookedInto = userNamespaceOf(injection.tid) != injection.userNamespace;
   StoppedProcess process(injection, hooks);
-  if (!process.stopOthers() || !listener.isValid(injection.notification)) {
+  // Whether others share the table is asked when nobody who has it can run any more.
+  if (isLookedInto || !process.stopOthers() || sharesDescriptorTable(injection.tid, injection.tgid, injection.pidNamespace) ||
+      !listener.isValid(injection.notification)) {
     listener.answer(injection.notification, 0, ENOMEM);
     return ENOMEM;
   }
   if (!listener.answer(injection.notification, 0, 0) || !process.awaitTarget()) return ENOMEM;
-  const int64_t result = runInTarget(process, listener, injection, hooks);
+  Steps steps{process, listener, injection, hooks};
+  const int64_t result = runInTarget(steps);
   process.restore(result);
   return result < 0 ? static_cast<int>(-result) : 0;
 }

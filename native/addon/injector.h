@@ -19,6 +19,7 @@ struct MapRun {
 
 struct Injection {
   pid_t tgid = 0, tid = 0;
+  uint64_t userNamespace = 0;  // that the guest began in
   uint64_t pidNamespace = 0;
   uint64_t notification = 0;  // of the trapped mmap: answered here
   int memory = -1;            // the RAM file; opened read-only for a mapping without PROT_WRITE
@@ -33,6 +34,8 @@ struct InjectionHooks {
   std::function<bool(pid_t tid)> isWaiting;
   // Another thread's notification, which came while the injector waited for its own.
   std::function<void(const seccomp_notif&)> postpone;
+  // The process could not be made to let go of the RAM file, and has been killed.
+  std::function<void()> killed;
 };
 
 // Lets go of threads that an earlier injection had to leave interrupted but not yet stopped. To be called while there are any.

@@ -57,7 +57,7 @@ int Mediator::finishMmap(Op& op) {
   mapping->pages.resize(count);
   std::memcpy(mapping->pages.data(), op.backend->channel->at(op.regions[0].arena), count * sizeof(uint64_t));
   const bool isCounted = op.outcome == static_cast<int64_t>(count);
-  const bool isClaimed = isCounted && options_.domain->claimPages(options_.guest, mapping->pages);
+  const bool isClaimed = isCounted && op.backend->domain->claimPages(options_.guest, mapping->pages);
   Mapping& kept = *mapping;
   op.backend->mappings++;
   mappings_[kept.id] = std::move(mapping);
@@ -78,10 +78,11 @@ int Mediator::finishMmap(Op& op) {
   injection.tgid = op.tgid;
   injection.tid = op.tid;
   injection.pidNamespace = pidNamespace_;
+  injection.userNamespace = userNamespace_;
   injection.notification = op.notification;
   injection.protection = static_cast<int>(op.call.command);
   // mprotect can't add what the file was not opened for.
-  injection.memory = (op.call.command & PROT_WRITE) != 0 ? options_.domain->memoryReadWrite() : options_.domain->memoryReadOnly();
+  injection.memory = (op.call.command & PROT_WRITE) != 0 ? op.backend->domain->memoryReadWrite() : op.backend->domain->memoryReadOnly();
   injection.address = nextMapAddress_;
   injection.runs = runsOf(kept.pages);
   // A page is left out between two mappings, so that running over the end of one faults.
@@ -93,6 +94,7 @@ int Mediator::finishMmap(Op& op) {
     return std::any_of(running_.begin(), running_.end(), [&](auto& entry) { return entry.second->tid == tid; });
   };
   hooks.postpone = [this](const seccomp_notif& notification) { postponed_.push_back(notification); };
+  hooks.killed = [&] { note(Note::kMemoryKept, 0, &op, EPERM); };
   const int error = inject(listener_, injection, hooks);
   if (error != 0) {
     counters_.failed++;
@@ -130,11 +132,16 @@ void Mediator::settleMappings() {
     return;
   }
   std::unordered_set<uint64_t> mapped;
-  for (pid_t pid : processesIn(pidNamespace_)) {
+  const bool isWhole = takeCensus(pidNamespace_, [&](pid_t pid) {
     const std::vector<MappedRange> ranges = mappingsOfFile(pid, memoryDevice_, memoryInode_);
     if (!ranges.empty()) watchHolder(pid);
     for (const MappedRange& range : ranges)
       for (uint64_t offset = range.offset; offset < range.offset + range.bytes; offset += POSTERN_PAGE_BYTES) mapped.insert(offset);
+  });
+  // While processes come and go, a mapping may be handed on unseen: what is not seen is taken for gone only when nobody can have it.
+  if (!isWhole) {
+    mappingRounds_ = std::max(mappingRounds_, 1u);
+    return;
   }
   for (auto& [id, mapping] : mappings_) {
     const bool isMapped = std::any_of(mapping->pages.begin(), mapping->pages.end(), [&](uint64_t page) { return mapped.count(page) != 0; });

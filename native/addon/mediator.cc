@@ -45,12 +45,10 @@ Mediator::Mediator(MediatorOptions options, Exchange* exchange)
       epoll_(epoll_create1(EPOLL_CLOEXEC)) {
   isFront_ = options_.isFront;
   pidNamespace_ = vm_ ? 0 : pidNamespaceOf(options_.process);
+  userNamespace_ = vm_ ? 0 : userNamespaceOf(options_.process);
   std::string missing = vm_ ? "" : view_.attach(options_.process);
   if (!missing.empty()) throw std::runtime_error("the guest's view lacks the guarded device file " + missing);
-  struct stat st;
-  if (fstat(options_.domain->memoryReadWrite(), &st) != 0) throw std::runtime_error("the driver domain's memory can't be looked at");
-  memoryDevice_ = st.st_dev;
-  memoryInode_ = st.st_ino;
+  noteMemory();
   for (const DeviceClass& deviceClass : options_.classes) handles_.emplace_back(deviceClass.envelope.handlesMax);
   nextMapAddress_ = POSTERN_MAP_FIRST;
   if (vm_)
@@ -58,6 +56,13 @@ Mediator::Mediator(MediatorOptions options, Exchange* exchange)
   else
     poll(listener_.fd(), kListenerTag, EPOLLIN);
   poll(options_.control, kControlTag, EPOLLIN);
+}
+
+void Mediator::noteMemory() {
+  struct stat st;
+  if (fstat(options_.domain->memoryReadWrite(), &st) != 0) throw std::runtime_error("the driver domain's memory can't be looked at");
+  memoryDevice_ = st.st_dev;
+  memoryInode_ = st.st_ino;
 }
 
 // A guest VM rings when it has something, and has ended when QEMU has.
@@ -71,13 +76,13 @@ void Mediator::watchVm() {
 Mediator::~Mediator() {
   // A VM that runs on must have lost the driver's pages before anybody else may get them.
   const bool hasPages = vm_ && !guestGone_ && !vm_->hideAll();
-  for (auto& backend : backends_) options_.domain->releaseChannel(backend->channel);
+  for (auto& backend : backends_) backend->domain->releaseChannel(backend->channel);
   // Pages go back only when the process that pinned them has gone; what does not end keeps them, and no one else gets them.
   const auto deadline = Clock::now() + kExitBudget;
   for (auto& backend : backends_)
-    while (backend->channel->state() != POSTERN_CHANNEL_FREE && !options_.domain->isLost() && Clock::now() < deadline) usleep(200);
+    while (backend->channel->state() != POSTERN_CHANNEL_FREE && !backend->domain->isLost() && Clock::now() < deadline) usleep(200);
   for (auto& [id, mapping] : mappings_)
-    if (!hasPages && mapping->backend->channel->state() == POSTERN_CHANNEL_FREE) options_.domain->releasePages(options_.guest, mapping->pages);
+    if (!hasPages && mapping->backend->channel->state() == POSTERN_CHANNEL_FREE) mapping->backend->domain->releasePages(options_.guest, mapping->pages);
   for (auto& backend : backends_)
     if (backend->channel->state() == POSTERN_CHANNEL_FREE) releaseClaims(*backend);
 }
@@ -167,7 +172,7 @@ void Mediator::note(Note kind, uint32_t detail, const Op* op, int errnum) {
 std::optional<Event> Mediator::drainCompletions() {
   for (auto& backend : backends_) {
     postern_completion completion;
-    while (backend->channel->take(completion)) {
+    while (!backend->lost && backend->channel->take(completion)) {
       if (completion.kind == POSTERN_COMPLETION_READY) {
         for (auto& [id, session] : sessions_) {
           if (session->backend != backend.get() || session->file != completion.file) continue;
@@ -268,7 +273,7 @@ std::optional<Event> Mediator::receiveNotification() {
 bool Mediator::isFinished() const { return guestGone_; }
 
 bool Mediator::hasCompletion() const {
-  return std::any_of(backends_.begin(), backends_.end(), [](auto& backend) { return backend->channel->hasCompletion(); });
+  return std::any_of(backends_.begin(), backends_.end(), [](auto& backend) { return !backend->lost && backend->channel->hasCompletion(); });
 }
 
 // A driver in a VM answers within microseconds when its processor is awake, and a process that posts its operations posts the next one
@@ -353,7 +358,7 @@ void Mediator::handleReady(uint64_t tag, uint32_t events) {
       break;
     case kChannelTag:
       for (auto& backend : backends_)
-        if (backend->channel->index() == number) backend->channel->drainEvent();
+        if (!backend->lost && backend->channel->index() == number) backend->channel->drainEvent();
       break;
     case kSessionTag:
       if (auto session = sessions_.find(number); session != sessions_.end()) {
@@ -386,6 +391,7 @@ void Mediator::watchOperations() {
   lastWatch_ = now;
   for (auto& op : operations_)
     if (op->phase == Phase::kDriving && !op->abandoned && op->ring == nullptr && now - op->since >= kWatchInterval) watchOperation(*op);
+  loseOverdue(now);
   if (!held_.empty()) watchHeld();
   queued_.erase(std::remove_if(queued_.begin(), queued_.end(),
                                [&](Op* op) {
@@ -394,6 +400,19 @@ void Mediator::watchOperations() {
                                  return true;
                                }),
                 queued_.end());
+}
+
+// What does not say that it may sleep must end: a driver that hangs in it takes its backend process's other operations with it. The process
+// is given up: its files hang up, and the supervisor beside the driver kills it.
+void Mediator::loseOverdue(Clock::time_point now) {
+  const auto deadline = std::chrono::milliseconds(options_.operationDeadlineMs);
+  for (auto& op : operations_) {
+    if (op->phase != Phase::kDriving || op->plan.blocking || now - op->since < deadline) continue;
+    // This process may have been stopped meanwhile: an answer that has come counts.
+    if (op->backend->lost || op->backend->channel->hasCompletion()) continue;
+    note(Note::kOperationOverdue, 0, op.get(), ENODEV);
+    loseBackend(*op->backend);
+  }
 }
 
 void Mediator::watchOperation(Op& op) {

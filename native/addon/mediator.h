@@ -52,8 +52,6 @@ enum EpollTag : uint64_t {
 };
 constexpr uint64_t kTagMask = 0xffffffff00000000ull;
 
-inline bool isInWindow(int number) { return number >= int(POSTERN_WINDOW_FIRST) && number <= int(POSTERN_WINDOW_LAST); }
-
 // A row of the class's table, as the policy describes it.
 struct CommandRow {
   uint32_t number = 0, mask = 0, headBytes = 0, access = 0;
@@ -101,6 +99,7 @@ struct MediatorOptions {
   int control = -1;    // eventfd
   pid_t process = 0;   // any process in the guest's namespaces, alive now
   uint64_t guest = 0;  // number of the guest, unique in the host
+  uint32_t operationDeadlineMs = 0;  // of operations that don't say that they may sleep
   uint32_t spinUs = 0;  // how long to spin for a completion before sleeping
   std::shared_ptr<Domain> domain;
   std::vector<DeviceClass> classes;
@@ -127,6 +126,8 @@ class Mediator {
   int readForPolicy(uint64_t address, uint8_t* to, uint32_t bytes);
   // reload.cc: another module for a class, between two operations. Returns its generation.
   uint32_t configure(uint32_t classIndex, DeviceClass deviceClass, const std::vector<uint32_t>& kinds);
+  void loseDomain();
+  bool replaceDomain(std::shared_ptr<Domain> next);
   // Whether an operation that this generation's module has judged is not finished.
   bool isInFlight(uint32_t classIndex, uint32_t generation) const;
   uint32_t openFiles(uint32_t classIndex) const;
@@ -155,6 +156,7 @@ class Mediator {
   void handleReady(uint64_t tag, uint32_t events);
   void watchOperations();
   void watchOperation(Op& op);
+  void loseOverdue(Clock::time_point now);
   int interruptionOf(Op& op);
   bool isHolding() const;
   void holdCalls();
@@ -163,6 +165,7 @@ class Mediator {
   void cancel(Op& op);
   bool isFinished() const;
   void watchVm();
+  void noteMemory();
   void note(Note kind, uint32_t detail = 0, const Op* op = nullptr, int errnum = 0);
   void poll(int fd, uint64_t tag, uint32_t events);
   void unpoll(int fd);
@@ -391,7 +394,7 @@ class Mediator {
   GuestView view_;
   Counters counters_;
   Descriptor epoll_;
-  uint64_t pidNamespace_ = 0;
+  uint64_t pidNamespace_ = 0, userNamespace_ = 0;
   dev_t memoryDevice_ = 0;
   ino_t memoryInode_ = 0;
 

@@ -187,11 +187,11 @@ class MediatorObject : public Napi::ObjectWrap<MediatorObject> {
     return DefineClass(env, "Mediator",
                        {InstanceMethod<&MediatorObject::step>("step"), InstanceMethod<&MediatorObject::read>("read"),
                         InstanceMethod<&MediatorObject::counters>("counters"),
-                        InstanceMethod<&MediatorObject::configure>("configure"), InstanceMethod<&MediatorObject::setFront>("setFront"), InstanceMethod<&MediatorObject::isInFlight>("isInFlight"),
+                        InstanceMethod<&MediatorObject::configure>("configure"), InstanceMethod<&MediatorObject::setFront>("setFront"), InstanceMethod<&MediatorObject::replaceDomain>("replaceDomain"), InstanceMethod<&MediatorObject::loseDomain>("loseDomain"), InstanceMethod<&MediatorObject::isInFlight>("isInFlight"),
                         InstanceMethod<&MediatorObject::openFiles>("openFiles"), InstanceMethod<&MediatorObject::close>("close")});
   }
 
-  // new Mediator({listener, control, process, guest, spinUs, domain, classes, nodes, descriptors}, exchange: ArrayBuffer)
+  // new Mediator({listener, control, process, guest, spinUs, operationDeadlineMs, domain, classes, nodes, descriptors}, exchange: ArrayBuffer)
   explicit MediatorObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<MediatorObject>(info) {
     Napi::Object from = info[0].As<Napi::Object>();
     Napi::ArrayBuffer exchange = info[1].As<Napi::ArrayBuffer>();
@@ -206,6 +206,7 @@ class MediatorObject : public Napi::ObjectWrap<MediatorObject> {
     }
     options.guest = large(from, "guest");
     options.spinUs = number(from, "spinUs");
+    options.operationDeadlineMs = number(from, "operationDeadlineMs");
     options.isFront = from.Get("front").ToBoolean().Value();
     options.domain = findDomain(number(from, "domain"));
     if (options.domain == nullptr) throw Napi::Error::New(info.Env(), "there is no driver domain of that number");
@@ -278,6 +279,18 @@ class MediatorObject : public Napi::ObjectWrap<MediatorObject> {
   // setFront(isFront)
   void setFront(const Napi::CallbackInfo& info) {
     if (mediator_ != nullptr) mediator_->setFront(info[0].ToBoolean().Value());
+  }
+
+  // loseDomain()
+  void loseDomain(const Napi::CallbackInfo&) {
+    if (mediator_ != nullptr) mediator_->loseDomain();
+  }
+
+  // replaceDomain(domain) -> boolean
+  Napi::Value replaceDomain(const Napi::CallbackInfo& info) {
+    auto next = findDomain(info[0].As<Napi::Number>().Uint32Value());
+    if (next == nullptr) throw Napi::Error::New(info.Env(), "there is no driver domain of that number");
+    return Napi::Boolean::New(info.Env(), mediator_ != nullptr && mediator_->replaceDomain(std::move(next)));
   }
 
   // configure(classIndex, {envelope, exclusive, onTrial, commands}, kinds: number[]) -> generation

@@ -434,13 +434,13 @@ std::optional<Event> Mediator::openNode(const seccomp_notif& notification, Node&
   op.call.operation = static_cast<uint32_t>(op.operation);
   op.closeOnExec = (flags & O_CLOEXEC) != 0;
   op.backend = backend;
-  if (options_.classes[node->classIndex].isExclusive && !options_.domain->claimDevice(options_.guest, node->name)) {
+  if (options_.classes[node->classIndex].isExclusive && !backend->domain->claimDevice(options_.guest, node->name)) {
     note(Note::kDeviceBusy, 0, &op, EBUSY);
     return finishNow(op, 0, EBUSY);
   }
   op.session = createSession(op, node);
   if (op.session == nullptr) {
-    if (options_.classes[node->classIndex].isExclusive) options_.domain->releaseDevice(options_.guest, node->name);
+    if (options_.classes[node->classIndex].isExclusive) backend->domain->releaseDevice(options_.guest, node->name);
     return finishNow(op, 0, ENFILE);
   }
   op.session->accessMode = static_cast<uint32_t>(flags) & O_ACCMODE;

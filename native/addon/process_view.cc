@@ -3,6 +3,8 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/kcmp.h>
+#include <linux/nsfs.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -12,6 +14,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "descriptors.h"
 
@@ -47,6 +51,30 @@ std::vector<pid_t> numericEntries(const std::string& path) {
   return numbers;
 }
 
+// The inode of a namespace; 0 when the process has gone.
+uint64_t namespaceOf(pid_t pid, const char* which) {
+  struct stat st;
+  return stat(procPath(pid, which).c_str(), &st) == 0 ? st.st_ino : 0;
+}
+
+// Whether a process is in a PID namespace that was made in the given one, however far below.
+bool isBelow(pid_t pid, uint64_t pidNamespace) {
+  Descriptor space(open(procPath(pid, "/ns/pid").c_str(), O_RDONLY | O_CLOEXEC));
+  while (space.valid()) {
+    space.reset(ioctl(space.get(), NS_GET_PARENT));
+    struct stat st;
+    if (space.valid() && fstat(space.get(), &st) == 0 && st.st_ino == pidNamespace) return true;
+  }
+  return false;
+}
+
+// The number of the newest process, the last word of /proc/loadavg; 0 where there is none.
+pid_t lastNumber() {
+  const std::string load = readAll("/proc/loadavg");
+  const size_t at = load.rfind(' ');
+  return at == std::string::npos ? 0 : static_cast<pid_t>(std::atoi(load.c_str() + at + 1));
+}
+
 }  // namespace
 
 std::optional<pid_t> threadGroupOf(pid_t tid) {
@@ -78,27 +106,61 @@ bool mayBeIn(pid_t tid, int call) {
   return end == text || number == call;
 }
 
-uint64_t pidNamespaceOf(pid_t pid) {
-  struct stat st;
-  return stat(procPath(pid, "/ns/pid").c_str(), &st) == 0 ? st.st_ino : 0;
-}
+uint64_t pidNamespaceOf(pid_t pid) { return namespaceOf(pid, "/ns/pid"); }
+
+uint64_t userNamespaceOf(pid_t tid) { return namespaceOf(tid, "/ns/user"); }
 
 std::vector<pid_t> processesIn(uint64_t pidNamespace) {
   std::vector<pid_t> processes;
-  for (pid_t pid : numericEntries("/proc"))
-    if (pidNamespaceOf(pid) == pidNamespace) processes.push_back(pid);
+  std::unordered_map<uint64_t, bool> known;
+  for (pid_t pid : numericEntries("/proc")) {
+    const uint64_t own = pidNamespaceOf(pid);
+    if (own == 0) continue;
+    auto [entry, isNew] = known.emplace(own, own == pidNamespace);
+    if (isNew && !entry->second) entry->second = isBelow(pid, pidNamespace);
+    if (entry->second) processes.push_back(pid);
+  }
   return processes;
 }
 
-bool sharesDescriptorTable(pid_t tgid, uint64_t pidNamespace) {
-  for (pid_t pid : processesIn(pidNamespace))
-    if (pid != tgid && syscall(SYS_kcmp, tgid, pid, KCMP_FILES, 0, 0) == 0) return true;
+// A new process has a higher number than all before it until the numbers begin anew, and /proc lists them in their order: so whoever is
+// there at the end of a list that was begun after it, or descends from it, has been listed.
+bool takeCensus(uint64_t pidNamespace, const std::function<void(pid_t)>& look) {
+  constexpr int kListsMax = 16;
+  const pid_t before = lastNumber();
+  std::unordered_set<pid_t> seen;
+  for (int list = 0; list < kListsMax; list++) {
+    bool isWhole = true;
+    for (pid_t pid : processesIn(pidNamespace)) {
+      if (!seen.insert(pid).second) continue;
+      isWhole = false;
+      look(pid);
+    }
+    if (isWhole) return before > 0 && lastNumber() >= before;
+  }
   return false;
+}
+
+bool sharesDescriptorTable(pid_t tid, pid_t tgid, uint64_t pidNamespace) {
+  bool isShared = false;
+  const bool isWhole = takeCensus(pidNamespace, [&](pid_t pid) {
+    if (pid == tgid) return;
+    // One that has gone may have passed the table on.
+    for (pid_t thread : threadsOf(pid)) {
+      const long order = syscall(SYS_kcmp, tid, thread, KCMP_FILES, 0, 0);
+      isShared |= order == 0 || (order < 0 && errno == ESRCH);
+    }
+  });
+  return isShared || !isWhole;
 }
 
 std::vector<MappedRange> mappingsOfFile(pid_t pid, uint64_t device, uint64_t inode) {
   std::vector<MappedRange> ranges;
   std::string maps = readAll(procPath(pid, "/maps"));
+  // A thread group's first thread may have ended, and shows nothing any more, while others go on with the same memory.
+  if (maps.empty())
+    for (pid_t tid : threadsOf(pid))
+      if (maps = readAll(procPath(pid, "/task/") + std::to_string(tid) + "/maps"); !maps.empty()) break;
   const char* line = maps.c_str();
   while (*line != 0) {
     unsigned long long first, end, offset, number;

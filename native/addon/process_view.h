@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,9 +28,15 @@ bool mayBeIn(pid_t tid, int call);
 
 // The inode of the PID namespace that a process is in; 0 when it has gone.
 uint64_t pidNamespaceOf(pid_t pid);
+// The same of the user namespace of a thread.
+uint64_t userNamespaceOf(pid_t tid);
+// The processes of a PID namespace and of those that were made in it.
 std::vector<pid_t> processesIn(uint64_t pidNamespace);
-// Whether another process of the guest uses the same descriptor table (CLONE_FILES).
-bool sharesDescriptorTable(pid_t tgid, uint64_t pidNamespace);
+// Calls `look` for each of these processes, those that appear meanwhile included. False when they may have come and gone without being
+// seen: a process that forks and ends, over and over, can stay ahead of who lists it.
+bool takeCensus(uint64_t pidNamespace, const std::function<void(pid_t)>& look);
+// Whether a thread of another process of the guest uses the same descriptor table as this thread (CLONE_FILES), or may use it.
+bool sharesDescriptorTable(pid_t tid, pid_t tgid, uint64_t pidNamespace);
 
 // A mapping of a given file in a process: file offsets, ascending.
 struct MappedRange {

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -23,6 +24,8 @@
 
 namespace postern {
 
+class Domain;
+
 using Clock = std::chrono::steady_clock;
 
 // The kernel's internal "restart the call if the handler says so" (include/linux/errno.h): what an interrupted driver returns.
@@ -30,11 +33,13 @@ constexpr int kErestartsys = 512;
 
 // A backend process: it serves the files that one guest process opened, for as long as any of them or of their mappings lives.
 struct Backend {
+  std::shared_ptr<Domain> domain;  // it outlives the mediator's own where that has ended and been replaced
   Channel* channel = nullptr;
   pid_t tgid = 0;
   Descriptor guestProcess;  // pidfd: readable when the guest process has ended
   bool guestEnded = false;
-  bool lost = false;  // the agent's process died, or broke the protocol
+  bool lost = false;      // the agent's process died, or broke the protocol
+  bool detached = false;  // of a domain that is no more: its event counter may be another file's by now
   uint32_t sessions = 0, mappings = 0;
   bool files[POSTERN_FILES_MAX] = {};
   std::map<uint32_t, std::string> claims;  // by file: the device, where its class is exclusive

@@ -15,9 +15,10 @@ Backend* Mediator::backendFor(pid_t tgid) {
   for (auto& backend : backends_)
     if (backend->tgid == tgid && !backend->guestEnded && !backend->lost) return backend.get();
   retireBackends();
-  Channel* channel = options_.domain->isLost() ? nullptr : options_.domain->acquireChannel();
+  Channel* channel = options_.domain->isLost() ? nullptr : options_.domain->acquireChannel(static_cast<uint32_t>(backends_.size()));
   if (channel == nullptr) return nullptr;
   auto backend = std::make_unique<Backend>();
+  backend->domain = options_.domain;
   backend->channel = channel;
   backend->tgid = tgid;
   // A guest VM's processes are not this machine's.
@@ -115,13 +116,13 @@ void Mediator::freeFile(Backend& backend, uint32_t file) {
   backend.files[file] = false;
   auto claim = backend.claims.find(file);
   if (claim == backend.claims.end()) return;
-  options_.domain->releaseDevice(options_.guest, claim->second);
+  backend.domain->releaseDevice(options_.guest, claim->second);
   backend.claims.erase(claim);
 }
 
 // With the backend process all its files have gone.
 void Mediator::releaseClaims(Backend& backend) {
-  for (auto& [file, device] : backend.claims) options_.domain->releaseDevice(options_.guest, device);
+  for (auto& [file, device] : backend.claims) backend.domain->releaseDevice(options_.guest, device);
   backend.claims.clear();
 }
 
@@ -192,7 +193,7 @@ void Mediator::finishInternal(const InternalOp& internal, const postern_completi
       break;
     case Internal::kMunmap:
       if (auto mapping = mappings_.find(internal.subject); mapping != mappings_.end()) {
-        options_.domain->releasePages(options_.guest, mapping->second->pages);
+        internal.backend->domain->releasePages(options_.guest, mapping->second->pages);
         internal.backend->mappings--;
         mappings_.erase(mapping);
         retireWanted_ = true;
@@ -248,8 +249,8 @@ void Mediator::retireBackends() {
       ++it;
       continue;
     }
-    unpoll(backend.channel->event());
-    options_.domain->releaseChannel(backend.channel);
+    if (!backend.detached) unpoll(backend.channel->event());
+    backend.domain->releaseChannel(backend.channel);
     forgetCopiesIn(backend);
     it = backends_.erase(it);
   }
@@ -288,7 +289,7 @@ void Mediator::loseBackend(Backend& backend) {
 
 void Mediator::failLostOperations() {
   for (auto& backend : backends_)
-    if (!backend->lost && (options_.domain->isLost() || backend->channel->state() == POSTERN_CHANNEL_DEAD)) loseBackend(*backend);
+    if (!backend->lost && (backend->domain->isLost() || backend->channel->state() == POSTERN_CHANNEL_DEAD)) loseBackend(*backend);
 }
 
 }  // namespace postern

@@ -103,6 +103,7 @@ static void answer(const struct domain *domain, uint32_t type, char *payload, si
     case POSTERN_FRAME_HELLO: answer_hello(domain, payload, length); break;
     case POSTERN_FRAME_DEVICES: answer_devices(domain); break;
     case POSTERN_FRAME_RUN: run_program(domain, payload, length); break;
+    case POSTERN_FRAME_PING: control_send(domain, POSTERN_FRAME_PING, NULL, 0, NULL, 0); break;
     case POSTERN_FRAME_INPUT: break; /* Its program has ended meanwhile. */
     default: log_line("control stream: no such request: %u", type);
   }

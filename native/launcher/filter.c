@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -25,6 +27,14 @@
 /* The type of a socket's commands (linux/sockios.h, SOCK_IOC_TYPE). */
 #define SOCKET_IOCTLS 0x89
 #define INSTRUCTIONS_MAX 1024 /* four times what the tables need now; BPF's own limit is 4096 */
+
+#ifndef AF_XDP
+#define AF_XDP 44
+#endif
+/* MS_MGC_VAL and MS_MGC_MSK of linux/mount.h. */
+#define MOUNT_MAGIC 0xc0ed0000u
+#define MOUNT_MAGIC_MASK 0xffff0000u
+#define MOUNT_PROPAGATION (MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE)
 
 static struct sock_filter program[INSTRUCTIONS_MAX];
 static unsigned length;
@@ -182,7 +192,38 @@ static void row_mremap(void) {
   block_end(at);
 }
 
-static void emit_rows(int answers_stat, int answers_poll) {
+/* Sending without a copy leaves the network a hold on the pages: see row_always(__NR_vmsplice). The placeholder is no socket at all. */
+static void row_send(uint32_t number, unsigned flags_argument) {
+  unsigned at = block_begin(number);
+  if_in_window(0, SECCOMP_RET_ERRNO | ENOTSOCK);
+  load_low(flags_argument);
+  emit(BPF_JMP | BPF_JSET | BPF_K, 0, 1, MSG_ZEROCOPY);
+  answer(SECCOMP_RET_ERRNO | ENOBUFS);
+  block_end(at);
+}
+
+static void row_socket(void) {
+  unsigned at = block_begin(__NR_socket);
+  load_low(0);
+  emit(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, AF_XDP);
+  answer(SECCOMP_RET_ERRNO | EAFNOSUPPORT);
+  block_end(at);
+}
+
+/* A file system of the guest's own, which it may mount in a user namespace, can have devices: a devpts has this machine's terminals. Only
+ * what mounts no new one is left: binds, moves, changes of flags. The kernel takes off the magic of old in the upper half, and so what else is there. */
+static void row_mount(void) {
+  unsigned at = block_begin(__NR_mount);
+  load_low(3);
+  emit(BPF_JMP | BPF_JSET | BPF_K, 4, 0, MS_BIND | MS_MOVE | MS_REMOUNT);
+  emit(BPF_ALU | BPF_AND | BPF_K, 0, 0, MOUNT_MAGIC_MASK);
+  emit(BPF_JMP | BPF_JEQ | BPF_K, 1, 0, MOUNT_MAGIC);
+  emit(BPF_JMP | BPF_JSET | BPF_K, 1, 0, MOUNT_PROPAGATION);
+  answer(SECCOMP_RET_ERRNO | EPERM);
+  block_end(at);
+}
+
+static void emit_rows(int answers_stat, int answers_poll, int refuses_mounts) {
   const uint32_t notify = SECCOMP_RET_USER_NOTIF;
   const uint32_t not_socket = SECCOMP_RET_ERRNO | ENOTSOCK;
   const uint32_t invalid = SECCOMP_RET_ERRNO | EINVAL;
@@ -246,15 +287,26 @@ static void emit_rows(int answers_stat, int answers_poll) {
 
   /* The placeholder is a socket only for its poll state. */
   static const uint32_t socket_calls[] = {
-      __NR_sendto,  __NR_recvfrom, __NR_sendmsg, __NR_recvmsg,     __NR_sendmmsg,   __NR_recvmmsg,   __NR_shutdown,   __NR_connect,
-      __NR_bind,    __NR_listen,   __NR_accept,  __NR_accept4,     __NR_getsockname, __NR_getpeername, __NR_setsockopt, __NR_getsockopt,
+      __NR_recvfrom, __NR_recvmsg, __NR_recvmmsg,    __NR_shutdown,    __NR_connect,    __NR_bind,       __NR_listen,
+      __NR_accept,   __NR_accept4, __NR_getsockname, __NR_getpeername, __NR_setsockopt, __NR_getsockopt,
   };
   for (unsigned i = 0; i < sizeof socket_calls / sizeof *socket_calls; i++) row_window(socket_calls[i], 0, not_socket);
   row_window_two(__NR_sendfile, 0, 1, invalid);
   row_window_two(__NR_splice, 0, 2, invalid);
   row_window_two(__NR_tee, 0, 1, invalid);
   row_window_two(__NR_copy_file_range, 0, 2, invalid);
-  row_window(__NR_vmsplice, 0, invalid);
+  /* Pages of a driver that a pipe, a socket or a disk still holds when no process maps them any more would show what the driver
+   * puts into them for another guest. */
+  row_always(__NR_vmsplice, invalid);
+  row_always(__NR_io_setup, no_call);
+  row_send(__NR_sendto, 3);
+  row_send(__NR_sendmsg, 2);
+  row_send(__NR_sendmmsg, 3);
+  row_socket();
+  if (refuses_mounts) {
+    row_mount();
+    row_always(__NR_fsopen, not_permitted);
+  }
 
   /* remap_file_pages could point a granted mapping at other pages of the driver VM's memory. */
   row_always(__NR_remap_file_pages, no_call);
@@ -266,7 +318,7 @@ static void emit_rows(int answers_stat, int answers_poll) {
   row_always(__NR_kexec_load, not_permitted);
 }
 
-int install_filter(int answers_stat, int answers_poll) {
+int install_filter(int answers_stat, int answers_poll, int refuses_mounts) {
   length = 0;
   /* Another architecture's numbers mean other calls: i386 by its own arch value, x32 by a bit in the number. */
   load(offsetof(struct seccomp_data, arch));
@@ -275,7 +327,7 @@ int install_filter(int answers_stat, int answers_poll) {
   load_number();
   emit(BPF_JMP | BPF_JGE | BPF_K, 0, 1, 0x40000000u);
   answer(SECCOMP_RET_ERRNO | ENOSYS);
-  emit_rows(answers_stat, answers_poll);
+  emit_rows(answers_stat, answers_poll, refuses_mounts);
   answer(SECCOMP_RET_ALLOW);
   if (length >= INSTRUCTIONS_MAX) {
     errno = E2BIG;

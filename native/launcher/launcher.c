@@ -145,7 +145,7 @@ static void run_program(char **argv, int keep_net_admin, int answers_poll, const
   raise_descriptor_limit();
   drop_capabilities(keep_net_admin);
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) fail("no_new_privs");
-  int listener = install_filter(world_has_stand_ins(), answers_poll);
+  int listener = install_filter(world_has_stand_ins(), answers_poll, !world_has_terminals());
   if (listener < 0) fail("the seccomp filter with its listener (Linux 5.19 or later)");
   send_listener(listener);
   close(listener);

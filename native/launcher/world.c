@@ -17,6 +17,9 @@ int mount(const char *source, const char *target, const char *type, unsigned lon
 #define MOUNT_NOSUID 2ul
 #define MOUNT_NODEV 4ul
 #define MOUNT_NOEXEC 8ul
+#define MOUNT_RDONLY 1ul
+#define MOUNT_REMOUNT 32ul
+#define MOUNT_BIND 4096ul
 #define MOUNT_REC 16384ul
 #define MOUNT_PRIVATE (1ul << 18)
 
@@ -29,7 +32,7 @@ static struct {
   int tree;
 } kept[KEPT_MAX];
 static unsigned kept_count;
-static int stand_ins;
+static int stand_ins, terminals;
 
 static int clone_tree(const char *path) {
   return (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
@@ -94,6 +97,40 @@ static int do_tmpfs(const char *path, const char *mode) {
   return mount("tmpfs", path, "tmpfs", MOUNT_NOSUID | MOUNT_NODEV, data);
 }
 
+/* Files of /proc that set up the whole machine are root's by their mode, whatever capabilities it has left: core_pattern names a
+ * program that the kernel runs with all of them. Who is root only in a user namespace may not write them anyway. */
+static int seal_proc(const char *proc) {
+  static const char *const names[] = {"sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi"};
+  const unsigned long flags = MOUNT_NOSUID | MOUNT_NODEV | MOUNT_NOEXEC;
+  for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
+    char path[64];
+    snprintf(path, sizeof path, "%.40s/%s", proc, names[i]);
+    if (mount(path, path, NULL, MOUNT_BIND | MOUNT_REC, NULL) != 0) {
+      if (errno == ENOENT) continue;
+      return -1;
+    }
+    if (mount(NULL, path, NULL, MOUNT_REMOUNT | MOUNT_BIND | MOUNT_RDONLY | flags, NULL) != 0) return -1;
+  }
+  return 0;
+}
+
+/* Whether this is the machine's root, and not that of a user namespace. */
+static int is_root_of_machine(void) {
+  unsigned first = 1, outside = 1, count = 0;
+  FILE *map = fopen("/proc/self/uid_map", "re");
+  if (!map) return geteuid() == 0;
+  int is_whole = fscanf(map, "%u %u %u", &first, &outside, &count) == 3 && first == 0 && outside == 0 && count == ~0u;
+  fclose(map);
+  return is_whole && geteuid() == 0;
+}
+
+static int do_proc(const char *path) {
+  /* Asked before: the new one shows the guest's processes, of which this one need not be. */
+  int seals = is_root_of_machine();
+  if (mount("proc", path, "proc", MOUNT_NOSUID | MOUNT_NODEV | MOUNT_NOEXEC, NULL) != 0) return -1;
+  return seals ? seal_proc(path) : 0;
+}
+
 static int do_node(const char *path, const char *mode, const char *major_text, const char *minor_text) {
   mode_t permissions = (mode_t)strtoul(mode, NULL, 8);
   dev_t device = makedev((unsigned)strtoul(major_text, NULL, 10), (unsigned)strtoul(minor_text, NULL, 10));
@@ -128,10 +165,11 @@ static int do_line(char **word, unsigned words) {
   if (words == 1 && strcmp(word[0], "nodev") == 0) return do_nodev();
   if (words == 1 && strcmp(word[0], "stand-ins") == 0) return stand_ins = 1, 0;
   if (words == 3 && strcmp(word[0], "tmpfs") == 0) return do_tmpfs(word[1], word[2]);
-  if (words == 2 && strcmp(word[0], "devpts") == 0)
+  if (words == 2 && strcmp(word[0], "devpts") == 0) {
+    terminals = 1;
     return mount("devpts", word[1], "devpts", MOUNT_NOSUID | MOUNT_NOEXEC, "newinstance,ptmxmode=0666,mode=0620");
-  if (words == 2 && strcmp(word[0], "proc") == 0)
-    return mount("proc", word[1], "proc", MOUNT_NOSUID | MOUNT_NODEV | MOUNT_NOEXEC, NULL);
+  }
+  if (words == 2 && strcmp(word[0], "proc") == 0) return do_proc(word[1]);
   if (words == 3 && strcmp(word[0], "dir") == 0) {
     if (make_parents(word[1]) != 0) return -1;
     return mkdir(word[1], (mode_t)strtoul(word[2], NULL, 8)) == 0 || errno == EEXIST ? 0 : -1;
@@ -164,3 +202,4 @@ int build_world(char *plan, char *error, unsigned long error_bytes) {
 }
 
 int world_has_stand_ins(void) { return stand_ins; }
+int world_has_terminals(void) { return terminals; }

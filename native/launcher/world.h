@@ -8,7 +8,7 @@
  *   attach PATH                    put the clone back at PATH (a file or a directory is made for it)
  *   nodev                          no device node opens on any mount that exists now
  *   tmpfs PATH MODE                a fresh tmpfs, on which no device node opens
- *   devpts PATH | proc PATH        fresh instances of these
+ *   devpts PATH | proc PATH        fresh instances of these; of a /proc that root has, what sets up the whole machine is read-only
  *   dir PATH MODE
  *   node PATH MODE MAJOR MINOR     a character device node; a regular file where mknod isn't permitted
  *   symlink TARGET PATH
@@ -19,5 +19,7 @@ int build_world(char *plan, char *error, unsigned long error_bytes);
 
 /* Whether a regular file stands in for some device node, as mknod was not permitted, or for what the kernel's /proc lacks. */
 int world_has_stand_ins(void);
+/* Whether the guest has terminals of its own. Where it has none, terminals are devices that are judged. */
+int world_has_terminals(void);
 
 #endif

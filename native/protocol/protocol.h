@@ -212,6 +212,8 @@ enum postern_frame_type {
   POSTERN_FRAME_LOG = 5,
   POSTERN_FRAME_ERROR = 6,
   POSTERN_FRAME_INPUT = 7,
+  /* host: empty. agent: empty, at once: it is alive. */
+  POSTERN_FRAME_PING = 8,
 };
 #define POSTERN_FRAME_BYTES_MAX (1u << 22)
 

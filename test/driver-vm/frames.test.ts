@@ -69,7 +69,7 @@ describe('the control stream', () => {
   });
 
   it('refuses a frame of unknown type', () => {
-    for (const type of [0, 8, 0xffffffff]) {
+    for (const type of [0, 9, 0xffffffff]) {
       expect(() => new FrameParser().push(headOf(0, type))).toThrow(`unknown type ${type}`);
     }
   });

@@ -127,6 +127,14 @@ static void put_file(const char *path, const char *text) {
 
 /* In a user namespace of its own a guest has every capability over what is in it. */
 static void in_a_user_namespace(void) {
+  char folder[] = "/tmp/postern-escapes-XXXXXX", bound[64], root[64], dev[64];
+  MUST((long)mkdtemp(folder));
+  snprintf(bound, sizeof bound, "%s/bound", folder);
+  snprintf(root, sizeof root, "%s/root", folder);
+  snprintf(dev, sizeof dev, "%s/root/dev", folder);
+  close((int)MUST(open(bound, O_CREAT | O_WRONLY, 0600)));
+  MUST(mkdir(root, 0700));
+  MUST(mkdir(dev, 0700));
   if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) {
     say("unshare: %s", strerrorname_np(errno));
     return;
@@ -135,21 +143,29 @@ static void in_a_user_namespace(void) {
   put_file("/proc/self/uid_map", "0 0 1");
   put_file("/proc/self/gid_map", "0 0 1");
   SAY("mount a tmpfs", mount("tmpfs", "/mnt", "tmpfs", 0, NULL));
-  SAY("mknod in it", mknod("/mnt/node", S_IFCHR | 0600, makedev(5, 2)));
   SAY("mount devtmpfs", mount("devtmpfs", "/mnt", "devtmpfs", 0, NULL));
   SAY("remount /dev with devices", mount(NULL, "/dev", NULL, MS_REMOUNT | MS_BIND, NULL));
   SAY("umount /dev", umount2("/dev", MNT_DETACH));
-  int file = open("/mnt/bound", O_CREAT | O_WRONLY, 0600);
-  close(file);
-  SAY("bind the device", mount("/dev/ptmx", "/mnt/bound", NULL, MS_BIND, NULL));
-  say_open("open it there", "/mnt/bound");
-  MUST(mkdir("/mnt/root", 0700));
-  MUST(mkdir("/mnt/root/dev", 0700));
-  SAY("bind /dev", mount("/dev", "/mnt/root/dev", NULL, MS_BIND | MS_REC, NULL));
-  SAY("chroot", chroot("/mnt/root"));
+  SAY("bind the device", mount("/dev/ptmx", bound, NULL, MS_BIND, NULL));
+  say_open("open it there", bound);
+  (void)umount(bound);
+  SAY("bind /dev", mount("/dev", dev, NULL, MS_BIND | MS_REC, NULL));
+  /* Who is in the chroot can't remove it. */
+  pid_t child = (pid_t)MUST(fork());
+  if (child != 0) {
+    waitpid(child, NULL, 0);
+    (void)umount2(dev, MNT_DETACH);
+    unlink(bound);
+    rmdir(dev);
+    rmdir(root);
+    rmdir(folder);
+    return;
+  }
+  SAY("chroot", chroot(root));
   MUST(chdir("/"));
   say_open("open it in the chroot", "/dev/ptmx");
   say_open("open it relatively", "dev/ptmx");
+  _exit(0);
 }
 
 static void other_processes(void) {

@@ -7,7 +7,9 @@
 #include <linux/seccomp.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -27,7 +29,7 @@
 #include "window.h"
 
 extern "C" {
-int install_filter(int answers_stat, int answers_poll);
+int install_filter(int answers_stat, int answers_poll, int refuses_mounts);
 long __real_syscall(long number, ...);
 }
 
@@ -61,7 +63,7 @@ const std::vector<sock_filter>& programOf(bool answersStat) {
   static std::vector<sock_filter> programs[2];
   if (programs[answersStat].empty()) {
     mustCapture = true;
-    CHECK_EQ(install_filter(answersStat, answersStat), 0);
+    CHECK_EQ(install_filter(answersStat, answersStat, answersStat), 0);
     mustCapture = false;
     programs[answersStat] = captured;
   }
@@ -166,7 +168,20 @@ uint32_t wanted(const seccomp_data& call, bool answersStat) {
       return ifOurs(isMapped(a[0]), kNotified);
     case __NR_mremap:
       return ifOurs(isMapped(a[0]) || isMapped(a[4]), refusedWith(EINVAL));
-    case __NR_sendto: case __NR_recvfrom: case __NR_sendmsg: case __NR_recvmsg: case __NR_sendmmsg: case __NR_recvmmsg:
+    case __NR_sendto: case __NR_sendmmsg: case __NR_sendmsg:
+      if (isOurs(a[0])) return refusedWith(ENOTSOCK);
+      return ifOurs((a[call.nr == __NR_sendmsg ? 2 : 3] & MSG_ZEROCOPY) != 0, refusedWith(ENOBUFS));
+    case __NR_socket:
+      return ifOurs(static_cast<uint32_t>(a[0]) == AF_XDP, refusedWith(EAFNOSUPPORT));
+    case __NR_mount: {
+      uint64_t flags = a[3];
+      if ((flags & 0xffff0000) == 0xc0ed0000) flags &= 0xffff;  // As the kernel does.
+      const bool isNew = (flags & (MS_BIND | MS_MOVE | MS_REMOUNT | MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE)) == 0;
+      return ifOurs(answersStat && isNew, refusedWith(EPERM));
+    }
+    case __NR_fsopen:
+      return ifOurs(answersStat, refusedWith(EPERM));
+    case __NR_recvfrom: case __NR_recvmsg: case __NR_recvmmsg:
     case __NR_shutdown: case __NR_connect: case __NR_bind: case __NR_listen: case __NR_accept: case __NR_accept4:
     case __NR_getsockname: case __NR_getpeername: case __NR_setsockopt: case __NR_getsockopt:
       return ifOurs(isOurs(a[0]), refusedWith(ENOTSOCK));
@@ -175,7 +190,8 @@ uint32_t wanted(const seccomp_data& call, bool answersStat) {
     case __NR_splice: case __NR_copy_file_range:
       return ifOurs(isOurs(a[0]) || isOurs(a[2]), refusedWith(EINVAL));
     case __NR_vmsplice:
-      return ifOurs(isOurs(a[0]), refusedWith(EINVAL));
+      return refusedWith(EINVAL);
+    case __NR_io_setup:
     case __NR_remap_file_pages: case __NR_io_uring_setup: case __NR_io_uring_enter: case __NR_io_uring_register:
       return refusedWith(ENOSYS);
     case __NR_bpf: case __NR_kexec_load:
@@ -192,7 +208,7 @@ uint64_t anyWord(std::mt19937_64& random) {
       POSTERN_WINDOW_LAST + 1, F_DUPFD, F_DUPFD_CLOEXEC, F_GETFL, F_SETFL, F_GETFD, O_PATH, O_DIRECTORY, O_PATH | O_DIRECTORY, O_RDWR, CLONE_FILES, CLONE_THREAD, CLONE_FILES | CLONE_THREAD, CLONE_VM,
       O_RDWR | O_CREAT, MAP_ANONYMOUS, MAP_ANONYMOUS | MAP_PRIVATE, MAP_SHARED, MAP_SHARED_VALIDATE, MAP_SHARED | MAP_FIXED,
       MAP_SHARED | MAP_FIXED_NOREPLACE, 'T' << 8, ('T' - 1) << 8, ('T' + 1) << 8, 0x8900, 0x8a00, 0x88ff, 255, 256, 0x40086200, POSTERN_MAP_FIRST - 1, POSTERN_MAP_FIRST,
-      POSTERN_MAP_FIRST + 4096, POSTERN_MAP_LAST, POSTERN_MAP_LAST + 1, 0x7fffffff, 0x80000000, 0xffffffff, ~uint64_t(0)};
+      POSTERN_MAP_FIRST + 4096, POSTERN_MAP_LAST, POSTERN_MAP_LAST + 1, MSG_ZEROCOPY, AF_XDP, MS_BIND, MS_MOVE, MS_REMOUNT, MS_PRIVATE, MS_UNBINDABLE, 0xc0ed0000, 0xc0ed0001, 0xc0ed1000, 0xc0ee0000, 0x7fffffff, 0x80000000, 0xffffffff, ~uint64_t(0)};
   uint64_t word = words[random() % (sizeof words / sizeof *words)];
   if (random() % 8 == 0) word |= random() << 32;
   if (random() % 16 == 0) word = random();
@@ -230,7 +246,7 @@ TEST("every system call number, with words beside every boundary, gets the answe
       }
     }
   }
-  CHECK_EQ(kinds.size(), 6);  // Native, notified, and refused with four errnos.
+  CHECK_EQ(kinds.size(), 8);  // Native, notified, and refused with six errnos.
 }
 
 TEST("each descriptor number: those of the window, and no other") {
@@ -283,7 +299,7 @@ class Filtered {
     std::thread server(serve);
     server.detach();
     CHECK_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-    const int listener = install_filter(answersStat, answersStat);
+    const int listener = install_filter(answersStat, answersStat, answersStat);
     if (listener < 0) throw check::Skipped(std::string("the kernel takes no such filter: ") + std::strerror(errno));
     listener_ = listener;
   }

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <csignal>
 #include <functional>
+#include <memory>
 #include <thread>
 
 #include "check.h"
@@ -163,16 +164,53 @@ TEST("processes are found by their PID namespace") {
   CHECK(other != 0 && other != own);
   CHECK_EQ(processesIn(other).size(), 1);
   CHECK_EQ(processesIn(other)[0], outside.pid());
-  CHECK(!contains(processesIn(own), outside.pid()));
+  CHECK(contains(processesIn(own), outside.pid()));  // It was made in ours.
+  CHECK(!contains(processesIn(other), getpid()));
+}
+
+TEST("a census sees those that appear while it is taken, and says when it may have missed one") {
+  const uint64_t own = pidNamespaceOf(getpid());
+  std::unique_ptr<Child> late;
+  std::vector<pid_t> seen;
+  CHECK(takeCensus(own, [&](pid_t pid) {
+    seen.push_back(pid);
+    if (!late) late = std::make_unique<Child>(nothing);
+  }));
+  CHECK(contains(seen, getpid()) && contains(seen, late->pid()));
+  std::vector<std::unique_ptr<Child>> endless;
+  CHECK(!takeCensus(own, [&](pid_t) { endless.push_back(std::make_unique<Child>(nothing)); }));
+}
+
+TEST("memory is seen when the first thread has ended and others go on") {
+  Descriptor file(memfd_create("kept", MFD_CLOEXEC));
+  CHECK_EQ(ftruncate(file.get(), 4096), 0);
+  struct stat st;
+  CHECK_EQ(fstat(file.get(), &st), 0);
+  Child gone([&] {
+    CHECK(mmap(nullptr, 4096, PROT_READ, MAP_SHARED, file.get(), 0) != MAP_FAILED);
+    static char stack[1 << 16];
+    clone([](void*) {
+      for (;;) pause();
+      return 0;
+    }, stack + sizeof stack, CLONE_VM | CLONE_SIGHAND | CLONE_THREAD, nullptr);
+    std::signal(SIGUSR1, [](int) { syscall(SYS_exit, 0); });
+    return 0l;
+  });
+  CHECK_EQ(syscall(SYS_tgkill, gone.pid(), gone.pid(), SIGUSR1), 0);
+  // A thread without memory has no program either.
+  char target[16];
+  const std::string exe = "/proc/" + std::to_string(gone.pid()) + "/exe";
+  while (readlink(exe.c_str(), target, sizeof target) >= 0) usleep(100);
+  CHECK_EQ(mappingsOfFile(gone.pid(), st.st_dev, st.st_ino).size(), 1);
 }
 
 TEST("a shared descriptor table is seen, an own one is not taken for shared") {
   const uint64_t own = pidNamespaceOf(getpid());
   Child separate(nothing);
-  CHECK(!sharesDescriptorTable(separate.pid(), own));
+  CHECK(!sharesDescriptorTable(separate.pid(), separate.pid(), own));
   Child sharing(nothing, CLONE_FILES);
-  CHECK(sharesDescriptorTable(sharing.pid(), own));
-  CHECK(sharesDescriptorTable(getpid(), own));
+  CHECK(sharesDescriptorTable(sharing.pid(), sharing.pid(), own));
+  CHECK(sharesDescriptorTable(getpid(), getpid(), own));
 }
 
 TEST("the ranges of a mapped file, whatever else is mapped") {
