@@ -164,6 +164,8 @@ export interface NativeAddon {
   connectTo(path: string): number;
   /** Sends the byte that every connection begins with, and a descriptor with it unless it is -1. */
   greet(connection: number, descriptor: number): void;
+  /** Sends a text in one message, with descriptors, eight at most. */
+  handOver(connection: number, text: string, descriptors: readonly number[]): void;
   /** The next connection of this user's; its descriptor is -1 where it brought none. Blocks. Null once stopAccepting has been called. */
   acceptConnection(listener: number): { connection: number; pid: number; descriptor: number } | null;
   stopAccepting(listener: number): void;

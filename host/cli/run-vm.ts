@@ -3,7 +3,7 @@ import type { ProgramEnd } from '../driver-vm/domain.js';
 import { startGuestVm } from '../guest-vm/guest-vm.js';
 import { DRIVERS_DEFAULT } from './domain-choice.js';
 import { closeDomain, everyServedDevice, openDomain } from './driver-domain.js';
-import { exitLike } from './exit.js';
+import { type Ending, exitLike } from './exit.js';
 import { openLog } from './log.js';
 import type { VmOptions } from './vm.js';
 
@@ -26,12 +26,13 @@ export async function runInVm(argv: readonly string[], options: VmOptions): Prom
       progress: (line) => log.info({ from: 'guest VM' }, line),
       ...(options.memory === undefined ? {} : { memoryMiB: options.memory }),
     });
-    const stopListening = endOnSignals(() => vm.close());
+    const interruption = interruptions(() => vm.close());
     try {
-      exitLike(endingOf(await vm.run(inThisFolder(argv), write, process.stdin)));
+      const run = vm.run(inThisFolder(argv), write, process.stdin).then(endingOf);
+      exitLike(await run.catch((error: Error) => interruption.ending() ?? Promise.reject(error)));
     } finally {
-      stopListening();
       log.info({ ...(await vm.close()) }, 'the guest VM has ended');
+      interruption.stop();
     }
   } finally {
     process.stdin.unref?.();
@@ -49,17 +50,30 @@ function write(chunk: Buffer, isError: boolean): void {
 }
 
 /** The VM’s signal numbers are Linux’s, and so are this machine’s. */
-function endingOf({ code, signal }: ProgramEnd): { exitCode: number | null; signal: NodeJS.Signals | null } {
+function endingOf({ code, signal }: ProgramEnd): Ending {
   const name = Object.entries(constants.signals).find(([, number]) => number === signal)?.[0];
   return { exitCode: code, signal: (name ?? null) as NodeJS.Signals | null };
 }
 
-function endOnSignals(end: () => Promise<unknown>): () => void {
-  const onSignal = (): void => {
+/**
+ * Calls `end` when this process is told to end, or nobody reads what the program writes any more: it then ends as by that signal, as if it were
+ * the program itself.
+ */
+function interruptions(end: () => Promise<unknown>): { ending(): Ending | undefined; stop(): void } {
+  let signal: NodeJS.Signals | undefined;
+  const onSignal = (received: NodeJS.Signals): void => {
+    signal ??= received;
     void end();
   };
-  for (const signal of ENDING_SIGNALS) process.once(signal, onSignal);
-  return () => {
-    for (const signal of ENDING_SIGNALS) process.off(signal, onSignal);
+  const onBroken = (error: NodeJS.ErrnoException): void =>
+    onSignal(error.code === 'EPIPE' ? 'SIGPIPE' : 'SIGTERM');
+  for (const name of ENDING_SIGNALS) process.on(name, onSignal);
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', onBroken);
+  return {
+    ending: () => (signal === undefined ? undefined : { exitCode: null, signal }),
+    // A stream that is broken stays so, and must not become an exception.
+    stop: () => {
+      for (const name of ENDING_SIGNALS) process.off(name, onSignal);
+    },
   };
 }

@@ -14,6 +14,11 @@ export interface VmOptions {
   log?: string;
 }
 
+/** What `postern vm attach` was asked for. */
+export interface AttachOptions extends VmOptions {
+  socket?: string;
+}
+
 /** `postern vm`: guests that are virtual machines. */
 export function vmCommand(): Command {
   return new Command('vm')
@@ -55,16 +60,74 @@ export function vmCommand(): Command {
           process.stderr.write('postern: the guest VM boots; its shell reads from here\n');
           await runInVm(['sh', ...(process.stdin.isTTY ? ['-i'] : [])], options);
         }),
-    );
+    )
+    .addCommand(execCommand())
+    .addCommand(attachCommand())
+    .addCommand(libvirtCommand());
+}
+
+function execCommand(): Command {
+  return domainOptions(new Command('exec'))
+    .summary('run a QEMU of your own, with the devices in its guest')
+    .description(
+      'Run a QEMU command line as it is, with a device added that the frontend module (native/frontend-linux) drives in its guest. ' +
+        'The guest’s memory becomes a file of the host’s; a machine of more than 2 GiB must be a q35.',
+    )
+    .usage('[options] -- qemu-system-x86_64 [ARGUMENTS...]')
+    .argument('<qemu>', 'QEMU, looked up in PATH')
+    .argument('[arguments...]', 'its arguments')
+    .passThroughOptions()
+    .addHelpText(
+      'after',
+      '\nExample:\n  postern vm exec --driver vivid -- qemu-system-x86_64 -M q35 -m 1G -nographic -drive file=debian.qcow2\n' +
+        '\nExit status: QEMU’s; 125 when Postern itself fails.',
+    )
+    .action(async (qemu: string, qemuArguments: string[], options: VmOptions) => {
+      const { execVm } = await import('./attach-vm.js');
+      await execVm([qemu, ...qemuArguments], options);
+    });
+}
+
+function attachCommand(): Command {
+  return domainOptions(new Command('attach'))
+    .summary('give the devices to VMs that are started elsewhere, as by libvirt')
+    .description(
+      'Keep a driver VM, and serve every VM whose QEMU is started through native/build/vm-exec with this socket, which ' +
+        '`postern vm libvirt --script` does. Ends on SIGTERM or SIGINT, the VMs that it serves first.',
+    )
+    .option('--socket <path>', 'where VMs find it (default: vms.sock, beside the socket of `postern serve`)')
+    .action(async (options: AttachOptions) => {
+      const { attachVms } = await import('./attach-vm.js');
+      await attachVms(options);
+    });
+}
+
+function libvirtCommand(): Command {
+  return new Command('libvirt')
+    .summary('print a domain for libvirt whose guest has the devices')
+    .description('Print the XML of such a domain, or with --script the emulator that it names.')
+    .option('--script', 'print the emulator script')
+    .option('--socket <path>', 'where `postern vm attach` listens')
+    .action(async (options: { socket?: string; script?: boolean }) => {
+      const { printLibvirt } = await import('./attach-vm.js');
+      printLibvirt(options);
+    });
 }
 
 function vmSubcommand(name: string): Command {
-  return new Command(name)
+  return domainOptions(new Command(name)).option(
+    '--memory <MiB>',
+    'the guest VM’s memory (default: 512)',
+    (text) => Number(text),
+  );
+}
+
+function domainOptions(command: Command): Command {
+  return command
     .addOption(deviceOption())
     .addOption(driverVmOption().choices(['snapshot', 'cold'] satisfies DomainMode[]))
     .addOption(driverOption())
     .addOption(modulesOption())
-    .option('--memory <MiB>', 'the guest VM’s memory (default: 512)', (text) => Number(text))
     .option('-v, --verbose', 'tell on standard error what happens')
     .option('--log <file>', 'append what happens to a file, one JSON object a line');
 }

@@ -13,7 +13,7 @@ const ATTRIBUTE_NAME_BYTES = 56;
 const TABLE_OFFSET = 4096;
 const CONTROL_BYTES = 1 << 20;
 const MAGIC = 0x6e726574;
-const VERSION = 2;
+const VERSION = 3;
 /** A sysfs file is at most a page, and the frontend keeps one byte of it. */
 const TEXT_BYTES_MAX = 4095;
 /** What every Linux device has of its own. */

@@ -11,28 +11,52 @@ import { buildModule, ensureHeaders } from './kernel-headers.js';
 export const FRONTEND_MODULE = 'postern_frontend';
 const SOURCES = join(ROOT, 'native', 'frontend-linux');
 const PROTOCOL = join(ROOT, 'native', 'protocol', 'vm_frontend.h');
-const MODULE_FOLDER = join(ROOT, '.cache', 'frontend');
 
 /**
  * Provides the frontend module for a kernel, built from native/frontend-linux against Debian's headers of the same release.
  * @returns the folder that holds it
  * @throws Error with apt's or the compiler's words
  */
-export async function ensureFrontendModule({ release }: Kernel, progress: Progress): Promise<string> {
-  const folder = join(MODULE_FOLDER, release);
+export async function ensureFrontendModule(kernel: Kernel, progress: Progress): Promise<string> {
+  return await ensureVmModule(
+    kernel,
+    { name: FRONTEND_MODULE, sources: SOURCES, kept: 'frontend' },
+    progress,
+  );
+}
+
+/** A module for guest VMs: its name, the folder of its sources, and that below `.cache` where it is kept. */
+export interface VmModule {
+  name: string;
+  sources: string;
+  kept: string;
+}
+
+/**
+ * Provides a module that speaks the frontend's protocol, for a kernel.
+ * @returns the folder that holds it
+ * @throws Error with apt's or the compiler's words
+ */
+export async function ensureVmModule(
+  { release }: Kernel,
+  { name, sources, kept }: VmModule,
+  progress: Progress,
+): Promise<string> {
+  const modules = join(ROOT, '.cache', kept);
+  const folder = join(modules, release);
   const stamp = join(folder, 'stamp');
-  const digest = digestOf(ROOT, [...filesBelow(SOURCES), PROTOCOL], release);
+  const digest = digestOf(ROOT, [...filesBelow(sources), PROTOCOL], release);
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === digest) return folder;
   const headers = await ensureHeaders(release, progress);
-  progress('building the frontend module of guest VMs');
-  const work = await newWorkFolder(MODULE_FOLDER, 'build');
+  progress(`building the module ${name} for guest VMs`);
+  const work = await newWorkFolder(modules, 'build');
   try {
-    await cp(SOURCES, work, { recursive: true });
+    await cp(sources, work, { recursive: true });
     await cp(PROTOCOL, join(work, 'protocol', 'vm_frontend.h'));
     await buildModule(headers, work);
     await rm(folder, { recursive: true, force: true });
     await mkdir(folder, { recursive: true });
-    await rename(join(work, `${FRONTEND_MODULE}.ko`), join(folder, `${FRONTEND_MODULE}.ko`));
+    await rename(join(work, `${name}.ko`), join(folder, `${name}.ko`));
     await writeFile(stamp, digest);
   } finally {
     await rm(work, { recursive: true, force: true });

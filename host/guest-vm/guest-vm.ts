@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync, writeSync } from 'node:fs';
+import { closeSync, constants, openSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import type pino from 'pino';
 import type { DriverDomain, OnOutput, ProgramEnd } from '../driver-vm/domain.js';
@@ -7,14 +7,11 @@ import { ensureKernel } from '../driver-vm/kernel.js';
 import { QEMU_DESCRIPTORS } from '../driver-vm/qemu.js';
 import { assignDevices, type DeviceNames } from '../mediator/assignment.js';
 import { compileModule } from '../mediator/guest.js';
-import { Mediation, type MediationEnd, type MediationOptions } from '../mediator/mediation.js';
+import { Mediation, type MediationEnd } from '../mediator/mediation.js';
 import { type NativeVmGuest, native } from '../native.js';
 import { loadPolicies, type PolicyPackage } from '../policy/store.js';
-import { controlPages } from './device-table.js';
+import { type Aperture, closeAperture, endsOf, fillAperture, newAperture } from './aperture.js';
 import { ensureFrontendModule, FRONTEND_MODULE } from './frontend-module.js';
-
-/** Room for the driver pages that a guest VM maps at a time, a power of two as PCI wants it: 32 frames of 1080p in RGBA. */
-const APERTURE_BYTES = 256 << 20;
 
 export interface GuestVmOptions {
   /** Where the drivers are: a driver VM. */
@@ -47,13 +44,6 @@ export interface GuestVm {
   close(): Promise<MediationEnd>;
 }
 
-/** What a guest VM shares with the host, as descriptors. */
-interface Aperture {
-  memory: number;
-  doorbell: number;
-  interrupt: number;
-}
-
 /**
  * Starts a guest VM whose device files are served by a driver domain.
  * @throws Error when a device is not there or has no policy, or when the VM could not be started
@@ -64,17 +54,16 @@ export async function startGuestVm(options: GuestVmOptions): Promise<GuestVm> {
   const modules = await Promise.all(assignment.packages.map(compileModule));
   const aperture = newAperture();
   try {
-    writeSync(aperture.memory, controlPages(assignment.guarded, APERTURE_BYTES), 0, undefined, 0);
+    fillAperture(aperture, assignment.guarded);
     const vm = await boot(options, aperture);
-    const mediation = await mediate((onStart) => ({
+    const mediation = await Mediation.start({
       source: { vm: guestOf(vm, aperture) },
       domain,
       assignment,
       modules,
       networkAdministration: false,
       log: options.log.child({ guest: options.name }),
-      onStart,
-    }));
+    });
     // Nothing runs unjudged: a VM whose mediator has failed is ended.
     mediation.ended.catch(() => vm.close());
     return {
@@ -90,23 +79,6 @@ export async function startGuestVm(options: GuestVmOptions): Promise<GuestVm> {
     closeAperture(aperture);
     throw error;
   }
-}
-
-/** A mediator that serves already. */
-async function mediate(optionsFor: (onStart: () => void) => MediationOptions): Promise<Mediation> {
-  return await new Promise((resolve, reject) => {
-    const mediation = new Mediation(optionsFor(() => resolve(mediation)));
-    mediation.ended.catch(reject);
-  });
-}
-
-function newAperture(): Aperture {
-  const memory = native.memfd('postern-aperture', APERTURE_BYTES);
-  return { memory, doorbell: native.eventFd(), interrupt: native.eventFd() };
-}
-
-function closeAperture({ memory, doorbell, interrupt }: Aperture): void {
-  for (const descriptor of [memory, doorbell, interrupt]) native.closeDescriptor(descriptor);
 }
 
 /** The VM with its frontend loaded; the host's end of it is not served yet. */
@@ -134,14 +106,11 @@ async function boot({ domain, memoryMiB, progress }: GuestVmOptions, aperture: A
 }
 
 /** QEMU has the driver domain's memory under the numbers of QEMU_DESCRIPTORS. */
-function guestOf(vm: DriverVm, { memory, doorbell, interrupt }: Aperture): NativeVmGuest {
+function guestOf(vm: DriverVm, aperture: Aperture): NativeVmGuest {
   return {
+    ...endsOf(aperture),
     ram: vm.memory.descriptor,
     ramBytes: vm.memory.bytes,
-    aperture: memory,
-    apertureBytes: APERTURE_BYTES,
-    doorbell,
-    interrupt,
     process: vm.pid,
     memory: QEMU_DESCRIPTORS.driverMemory,
     memoryReadOnly: QEMU_DESCRIPTORS.driverMemoryReadOnly,

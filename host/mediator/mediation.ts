@@ -33,6 +33,12 @@ const SPIN_US = availableParallelism() > 1 ? 50 : 0;
  * answer such operations within milliseconds; setting up hardware, emulated on a busy machine, takes seconds.
  */
 export const OPERATION_DEADLINE_MS = 30_000;
+/** Mediations whose workers wait in native code, where the end of this process does not reach them by itself. */
+const serving = new Set<() => void>();
+process.on('exit', () => {
+  for (const leave of serving) leave();
+});
+
 /** What is written to an event counter to wake who waits for it (eventfd(2)). */
 const ONE = new BigUint64Array([1n]);
 
@@ -117,6 +123,8 @@ export class Mediation {
       workerData: input,
       transferList: tap === undefined ? [port2] : [port2, tap.port],
     });
+    const leave = (): void => this.#tell({ kind: 'leave' });
+    serving.add(leave);
     this.ended = endOf(worker, (message) => {
       if (message.kind === 'log') log[message.level](message.fields, message.text);
       else if (message.kind === 'started') onStart?.(message.process);
@@ -124,10 +132,22 @@ export class Mediation {
       else if (message.kind === 'answer') this.#take(message.id, message.answer);
     }).finally(() => {
       this.#hasEnded = true;
+      serving.delete(leave);
       for (const answered of this.#asked.values()) answered(undefined);
       this.#commands.close();
       if ('socket' in source) native.closeDescriptor(source.socket);
       native.closeDescriptor(this.#control);
+    });
+  }
+
+  /**
+   * A mediation that serves already, of a guest that needs no word of it.
+   * @throws Error when it can't begin
+   */
+  static async start(options: Omit<MediationOptions, 'onStart'>): Promise<Mediation> {
+    return await new Promise((resolve, reject) => {
+      const mediation: Mediation = new Mediation({ ...options, onStart: () => resolve(mediation) });
+      mediation.ended.catch(reject);
     });
   }
 
@@ -180,11 +200,15 @@ export class Mediation {
   /** Gives the worker a command, which it takes between two operations. Undefined: the guest has ended. */
   #ask(command: WorkerCommand): Promise<WorkerAnswer | undefined> {
     if (this.#hasEnded) return Promise.resolve(undefined);
-    const id = this.#nextCommand++;
+    const id = this.#nextCommand;
     const answered = new Promise<WorkerAnswer | undefined>((resolve) => this.#asked.set(id, resolve));
-    this.#commands.postMessage({ id, command } satisfies NumberedCommand);
-    writeSync(this.#control, ONE);
+    this.#tell(command);
     return answered;
+  }
+
+  #tell(command: WorkerCommand): void {
+    this.#commands.postMessage({ id: this.#nextCommand++, command } satisfies NumberedCommand);
+    writeSync(this.#control, ONE);
   }
 
   #take(id: number, answer: WorkerAnswer): void {

@@ -57,6 +57,8 @@ export type WorkerCommand =
   /** The driver domain has ended; another one, as the addon numbers it, has taken its place. */
   | { kind: 'lose' }
   | { kind: 'domain'; domain: number }
+  /** This process ends, whatever the guest does. */
+  | { kind: 'leave' }
   /** The guest comes to the front, or leaves it. */
   | { kind: 'front'; isFront: boolean }
   /** Another module for its class; `onTrial`: the one before is put back when it misbehaves. */

@@ -4,6 +4,8 @@ import type { NativeNote } from './exchange.js';
 
 /** The note that tells of a policy's fault, which the native side found in its answer. */
 export const NOTE_PLAN_REFUSED = 2;
+/** The note that tells what a guest VM's frontend did that no honest one does. */
+const NOTE_FRONTEND_BROKEN = 16;
 
 /** The notes of native/addon/exchange.h: what happened, what it means and what to do. */
 const TEXTS: Readonly<Record<number, string>> = {
@@ -22,11 +24,24 @@ const TEXTS: Readonly<Record<number, string>> = {
   13: 'descriptor-strange: what the driver made is no descriptor of the kind that the policy says',
   14: 'operation-overdue: the driver did not end an operation that may not sleep; its process is given up, its files hang up',
   15: 'memory-kept: the guest changed the instructions by which it maps driver pages, and was killed before it could keep the memory',
+  [NOTE_FRONTEND_BROKEN]:
+    "frontend-broken: the guest VM's kernel asked for what its frontend never asks for; that is refused, and told once of each kind",
   11: "device-busy: another guest has the device open, and the class's manifest allows one guest at a time",
 };
 
 /** Notes about descriptors' numbers, whatever class they are of. */
-const CLASSLESS: ReadonlySet<number> = new Set([5, 6]);
+const CLASSLESS: ReadonlySet<number> = new Set([5, 6, NOTE_FRONTEND_BROKEN]);
+
+/** What native/addon/exchange.h calls VmBreach. */
+const BREACHES: Readonly<Record<number, string>> = {
+  1: 'a ring that does not lie in its memory, or is none',
+  2: 'a request of no kind',
+  3: 'a device that it has not',
+  4: 'an open under a number that is in use, or not its to choose',
+  5: 'an operation on a file that is not open',
+  6: 'an unmapping of what is not mapped',
+  7: 'an operation that asks for pages without an end',
+};
 
 /** Whether a note is about an operation of some class. */
 export function isOfClass({ kind }: NativeNote): boolean {
@@ -66,6 +81,7 @@ export function describeNote(note: NativeNote, info: ClassInfo | undefined): Rec
   if (info !== undefined) described.class = info.class;
   if (note.command !== 0) described.command = commandName(info, note.command);
   if (note.kind === NOTE_PLAN_REFUSED) described.rule = planError(note.detail);
+  if (note.kind === NOTE_FRONTEND_BROKEN) described.breach = BREACHES[note.detail] ?? `breach ${note.detail}`;
   if (note.errno !== 0) described.errno = errnoName(note.errno);
   return described;
 }

@@ -245,6 +245,8 @@ function obey(command: Exclude<WorkerCommand, { kind: 'front' }>, serving: Nativ
   switch (command.kind) {
     case 'count':
       return serving.counters();
+    case 'leave':
+      throw new Error('The host has ended; so has its mediation.');
     case 'lose':
       serving.loseDomain();
       return 'done';

@@ -34,6 +34,12 @@ const BUILDS: readonly NativeBuild[] = [
     build: (note) => make('native/frontend', note),
   },
   {
+    name: 'starter of VMs of one’s own',
+    inputs: ['native/vm-exec'],
+    outputs: ['native/build/vm-exec'],
+    build: (note) => make('native/vm-exec', note),
+  },
+  {
     name: 'native addon',
     inputs: ['native/addon', 'native/protocol', 'native/binding.gyp'],
     outputs: ['native/build/Release/postern.node'],

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <string>
+#include <vector>
 
 #include "bindings.h"
 #include "connections.h"
@@ -18,19 +19,27 @@
 namespace postern {
 
 bool sendWithDescriptor(int socket, const void* bytes, size_t length, int descriptor) {
+  return sendWithDescriptors(socket, bytes, length, &descriptor, descriptor >= 0 ? 1 : 0);
+}
+
+bool sendWithDescriptors(int socket, const void* bytes, size_t length, const int* descriptors, size_t count) {
+  if (count > kDescriptorsSentMax) {
+    errno = EINVAL;
+    return false;
+  }
   iovec vector{const_cast<void*>(bytes), length};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof descriptor)] = {};
+  alignas(cmsghdr) char control[CMSG_SPACE(kDescriptorsSentMax * sizeof(int))] = {};
   msghdr message{};
   message.msg_iov = &vector;
   message.msg_iovlen = 1;
-  if (descriptor >= 0) {
+  if (count > 0) {
     message.msg_control = control;
-    message.msg_controllen = sizeof control;
+    message.msg_controllen = CMSG_SPACE(count * sizeof(int));
     cmsghdr* part = CMSG_FIRSTHDR(&message);
     part->cmsg_level = SOL_SOCKET;
     part->cmsg_type = SCM_RIGHTS;
-    part->cmsg_len = CMSG_LEN(sizeof descriptor);
-    std::memcpy(CMSG_DATA(part), &descriptor, sizeof descriptor);
+    part->cmsg_len = CMSG_LEN(count * sizeof(int));
+    std::memcpy(CMSG_DATA(part), descriptors, count * sizeof(int));
   }
   return sendmsg(socket, &message, MSG_NOSIGNAL) == static_cast<ssize_t>(length);
 }
@@ -96,6 +105,17 @@ Napi::Value connectTo(const Napi::CallbackInfo& info) {
 void greet(const Napi::CallbackInfo& info) {
   const int connection = info[0].As<Napi::Number>().Int32Value(), descriptor = info[1].As<Napi::Number>().Int32Value();
   if (!sendWithDescriptor(connection, &kGreeting, sizeof kGreeting, descriptor)) throw codedError(info.Env(), "greeting the host", errno);
+}
+
+// handOver(connection, bytes, descriptors): one message.
+void handOver(const Napi::CallbackInfo& info) {
+  const int connection = info[0].As<Napi::Number>().Int32Value();
+  const std::string bytes = info[1].As<Napi::String>();
+  const Napi::Array from = info[2].As<Napi::Array>();
+  std::vector<int> descriptors;
+  for (uint32_t i = 0; i < from.Length(); i++) descriptors.push_back(from.Get(i).As<Napi::Number>().Int32Value());
+  if (!sendWithDescriptors(connection, bytes.data(), bytes.size(), descriptors.data(), descriptors.size()))
+    throw codedError(info.Env(), "handing over descriptors", errno);
 }
 
 // The greeting's descriptor goes to `descriptor`. False when there is no greeting, or more descriptors than one.
@@ -164,6 +184,7 @@ void bindConnections(Napi::Env env, Napi::Object exports) {
   exports.Set("listenAt", Napi::Function::New(env, listenAt));
   exports.Set("connectTo", Napi::Function::New(env, connectTo));
   exports.Set("greet", Napi::Function::New(env, greet));
+  exports.Set("handOver", Napi::Function::New(env, handOver));
   exports.Set("acceptConnection", Napi::Function::New(env, acceptConnection));
   exports.Set("stopAccepting", Napi::Function::New(env, stopAccepting));
   exports.Set("lockFile", Napi::Function::New(env, lockFile));

@@ -33,6 +33,17 @@ enum class Note : uint32_t {
   kDescriptorStrange = 13,   // the driver's number is no descriptor of the kind that the policy says: noteDetail is the kind
   kOperationOverdue = 14,  // an operation that may not sleep has not ended within its deadline
   kMemoryKept = 15,        // a guest's process could not be made to let go of the memory's descriptor, and was killed
+  kFrontendBroken = 16,     // a guest VM's frontend asked for what no honest one does: noteDetail is a VmBreach
+};
+
+enum class VmBreach : uint32_t {
+  kRing = 1,       // the ring is not in the guest's memory, or no ring
+  kKind = 2,       // a request of no kind
+  kDevice = 3,     // an open of a device that the guest has not
+  kFileTaken = 4,  // an open under a number that is in use, or the host's to give
+  kFile = 5,       // an operation on a file that is not open
+  kMapping = 6,    // an unmapping of what is not mapped
+  kRounds = 7,     // an operation that asks for pages without an end
 };
 
 enum class Operation : uint32_t { kOpen = 0, kIoctl = 1, kRead = 2, kWrite = 3, kMmap = 4, kSeek = 5 };

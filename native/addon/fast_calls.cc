@@ -86,12 +86,19 @@ void Mediator::wakeRing(pid_t tgid) {
   if (postSpinUs_ >= kPostSpinLeastUs) ring->wakeUp();
 }
 
+// The same of a guest VM that has made a request: the next one may follow soon.
+void Mediator::expectRequests() {
+  if (postSpinUs_ < kPostSpinLeastUs && idleSpins_++ % kPostSpinRetry == 0) postSpinUs_ = kPostSpinFirstUs;
+  vmIsAwake_ = postSpinUs_ >= kPostSpinLeastUs;
+}
+
 void Mediator::notePostSpin(bool isFruitful) {
   if (isFruitful) postSpinUs_ = std::min(kPostSpinMostUs, postSpinUs_ * 2);
   else postSpinUs_ /= 2;
 }
 
 bool Mediator::hasPosts() const {
+  if (vmIsAwake_ && vm_->hasRequest()) return true;
   return std::any_of(rings_.begin(), rings_.end(), [](auto& ring) { return ring->isAwake() && ring->hasPosts(); });
 }
 

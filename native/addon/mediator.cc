@@ -282,7 +282,7 @@ bool Mediator::spin() {
   if (options_.spinUs == 0) return false;
   bool isDriving = false;
   for (auto& [id, op] : running_) isDriving |= op->phase == Phase::kDriving && !op->plan.blocking;
-  const bool awaitsPosts = std::any_of(rings_.begin(), rings_.end(), [](auto& ring) { return ring->isAwake(); });
+  const bool awaitsPosts = vmIsAwake_ || std::any_of(rings_.begin(), rings_.end(), [](auto& ring) { return ring->isAwake(); });
   if (!isDriving && !awaitsPosts) return false;
   const auto deadline = Clock::now() + std::chrono::microseconds(isDriving ? options_.spinUs : postSpinUs_);
   uint32_t rounds = 0;
@@ -307,6 +307,7 @@ bool Mediator::spin() {
 
 void Mediator::wait() {
   bool ready = vm_ && !isHolding() && !vm_->prepareToSleep();
+  vmIsAwake_ = false;
   for (auto& ring : rings_) ready |= ring->isAwake() && !ring->sleep();
   for (auto& backend : backends_) ready |= !backend->lost && !backend->channel->prepareToSleep();
   int timeout = -1;

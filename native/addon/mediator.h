@@ -234,6 +234,9 @@ class Mediator {
   std::optional<Event> operateByRequest(uint64_t id, const postern_vm_request& request);
   void releaseByRequest(uint32_t file);
   void unmapByRequest(uint64_t offset);
+  void forgetFrontend();
+  void noteBreach(VmBreach breach);
+  void expectRequests();
   void cancelByRequest(uint64_t sequence);
   bool holdsReplies(Op& op);
   int showMapping(Op& op, Mapping& mapping, const std::vector<RemoteRun>& runs);
@@ -389,6 +392,8 @@ class Mediator {
   Exchange* exchange_;
   std::unique_ptr<VmGuest> vm_;
   Descriptor vmProcess_;
+  bool vmIsAwake_ = false;   // its ring is looked at before sleeping
+  uint32_t vmBreaches_ = 0;  // those that have been told, by VmBreach
   std::unordered_map<uint32_t, Session*> vmFiles_;  // by the guest VM's numbers
   Listener listener_;
   GuestView view_;

@@ -69,6 +69,7 @@ int Mediator::finishOpen(Op& op) {
 // nothing placed.
 int Mediator::placeSession(Op& op, Session& session, bool closeOnExec, bool answers) {
   if (op.abandoned) return -ESRCH;
+  if (vm_ && !listener_.isValid(op.notification)) return -ESRCH;
   if (vm_) {
     // A guest VM's frontend has made the file, under a number of its own.
     placeInVm(session, static_cast<uint32_t>(op.data.args[0]));

@@ -239,6 +239,7 @@ std::optional<uint32_t> Mediator::freeVmFile() const {
 int Mediator::giveToVm(Op& op, const PassedDescriptor& passed) {
   const auto file = freeVmFile();
   if (!file) return -EMFILE;
+  if (!listener_.isValid(op.notification)) return -ESRCH;
   placeInVm(*passed.session, *file);
   const uint64_t region = passed.place.region == 0 ? op.call.argument : op.regions[passed.place.region].address;
   vm_->give(op.notification, region + passed.place.offset, *file, passed.place.closeOnExec != 0);

@@ -47,8 +47,9 @@ VmGuest::~VmGuest() {
 
 void VmGuest::openSpace(Slot& slot, const VmRing::Request& taken) {
   const postern_vm_request& request = taken.request;
-  const bool isAgain = slot.sequence == request.sequence && request.round > 0;
+  const bool isAgain = slot.rounds > 0 && slot.sequence == request.sequence && request.round > 0;
   if (!isAgain) {
+    slot.rounds = 0;
     slot.asked.clear();
     slot.files.clear();
   }
@@ -85,15 +86,29 @@ bool VmGuest::answer(uint64_t id, int64_t value, int error) {
   Slot& slot = slots_[number];
   slot.isInHand = false;
   const std::vector<VmNeed>& needs = slot.space.needs();
-  if (error == VmAddressSpace::kPagesNeeded && !needs.empty()) {
+  const bool wantsPages = error == VmAddressSpace::kPagesNeeded && !needs.empty();
+  // What it has been asked for is remembered: one that never has it must not make this grow.
+  const bool isEndless = wantsPages && slot.rounds == POSTERN_VM_ROUNDS_MAX;
+  hasEndlessRounds_ |= isEndless;
+  if (wantsPages && !isEndless) {
+    slot.rounds++;
     const size_t asked = std::min<size_t>(needs.size(), POSTERN_VM_RANGES_MAX);
     slot.asked.insert(slot.asked.end(), needs.begin(), needs.begin() + static_cast<ptrdiff_t>(asked));
     (void)ring_.ask(number, needs);
   } else {
+    slot.rounds = 0;
     (void)ring_.answer(number, value, error == VmAddressSpace::kPagesNeeded ? EFAULT : error, slot.made);
   }
-  interrupt();
+  if (ring_.callerSleeps(number)) interrupt();
   return true;
+}
+
+void VmGuest::letGo() {
+  for (Slot& slot : slots_) {
+    slot.isInHand = false;
+    slot.rounds = 0;
+  }
+  ring_.detach();
 }
 
 void VmGuest::give(uint64_t id, uint64_t address, uint32_t file, bool closeOnExec) {

@@ -39,6 +39,15 @@ class VmGuest {
     postern_vm_request request;
   };
   std::optional<Request> receive();
+  bool hasRequest() const { return ring_.hasRequest(); }
+  // Whether the frontend has withdrawn its ring: it is unloaded, or its kernel begins anew.
+  bool hasLeft() const { return ring_.isWithdrawn(); }
+  // Lets go of the ring: nothing is in hand any more, and nothing is written to the guest until there is another.
+  void letGo();
+  // Whether a ring has been offered that can't be one.
+  bool isRingRefused() const { return ring_.isRefused(); }
+  // Whether some operation has been sent back for pages more often than any honest one.
+  bool hasEndlessRounds() const { return hasEndlessRounds_; }
   // Whether the operation has not been answered.
   bool isInHand(uint64_t id) const;
   // The address space of the program that made the request; what the guest holds in place for it is known there.
@@ -68,6 +77,7 @@ class VmGuest {
     uint64_t id = 0;
     uint64_t sequence = 0;
     bool isInHand = false;
+    uint32_t rounds = 0;  // how often it has been sent back for pages; 0: it has not, or has been answered since
     std::vector<VmNeed> asked;  // by earlier rounds of the same operation
     std::map<int, uint32_t> files;  // what the guest has said of descriptors
     std::vector<postern_vm_range> made;
@@ -87,6 +97,7 @@ class VmGuest {
   uint64_t apertureAddress_ = 0;  // in QEMU
   std::map<uint64_t, uint64_t> shown_;  // offset -> bytes
   uint64_t nextId_ = 0;
+  bool hasEndlessRounds_ = false;
   Slot slots_[POSTERN_VM_SLOTS];
 };
 

@@ -56,9 +56,13 @@ seccomp_notif callOf(uint64_t id, const postern_vm_request& request) {
 }  // namespace
 
 std::optional<Event> Mediator::receiveRequest() {
+  if (vm_->hasLeft()) forgetFrontend();
   auto received = vm_->receive();
+  if (vm_->isRingRefused()) noteBreach(VmBreach::kRing);
+  if (vm_->hasEndlessRounds()) noteBreach(VmBreach::kRounds);
   if (!received) return std::nullopt;
   counters_.notifications++;
+  expectRequests();
   const postern_vm_request& request = received->request;
   switch (request.kind) {
     case POSTERN_VM_OPEN:
@@ -79,6 +83,7 @@ std::optional<Event> Mediator::receiveRequest() {
     case POSTERN_VM_SEEK:
       return operateByRequest(received->id, request);
     default:
+      noteBreach(VmBreach::kKind);
       (void)listener_.answer(received->id, 0, EINVAL);
       return std::nullopt;
   }
@@ -90,6 +95,7 @@ std::optional<Event> Mediator::openByRequest(uint64_t id, const postern_vm_reque
   Node* node = view_.at(request.device);
   const bool isFree = request.file < POSTERN_VM_FILES_MADE && vmFiles_.count(request.file) == 0;
   if (node == nullptr || !isFree) {
+    noteBreach(node == nullptr ? VmBreach::kDevice : VmBreach::kFileTaken);
     (void)listener_.answer(id, 0, node == nullptr ? ENXIO : EINVAL);
     return std::nullopt;
   }
@@ -99,6 +105,7 @@ std::optional<Event> Mediator::openByRequest(uint64_t id, const postern_vm_reque
 std::optional<Event> Mediator::operateByRequest(uint64_t id, const postern_vm_request& request) {
   auto found = vmFiles_.find(request.file);
   if (found == vmFiles_.end()) {
+    noteBreach(VmBreach::kFile);
     (void)listener_.answer(id, 0, EBADF);
     return std::nullopt;
   }
@@ -129,6 +136,23 @@ void Mediator::unmapByRequest(uint64_t offset) {
     if (vm_->hide(offset)) releaseMapping(*mapping);
     return;
   }
+  noteBreach(VmBreach::kMapping);
+}
+
+// The frontend has been unloaded, or its kernel begins anew: whatever it had is released. What its drivers still do for it finds nobody.
+void Mediator::forgetFrontend() {
+  vm_->letGo();
+  while (!vmFiles_.empty()) releaseByRequest(vmFiles_.begin()->first);
+  for (auto& [id, mapping] : mappings_)
+    if (mapping->apertureOffset != 0 && !mapping->releasing && vm_->hide(mapping->apertureOffset)) releaseMapping(*mapping);
+}
+
+// Told once of each kind: a guest that is hostile would fill the log otherwise.
+void Mediator::noteBreach(VmBreach breach) {
+  const uint32_t bit = 1u << static_cast<uint32_t>(breach);
+  if ((vmBreaches_ & bit) != 0) return;
+  vmBreaches_ |= bit;
+  note(Note::kFrontendBroken, static_cast<uint32_t>(breach));
 }
 
 // A signal waits for the caller: its driver is interrupted, if it sleeps.
@@ -156,7 +180,8 @@ bool Mediator::holdsReplies(Op& op) {
 
 // The driver's pages appear in the aperture; the answer says where. 0 or an errno.
 int Mediator::showMapping(Op& op, Mapping& mapping, const std::vector<RemoteRun>& runs) {
-  const int64_t offset = vm_->show(runs, (op.call.command & PROT_WRITE) != 0);
+  // The frontend may have left meanwhile.
+  const int64_t offset = !listener_.isValid(op.notification) ? -ESRCH : vm_->show(runs, (op.call.command & PROT_WRITE) != 0);
   if (offset < 0) {
     counters_.failed++;
     note(Note::kInjectionFailed, static_cast<uint32_t>(-offset), &op, ENOMEM);

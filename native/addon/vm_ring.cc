@@ -15,16 +15,38 @@ void store(uint32_t& word, uint32_t value) { __atomic_store_n(&word, value, __AT
 
 bool VmRing::attach() {
   if (ring_ != nullptr) return true;
-  if (load(control_->ring_ready) != 1) return false;
+  if (load(control_->ring_ready) != 1) {
+    // The guest may have written there; a frontend that comes waits for this word.
+    if (load(control_->ring_taken) != 0) store(control_->ring_taken, 0);
+    return isRefused_ = false;
+  }
+  // Said before it is looked at once more: a frontend that withdraws the ring just now waits, or is seen to.
+  store(control_->ring_taken, 1);
+  if (__atomic_load_n(&control_->ring_ready, __ATOMIC_SEQ_CST) == 1 && map(*control_)) return true;
+  store(control_->ring_taken, 0);
+  return false;
+}
+
+bool VmRing::map(const postern_vm_control& control) {
+  isRefused_ = true;
   // Each word is read once; the guest may change them at any time.
-  const uint64_t address = __atomic_load_n(&control_->ring_address, __ATOMIC_RELAXED);
-  const uint32_t bytes = load(control_->ring_bytes), levels = load(control_->page_levels);
+  const uint64_t address = __atomic_load_n(&control.ring_address, __ATOMIC_RELAXED);
+  const uint32_t bytes = load(control.ring_bytes), levels = load(control.page_levels);
   if (bytes < sizeof(postern_vm_ring) || address % POSTERN_PAGE_BYTES != 0 || (levels != 4 && levels != 5)) return false;
   uint8_t* at = ram_.at(address, sizeof(postern_vm_ring));
   if (at == nullptr) return false;
   ring_ = reinterpret_cast<postern_vm_ring*>(at);
   levels_ = levels;
+  isRefused_ = false;
   return true;
+}
+
+bool VmRing::isWithdrawn() const { return ring_ != nullptr && load(control_->ring_ready) != 1; }
+
+void VmRing::detach() {
+  ring_ = nullptr;
+  std::fill(std::begin(inHand_), std::end(inHand_), false);
+  store(control_->ring_taken, 0);
 }
 
 std::optional<VmRing::Request> VmRing::take() {
@@ -70,6 +92,11 @@ bool VmRing::ask(uint32_t slot, const std::vector<VmNeed>& needs) {
   return true;
 }
 
+// Stored before and read after `state` is: whoever sleeps has looked at that once more.
+bool VmRing::callerSleeps(uint32_t slot) const {
+  return ring_ != nullptr && slot < POSTERN_VM_SLOTS && __atomic_load_n(&ring_->slot[slot].caller_sleeps, __ATOMIC_SEQ_CST) != 0;
+}
+
 bool VmRing::present(uint32_t file, uint32_t ready) {
   if (ring_ == nullptr || file >= POSTERN_VM_FILES_MAX || load(ring_->ready[file]) == ready) return false;
   store(ring_->ready[file], ready);
@@ -77,6 +104,7 @@ bool VmRing::present(uint32_t file, uint32_t ready) {
 }
 
 bool VmRing::hasRequest() const {
+  if (ring_ == nullptr) return false;
   for (uint32_t slot = 0; slot < POSTERN_VM_SLOTS; slot++)
     if (!inHand_[slot] && load(ring_->slot[slot].state) == POSTERN_VM_SLOT_POSTED) return true;
   return false;
@@ -89,7 +117,9 @@ bool VmRing::prepareToSleep() {
 }
 
 void VmRing::wakeUp() {
-  if (ring_ != nullptr) store(ring_->host_sleeps, 0);
+  if (ring_ == nullptr) return;
+  store(ring_->host_sleeps, 0);
+  store(ring_->told, load(ring_->asked));
 }
 
 }  // namespace postern

@@ -32,7 +32,7 @@ static int file_number(struct frontend *frontend, struct open_file *file) {
   return error;
 }
 
-static void file_drop(struct open_file *file) {
+void file_drop(struct open_file *file) {
   unsigned long flags;
 
   spin_lock_irqsave(&file->frontend->lock, flags);
@@ -131,7 +131,7 @@ static int frontend_open(struct inode *inode, struct file *file) {
   struct node *node = container_of(inode->i_cdev, struct node, cdev);
   struct open_file *opened = kzalloc(sizeof *opened, GFP_KERNEL);
   struct operation *operation;
-  s64 result = -ENOMEM;
+  s64 result;
 
   if (!opened) return -ENOMEM;
   opened->frontend = node->frontend;
@@ -144,15 +144,18 @@ static int frontend_open(struct inode *inode, struct file *file) {
   WRITE_ONCE(node->frontend->ring->ready[opened->number], 0);
   file->private_data = opened;
   operation = operation_on(file, POSTERN_VM_OPEN);
-  if (operation) {
-    operation->request.device = node->index;
-    result = operation_run(operation);
-  }
-  if (result < 0) {
+  if (!operation) {
     file_drop(opened);
-    return result;
+    return -ENOMEM;
   }
-  return nonseekable_open(inode, file);
+  operation->request.device = node->index;
+  /* Of a caller that is killed, the number stays taken until the host is done with it. */
+  operation->leaving = opened;
+  refcount_inc(&operation->references);
+  result = operation_run(operation);
+  if (result >= 0) operation->leaving = NULL;
+  operation_put(operation);
+  return result < 0 ? result : nonseekable_open(inode, file);
 }
 
 static int frontend_fasync(int descriptor, struct file *file, int on) {
@@ -167,8 +170,10 @@ static int frontend_release(struct inode *inode, struct file *file) {
 
   mapping_settle(opened->frontend);
   frontend_fasync(-1, file, 0);
+  /* A number of the frontend's is free when the host has closed the file; one of the host's, as soon as it may give it again. */
+  if (operation && opened->number < POSTERN_VM_FILES_MADE) operation->leaving = opened;
+  else file_drop(opened);
   if (operation) operation_tell(operation, RELEASE_WAIT);
-  file_drop(opened);
   return 0;
 }
 

@@ -28,8 +28,6 @@
 
 /* What one operation may hold of the caller's memory: all that a plan may grant, and pages half used at both ends of each range. */
 #define PINNED_PAGES_MAX 4096u
-/* The host asks in rounds of POSTERN_VM_RANGES_MAX ranges; one that asks for ever is broken. */
-#define ROUNDS_MAX 64u
 
 struct frontend {
   struct pci_dev *pci;
@@ -45,12 +43,19 @@ struct frontend {
   wait_queue_head_t slot_free;
   u64 next_sequence;
   bool gone; /* the device is being taken away */
+  /* With the lock: what the host was asked last, when, and whether it has let that go unanswered. */
+  u32 asked;
+  unsigned long asked_at;
+  bool silent;
+  /* How long the next answer is looked for before its caller sleeps, and how many have slept at once since that last paid. */
+  u32 spin_us, sleepers;
   struct workqueue_struct *work;
   atomic_t unmapping; /* mappings that have gone here and that the host has not been told of */
   struct node *nodes;
   u32 node_count;
   struct node_class *classes;
   struct node_bus *buses;
+  struct kobject *bus_folder;
 };
 
 /* One open file. */
@@ -80,6 +85,7 @@ struct operation {
   struct file *files[POSTERN_VM_DESCRIPTORS_MAX]; /* that the caller's descriptors lead to */
   struct postern_vm_range resolved[POSTERN_VM_DESCRIPTORS_MAX];
   struct work_struct late; /* posts it when there is a slot */
+  struct open_file *leaving; /* whose number is free when the operation has ended */
 };
 
 /* ring.c */
@@ -96,6 +102,8 @@ void ring_shut(struct frontend *frontend);
 /* Afterwards: what was left to the interrupt is nobody's any more. */
 void ring_drop_operations(struct frontend *frontend);
 bool host_serves(struct frontend *frontend);
+/* Wakes a host that sleeps, whatever it waits for. */
+void ring_call(struct frontend *frontend);
 
 /* memory.c */
 int memory_pin(struct operation *operation, u64 address, u64 bytes, bool writes);
@@ -108,6 +116,8 @@ int file_resolve(struct operation *operation, int descriptor);
 int file_install(struct operation *operation, const struct postern_vm_range *made);
 /* Tells the host that nobody has the file. */
 void file_refuse(struct frontend *frontend, u32 number);
+/* Forgets the file; its number may be taken again. */
+void file_drop(struct open_file *file);
 extern const struct file_operations frontend_files;
 void file_wake(struct open_file *file);
 

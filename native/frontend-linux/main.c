@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The PCI device between this guest and its host: ivshmem-doorbell, with Postern's control page in its memory. */
+#include <linux/delay.h>
 #include <linux/interrupt.h>
 #include <linux/io.h>
 #include <linux/module.h>
@@ -10,6 +11,9 @@
 #define REGISTERS_BAR 0
 #define APERTURE_BAR 2
 #define RING_ORDER get_order(sizeof(struct postern_vm_ring))
+/* A host that is there lets go of a ring within milliseconds. */
+#define WITHDRAW_MS_MAX 2000u
+#define WITHDRAW_STEP_MS 2u
 
 static irqreturn_t take_interrupt(int number, void *data) {
   ring_interrupt(data);
@@ -44,20 +48,38 @@ static int take_interrupts(struct frontend *frontend) {
   return request_threaded_irq(pci_irq_vector(frontend->pci, 0), NULL, take_interrupt, IRQF_ONESHOT, "postern", frontend);
 }
 
+/* Has the host let go of the ring. Whether it has. */
+static bool withdraw_ring(struct frontend *frontend) {
+  struct postern_vm_control *control = frontend->control;
+  u32 waited;
+
+  WRITE_ONCE(control->ring_ready, 0);
+  smp_mb(); /* the host says that it uses the ring before it looks whether it may */
+  for (waited = 0; READ_ONCE(control->ring_taken); waited += WITHDRAW_STEP_MS) {
+    if (waited >= WITHDRAW_MS_MAX) return false;
+    ring_call(frontend);
+    msleep(WITHDRAW_STEP_MS);
+  }
+  return true;
+}
+
 static int offer_ring(struct frontend *frontend) {
+  /* Of an earlier boot, which had no time for it. */
+  if (!withdraw_ring(frontend)) return -ETIMEDOUT;
   frontend->ring = (void *)__get_free_pages(GFP_KERNEL | __GFP_ZERO, RING_ORDER);
   if (!frontend->ring) return -ENOMEM;
   frontend->control->ring_address = virt_to_phys(frontend->ring);
   frontend->control->ring_bytes = sizeof *frontend->ring;
   frontend->control->page_levels = pgtable_l5_enabled() ? 5 : 4;
   smp_store_release(&frontend->control->ring_ready, 1);
+  ring_call(frontend);
   return 0;
 }
 
 static void drop_ring(struct frontend *frontend) {
   if (!frontend->ring) return;
-  smp_store_release(&frontend->control->ring_ready, 0);
-  free_pages((unsigned long)frontend->ring, RING_ORDER);
+  if (withdraw_ring(frontend)) free_pages((unsigned long)frontend->ring, RING_ORDER);
+  else dev_warn(&frontend->pci->dev, "the host does not let go of the ring: its memory stays as it is\n");
 }
 
 static int probe(struct pci_dev *pci, const struct pci_device_id *id) {
@@ -110,6 +132,15 @@ static void leave(struct pci_dev *pci) {
   destroy_workqueue(frontend->work);
 }
 
+/* The kernel ends, or another begins: nothing is written to this one's memory any more. */
+static void shut_down(struct pci_dev *pci) {
+  struct frontend *frontend = pci_get_drvdata(pci);
+
+  if (!frontend) return;
+  ring_shut(frontend);
+  (void)withdraw_ring(frontend);
+}
+
 /* QEMU's ivshmem device (docs/specs/ivshmem-spec.rst). */
 static const struct pci_device_id devices[] = {{PCI_DEVICE(PCI_VENDOR_ID_REDHAT_QUMRANET, 0x1110)}, {}};
 MODULE_DEVICE_TABLE(pci, devices);
@@ -119,6 +150,7 @@ static struct pci_driver postern_driver = {
   .id_table = devices,
   .probe = probe,
   .remove = leave,
+  .shutdown = shut_down,
   /* An open file outlives an unbinding: the device is taken away only with the module. */
   .driver = {.suppress_bind_attrs = true},
 };

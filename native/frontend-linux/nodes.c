@@ -103,7 +103,9 @@ static struct kobject *bus_named(struct frontend *frontend, const char *name) {
     if (strcmp(kobject_name(known->folder), name) == 0) return known->folder;
   known = kzalloc(sizeof *known, GFP_KERNEL);
   if (!known) return NULL;
-  known->folder = kobject_create_and_add(name, &frontend->pci->dev.kobj);
+  /* In a folder of their own: what hangs on a bus may have its name. */
+  if (!frontend->bus_folder) frontend->bus_folder = kobject_create_and_add("bus", &frontend->pci->dev.kobj);
+  if (frontend->bus_folder) known->folder = kobject_create_and_add(name, frontend->bus_folder);
   if (!known->folder) {
     kfree(known);
     return NULL;
@@ -315,6 +317,8 @@ void nodes_drop(struct frontend *frontend) {
     kobject_put(first->folder);
     kfree(first);
   }
+  kobject_put(frontend->bus_folder);
+  frontend->bus_folder = NULL;
   while (frontend->classes) {
     struct node_class *first = frontend->classes;
 

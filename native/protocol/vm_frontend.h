@@ -6,7 +6,13 @@
  * into the control page: slots, one an operation in flight, and a word of poll state for each open file.
  *
  * Wake-ups: the frontend writes the doorbell register of the ivshmem device while the ring says that the host sleeps; the host raises
- * the device's only interrupt after it has answered, asked for pages, or changed poll states.
+ * the device's only interrupt after it has answered or asked for pages, if the slot says that its caller sleeps, and after it has changed
+ * poll states. Each side says that it sleeps before it looks for the last time.
+ *
+ * The ring's life: the frontend offers it (`ring_ready` 1) and withdraws it (0). The host says in `ring_taken` whether it uses one; only
+ * when it does not, the memory may be used otherwise. A frontend that begins withdraws what one before it, of another boot, has left.
+ *
+ * Is the other side there? A frontend that has waited for long adds 1 to `asked` and rings; a host that is there copies it to `told`.
  *
  * Trust: neither side believes what it reads here. The host copies a slot out once before it looks at it, checks every index and
  * address, and finds the guest's arguments by walking the guest's page tables itself, in the guest's RAM only. The frontend bounds
@@ -33,7 +39,7 @@ typedef int64_t s64;
 #endif
 
 #define POSTERN_VM_MAGIC 0x6e726574u /* "tern" */
-#define POSTERN_VM_VERSION 2u
+#define POSTERN_VM_VERSION 3u
 
 /* The aperture's first MiB: the control page, and the device table from the second page on. What is mapped comes behind it. */
 #define POSTERN_VM_CONTROL_BYTES (1u << 20)
@@ -42,6 +48,8 @@ typedef int64_t s64;
 
 /* Operations of one guest VM in flight; as many again wait for a slot in the frontend. */
 #define POSTERN_VM_SLOTS 64u
+/* Rounds that one operation may take; a side that goes on is broken. */
+#define POSTERN_VM_ROUNDS_MAX 64u
 /* Open files of one guest VM. */
 #define POSTERN_VM_FILES_MAX 1024u
 /* The frontend numbers the files that programs open below this; the host, from here on, those that drivers make. */
@@ -66,7 +74,8 @@ struct postern_vm_control {
   u64 aperture_bytes;
   /* The frontend writes these: the ring first, ring_ready last. 0 when the module is unloaded. */
   u64 ring_address;
-  u32 ring_bytes, page_levels, ring_ready, reserved2;
+  u32 ring_bytes, page_levels, ring_ready;
+  u32 ring_taken; /* by the host */
 };
 
 /* The device table: `devices` of these, then the attributes and the texts that they name by their offset in the table. An operation's
@@ -147,7 +156,9 @@ struct postern_vm_answer {
 };
 
 struct postern_vm_slot {
-  u32 state, reserved[3];
+  u32 state;
+  u32 caller_sleeps; /* by the frontend: interrupt */
+  u32 reserved[2];
   struct postern_vm_request request;
   struct postern_vm_answer answer;
   struct postern_vm_range range[POSTERN_VM_RANGES_MAX];
@@ -156,7 +167,9 @@ struct postern_vm_slot {
 
 struct postern_vm_ring {
   u32 host_sleeps; /* by the host: ring the doorbell */
-  u32 reserved[15];
+  u32 told;        /* by the host: the last `asked` that it has seen */
+  u32 asked;       /* by the frontend */
+  u32 reserved[13];
   u32 ready[POSTERN_VM_FILES_MAX]; /* by the host: poll events, by file */
   u8 padding[8192 - 64 - 4 * POSTERN_VM_FILES_MAX];
   struct postern_vm_slot slot[POSTERN_VM_SLOTS];

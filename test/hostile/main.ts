@@ -1,8 +1,9 @@
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import ora from 'ora';
 import { renderTable } from '../../host/cli/table.js';
 import { type HostileReport, runHostile } from './attempts.js';
 import { runCrashes } from './crashes.js';
+import { runVmHostile } from './vm-attempts.js';
 
 /** npm run hostile: guests written to escape, and what stopped each. */
 const program = new Command('hostile')
@@ -10,20 +11,35 @@ const program = new Command('hostile')
     'Runs guests that are written to escape, looks from outside at what they got, and runs the same programs without Postern.',
   )
   .option('--json', 'print JSON')
+  .addOption(
+    new Option(
+      '--guest <kind>',
+      'programs of process guests, or the kernel of a guest VM in its frontend’s place',
+    )
+      .choices(['process', 'vm'])
+      .default('process'),
+  )
   .option(
     '--crashes <number>',
     'instead, kill the driver VM so often while guests use it, and measure how they fare',
     countOf,
   )
-  .action(async ({ json = false, crashes }: { json?: boolean; crashes?: number }) => {
+  .action(async ({ json = false, crashes, guest }: Options) => {
     if (crashes !== undefined) return await crash(crashes, json);
     const spinner = ora({ isSilent: !process.stderr.isTTY }).start('starting');
-    const report = await runHostile((line) => {
+    const run = guest === 'vm' ? runVmHostile : runHostile;
+    const report = await run((line) => {
       spinner.text = line;
     }).finally(() => spinner.stop());
     process.stdout.write(json ? `${JSON.stringify(summaryOf(report), undefined, 2)}\n` : tableOf(report));
     if (report.outcomes.some(({ stopped }) => !stopped) || report.blind.length > 0) process.exitCode = 1;
   });
+
+interface Options {
+  json?: boolean;
+  crashes?: number;
+  guest: 'process' | 'vm';
+}
 
 async function crash(count: number, json: boolean): Promise<void> {
   const spinner = ora({ isSilent: !process.stderr.isTTY }).start('starting');
@@ -83,7 +99,7 @@ function countOf(text: string): number {
   return count;
 }
 
-function summaryOf({ outcomes, impossible, blind }: HostileReport): object {
+function summaryOf({ outcomes, impossible, blind, ...more }: HostileReport): object {
   const escaped = outcomes.filter(({ stopped }) => !stopped);
   return {
     attempts: outcomes.length,
@@ -92,6 +108,7 @@ function summaryOf({ outcomes, impossible, blind }: HostileReport): object {
     controlsThatSucceed: outcomes.filter(({ control }) => control === 'succeeds').length,
     impossible,
     blind,
+    ...more,
     outcomes,
   };
 }

@@ -1,0 +1,140 @@
+import { closeSync, constants, openSync } from 'node:fs';
+import type pino from 'pino';
+import type { DriverDomain } from '../driver-vm/domain.js';
+import { assignDevices, type DeviceNames } from '../mediator/assignment.js';
+import { compileModule } from '../mediator/guest.js';
+import { Mediation } from '../mediator/mediation.js';
+import { native } from '../native.js';
+import { loadPolicies } from '../policy/store.js';
+import { Door, type Visitor } from '../serve/door.js';
+import { closeAperture, endsOf, fillAperture, newAperture } from './aperture.js';
+import { ATTACHED_DESCRIPTORS, addedArguments, memoryBytesOf, parseAttachment } from './attachment.js';
+import { LineReader } from './line-reader.js';
+
+/** VMs of the user's own that a driver domain serves. */
+export interface AttachedVmsOptions {
+  /** The path at which native/vm-exec finds this host. */
+  socket: string;
+  domain: DriverDomain;
+  devices: DeviceNames;
+  log: pino.Logger;
+}
+
+/** Gives each QEMU that is started through native/vm-exec the devices, and mediates for its guest until it ends. */
+export class AttachedVms {
+  /** Rejects when no more VM can be attached. */
+  readonly failed: Promise<never>;
+  readonly #door: Door;
+  readonly #serving = new Map<number, Promise<unknown>>();
+  #next = 1;
+
+  private constructor(private readonly options: AttachedVmsOptions) {
+    let fail = (_: Error): void => {};
+    this.failed = new Promise((_, reject) => {
+      fail = reject;
+    });
+    this.failed.catch(() => {});
+    this.#door = Door.open(options.socket, (visitor) => this.#welcome(visitor), fail);
+  }
+
+  /**
+   * Begins to listen.
+   * @throws Error when another host listens there
+   */
+  static open(options: AttachedVmsOptions): AttachedVms {
+    return new AttachedVms(options);
+  }
+
+  /** No VM is attached any more; those that are lose their devices, and are ended: nothing runs unjudged. */
+  async close(): Promise<void> {
+    await this.#door.close();
+    for (const pid of this.#serving.keys()) end(pid);
+    await Promise.allSettled(this.#serving.values());
+  }
+
+  #welcome({ connection, pid, descriptor }: Visitor): void {
+    if (descriptor >= 0) native.closeDescriptor(descriptor);
+    const serving = this.#serve(connection, pid).catch((error: Error) => {
+      this.options.log.error({ pid, message: error.message }, 'a VM could not be served');
+    });
+    this.#serving.set(pid, serving);
+    void serving.then(() => this.#serving.delete(pid));
+  }
+
+  async #serve(connection: number, pid: number): Promise<void> {
+    const name = `vm-${this.#next++}`;
+    const log = this.options.log.child({ guest: name });
+    const mediation = await this.#attach(connection, pid, log);
+    log.info({ pid }, 'a VM has been attached');
+    // Nothing runs unjudged.
+    mediation.ended.catch(() => end(pid));
+    log.info({ ...(await mediation.ended) }, 'the VM has ended');
+  }
+
+  /** The connection's one request: answered with what QEMU needs, or with the reason why not. */
+  async #attach(connection: number, pid: number, log: pino.Logger): Promise<Mediation> {
+    const reader = new LineReader(connection);
+    try {
+      return await this.#give(connection, pid, parseAttachment(await reader.line()), log);
+    } catch (error) {
+      try {
+        native.handOver(connection, `-${(error as Error).message}`, []);
+      } catch {
+        // It has gone: nobody is left to be told.
+      }
+      throw error;
+    } finally {
+      reader.close();
+    }
+  }
+
+  async #give(connection: number, pid: number, qemu: readonly string[], log: pino.Logger): Promise<Mediation> {
+    const { domain, devices } = this.options;
+    const memoryBytes = memoryBytesOf(qemu);
+    const assignment = await assignDevices(domain, devices, loadPolicies());
+    const modules = await Promise.all(assignment.packages.map(compileModule));
+    const aperture = newAperture();
+    const ram = native.memfd('postern-guest-vm', memoryBytes);
+    const [ours, theirs] = native.socketPair();
+    const memory = domain.memory.descriptor;
+    const memoryReadOnly = openSync(`/proc/self/fd/${memory}`, constants.O_RDONLY);
+    try {
+      fillAperture(aperture, assignment.guarded);
+      native.offerAperture(ours, aperture.memory, aperture.doorbell, aperture.interrupt);
+      const mediation = await Mediation.start({
+        source: {
+          vm: {
+            ...endsOf(aperture),
+            ...{ ram, ramBytes: memoryBytes, process: pid },
+            memory: ATTACHED_DESCRIPTORS.driverMemory,
+            memoryReadOnly: ATTACHED_DESCRIPTORS.driverMemoryReadOnly,
+          },
+        },
+        ...{ domain, assignment, modules, networkAdministration: false, log },
+      });
+      void mediation.ended
+        .catch(() => {})
+        .then(() => {
+          closeAperture(aperture);
+          native.closeDescriptor(ram);
+          // Not before: QEMU drops what it has not read yet of a socket whose other end has gone.
+          native.closeDescriptor(ours);
+        });
+      const answer = ['', String(process.pid), ...addedArguments(qemu, memoryBytes), ''].join('\0').slice(1);
+      native.handOver(connection, `+${answer}`, [ram, theirs, memory, memoryReadOnly]);
+      return mediation;
+    } finally {
+      closeSync(memoryReadOnly);
+      native.closeDescriptor(theirs);
+    }
+  }
+}
+
+/** A VM that nobody serves any more is ended as by its user. */
+function end(pid: number): void {
+  try {
+    process.kill(pid, 'SIGTERM');
+  } catch {
+    // It has ended by itself.
+  }
+}
