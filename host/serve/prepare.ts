@@ -13,7 +13,11 @@ const PREPARE_MS_MAX = 60_000;
 const IDLE_MS_MAX = 10_000;
 
 /** A module with its test vectors, if it came with any. */
-export type TestedPolicy = PolicyPackage & { vectors?: VectorFile | undefined };
+export type TestedPolicy = PolicyPackage & {
+  vectors?: VectorFile | undefined;
+  /** The versions of which one may judge again when this one misbehaves; undefined: whichever was in force. */
+  before?: readonly { digest: string; sequence: number }[] | undefined;
+};
 
 /** A thread that meters, compiles, tries and warms modules up, one at a time: no operation of a guest waits for it. */
 export class Preparer {
