@@ -14,7 +14,8 @@ const TOP = 34;
 const LABEL_WIDTH = 190;
 const TEXT_WIDTH = 110;
 const BAR_HEIGHT = 14;
-const COLOURS = { postern: '#3b6ea8', baseline: '#9aa5b1', text: '#57606a' } as const;
+/** What charts are drawn in. */
+export const COLOURS = { postern: '#3b6ea8', baseline: '#9aa5b1', text: '#57606a' } as const;
 
 /** A bar chart as an SVG document, readable on light and dark ground. */
 export function barChart(title: string, bars: readonly Bar[]): string {
@@ -41,5 +42,6 @@ export function barChart(title: string, bars: readonly Bar[]): string {
   ].join('\n');
 }
 
-const escaped = (text: string): string =>
+/** Text as a document of markup has it. */
+export const escaped = (text: string): string =>
   text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
