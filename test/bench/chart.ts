@@ -29,15 +29,17 @@ const DOT_RADIUS = 3.5;
 /** Nearer labels of lines would cover each other. */
 const LABEL_HEIGHT = 16;
 const LINE_CLASSES = ['postern', 'second', 'third'] as const;
+/** What is neither Postern's figure nor another one's, on both grounds. */
+export const COLOURS = { baseline: '#9aa5b1', text: '#57606a' } as const;
 /** Each colour has contrast enough on both grounds; who asks for dark gets lighter ones. */
 const STYLE = `<style>
-text { fill: #57606a; font: 12px sans-serif; }
+text { fill: ${COLOURS.text}; font: 12px sans-serif; }
 .title { font-size: 14px; font-weight: bold; }
 .postern { fill: #2f6db3; stroke: #2f6db3; }
 .second { fill: #b3612f; stroke: #b3612f; }
 .third { fill: #4b8f3f; stroke: #4b8f3f; }
-.baseline { fill: #9aa5b1; }
-.grid { stroke: #9aa5b1; stroke-opacity: 0.35; }
+.baseline { fill: ${COLOURS.baseline}; }
+.grid { stroke: ${COLOURS.baseline}; stroke-opacity: 0.35; }
 rect { stroke: none; }
 polyline { fill: none; stroke-width: 2; }
 @media (prefers-color-scheme: dark) {
@@ -152,5 +154,6 @@ function textAt(x: number, y: number, text: string, anchor: 'start' | 'middle' |
 }
 
 const fixed = (value: number): string => value.toFixed(1);
-const escaped = (text: string): string =>
+/** Text as a document of markup has it. */
+export const escaped = (text: string): string =>
   text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
