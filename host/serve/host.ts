@@ -82,6 +82,9 @@ export class Host {
   static async start(options: HostOptions): Promise<Host> {
     // Mediators of a host that reloads collect their garbage themselves: they never rest.
     setFlagsFromString('--expose-gc');
+    // A module's code is compiled once and for good when it is made ready. By default V8 would do it twice, the second time while guests
+    // call it and on as many threads as there are, which go before nobody but take the processors from the guests.
+    setFlagsFromString('--no-liftoff');
     const host = new Host(options, await options.policies.inForce());
     try {
       await host.#modules.takeCandidates(await options.policies.candidates());
