@@ -34,8 +34,16 @@ function chapter(figures: Figures): string {
   ].join('\n');
 }
 
-const describeMachine = ({ processor, processors, memoryGb, kernel, node, governor, kvm }: Machine): string =>
-  `${processor}, ${processors} processors, ${memoryGb} GB, Linux ${kernel}, Node ${node}, ${kvm ? 'KVM' : 'no KVM'}, clock governor: ${governor}`;
+const describeMachine = ({
+  processor,
+  processors,
+  memoryGb,
+  kernel,
+  node,
+  governor,
+  accelerator,
+}: Machine): string =>
+  `${processor}, ${processors} processors, ${memoryGb} GB, Linux ${kernel}, Node ${node}, ${accelerator === 'tcg' ? 'VMs emulated (TCG)' : 'VMs by KVM'}, clock governor: ${governor}`;
 
 function daysOf({ measured }: Figures): string {
   const moments = Object.values(measured);
