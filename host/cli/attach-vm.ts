@@ -10,6 +10,7 @@ import { DRIVERS_DEFAULT } from './domain-choice.js';
 import { closeDomain, everyServedDevice, openDomain } from './driver-domain.js';
 import { exitLike } from './exit.js';
 import { openLog } from './log.js';
+import { policiesInForce } from './policies-in-force.js';
 import { forwardSignals } from './signals.js';
 import type { AttachOptions, VmOptions } from './vm.js';
 
@@ -55,11 +56,12 @@ async function withAttachedVms(
   use: (vms: AttachedVms) => Promise<void>,
 ): Promise<void> {
   const log = openLog({ ...options, tellErrors: true });
+  const policies = await policiesInForce(options);
   const { driverVm: mode, driver: drivers = DRIVERS_DEFAULT, modules } = options;
   const domain = await openDomain({ mode, drivers, modules }, log);
   try {
-    const devices = options.device ?? (await everyServedDevice(domain));
-    const vms = AttachedVms.open({ socket, domain, devices, log });
+    const devices = options.device ?? (await everyServedDevice(domain, policies));
+    const vms = AttachedVms.open({ socket, domain, devices, policies, log });
     try {
       await use(vms);
     } finally {

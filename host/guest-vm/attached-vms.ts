@@ -5,7 +5,7 @@ import { assignDevices, type DeviceNames } from '../mediator/assignment.js';
 import { compileModule } from '../mediator/guest.js';
 import { Mediation } from '../mediator/mediation.js';
 import { native } from '../native.js';
-import { loadPolicies } from '../policy/store.js';
+import type { PolicyPackage } from '../policy/store.js';
 import { Door, type Visitor } from '../serve/door.js';
 import { closeAperture, endsOf, fillAperture, newAperture } from './aperture.js';
 import { ATTACHED_DESCRIPTORS, addedArguments, memoryBytesOf, parseAttachment } from './attachment.js';
@@ -17,6 +17,7 @@ export interface AttachedVmsOptions {
   socket: string;
   domain: DriverDomain;
   devices: DeviceNames;
+  policies: PolicyPackage[];
   log: pino.Logger;
 }
 
@@ -88,16 +89,27 @@ export class AttachedVms {
     }
   }
 
-  async #give(connection: number, pid: number, qemu: readonly string[], log: pino.Logger): Promise<Mediation> {
-    const { domain, devices } = this.options;
+  async #give(
+    connection: number,
+    pid: number,
+    qemu: readonly string[],
+    log: pino.Logger,
+  ): Promise<Mediation> {
+    const { domain, devices, policies } = this.options;
     const memoryBytes = memoryBytesOf(qemu);
-    const assignment = await assignDevices(domain, devices, loadPolicies());
+    const assignment = await assignDevices(domain, devices, policies);
     const modules = await Promise.all(assignment.packages.map(compileModule));
     const aperture = newAperture();
     const ram = native.memfd('postern-guest-vm', memoryBytes);
     const [ours, theirs] = native.socketPair();
     const memory = domain.memory.descriptor;
     const memoryReadOnly = openSync(`/proc/self/fd/${memory}`, constants.O_RDONLY);
+    let isServed = false;
+    const release = (): void => {
+      closeAperture(aperture);
+      // The socket not before: QEMU drops what it has not read yet of one whose other end has gone.
+      for (const descriptor of [ram, ours]) native.closeDescriptor(descriptor);
+    };
     try {
       fillAperture(aperture, assignment.guarded);
       native.offerAperture(ours, aperture.memory, aperture.doorbell, aperture.interrupt);
@@ -112,18 +124,13 @@ export class AttachedVms {
         },
         ...{ domain, assignment, modules, networkAdministration: false, log },
       });
-      void mediation.ended
-        .catch(() => {})
-        .then(() => {
-          closeAperture(aperture);
-          native.closeDescriptor(ram);
-          // Not before: QEMU drops what it has not read yet of a socket whose other end has gone.
-          native.closeDescriptor(ours);
-        });
-      const answer = ['', String(process.pid), ...addedArguments(qemu, memoryBytes), ''].join('\0').slice(1);
+      isServed = true;
+      void mediation.ended.catch(() => {}).then(release);
+      const answer = [String(process.pid), ...addedArguments(qemu, memoryBytes), ''].join('\0');
       native.handOver(connection, `+${answer}`, [ram, theirs, memory, memoryReadOnly]);
       return mediation;
     } finally {
+      if (!isServed) release();
       closeSync(memoryReadOnly);
       native.closeDescriptor(theirs);
     }

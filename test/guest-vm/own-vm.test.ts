@@ -157,7 +157,10 @@ describe('a QEMU command line', () => {
     );
   });
 
-  it.each([[[]], [['-smp', '1']], [['-smp', 'cpus=1,maxcpus=1']]])('%j gets a second processor that is not there', (qemu) => {
-    expect(addedArguments(['qemu', ...qemu], 2 ** 29).slice(-2)).toEqual(['-smp', 'cpus=1,maxcpus=2']);
-  });
+  it.each([[[]], [['-smp', '1']], [['-smp', 'cpus=1,maxcpus=1']]])(
+    '%j gets a second processor that is not there',
+    (qemu) => {
+      expect(addedArguments(['qemu', ...qemu], 2 ** 29).slice(-2)).toEqual(['-smp', 'cpus=1,maxcpus=2']);
+    },
+  );
 });
