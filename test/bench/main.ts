@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { Argument, Command } from 'commander';
 import { withProgress } from '../../host/setup/progress.js';
 import { benchDecision } from './decision.js';
+import { benchFairness } from './fairness.js';
 import { benchNoop } from './noop.js';
 import { benchPackets } from './packets.js';
 import { benchReload } from './reload.js';
@@ -23,6 +24,7 @@ const BENCHMARKS: { [N in Name]: (quick: boolean) => Promise<Results[N]> } = {
   untouched: benchUntouched,
   scale: benchScale,
   reload: benchReload,
+  fairness: benchFairness,
 };
 const NAMES = Object.keys(BENCHMARKS) as Name[];
 

@@ -1,6 +1,7 @@
 import { renderTable } from '../../host/cli/table.js';
 import { type Bar, barChart } from './chart.js';
 import type { DecisionResult } from './decision.js';
+import type { FairnessFigures, FairnessResult } from './fairness.js';
 import type { NoopResult, Way } from './noop.js';
 import type { PacketsResult } from './packets.js';
 import type { ReloadResult } from './reload.js';
@@ -19,6 +20,7 @@ export interface Results {
   untouched: UntouchedResult;
   scale: ScaleResult;
   reload: ReloadResult;
+  fairness: FairnessResult;
 }
 export type Name = keyof Results;
 
@@ -32,6 +34,7 @@ export const REPORTS: { [N in Name]: (result: Results[N]) => string } = {
   untouched: reportUntouched,
   scale: reportScale,
   reload: reportReload,
+  fairness: reportFairness,
 };
 
 /** Charts as SVG documents, by file name. */
@@ -233,4 +236,29 @@ function reportReload(reload: ReloadResult): string {
     `${reload.operations} operations, ${reload.failed} failed; ${reload.swaps} swaps of ${reload.reloadMs.toFixed(1)} ms; ` +
       `memory over ${reload.reloads} reloads: ${reload.rssSlopeMb.toFixed(2)} MB a hundred\n`,
   ].join('\n');
+}
+
+function reportFairness({ local, vm }: FairnessResult): string {
+  const row = (label: string, { medianUs, p99Us, longestUs, p99Ratio }: FairnessFigures): string[] => [
+    label,
+    ...[medianUs, p99Us, longestUs].map(
+      ({ alone, flooded }) => `${alone.toFixed(1)} / ${flooded.toFixed(1)}`,
+    ),
+    p99Ratio.toFixed(2),
+  ];
+  const head = [
+    'a guest alone / beside one that floods',
+    'median µs',
+    '99 % µs',
+    'longest µs',
+    'ratio of 99 %',
+  ];
+  const rows = [
+    row('driver here, call after call', local.busy),
+    row('driver here, with rests', local.paced),
+    row('driver VM, call after call', vm.busy),
+    row('driver VM, with rests', vm.paced),
+  ];
+  const floods = [local.busy, vm.busy].map(({ floodPerSecond }) => Math.round(floodPerSecond)).join(' and ');
+  return `${renderTable(head, rows)}\nthe flood's calls a second: ${floods}\n`;
 }

@@ -1,11 +1,8 @@
-import type { ChildProcess } from 'node:child_process';
-import { createInterface } from 'node:readline';
 import { closeDomain, openDomain } from '../../host/cli/driver-domain.js';
 import { compileGuestProgram } from '../../host/cli/guest-program.js';
 import { openLog } from '../../host/cli/log.js';
-import type { DriverDomain } from '../../host/driver-vm/domain.js';
-import { type GuestReport, runGuest } from '../../host/mediator/guest.js';
 import { numbersAfter } from './programs.js';
+import { WaitingGuest } from './waiting-guest.js';
 
 /** By the number of guests of one host, each with a terminal open: the same number of operations in all, shared among them. */
 export interface ScaleResult {
@@ -35,62 +32,6 @@ const TERMINAL = { name: 'ptmx', path: '/dev/ptmx' };
 const MB = 1 << 20;
 const NS_PER_US = 1000;
 const log = openLog({});
-
-/** A guest that waits for lines and answers each by a line. */
-class WaitingGuest {
-  readonly #lines: string[] = [];
-  #wake: (() => void) | undefined;
-  #end: Promise<GuestReport>;
-  #launcher: ChildProcess | undefined;
-
-  constructor(domain: DriverDomain, program: string, files: number) {
-    this.#end = runGuest({
-      program,
-      args: [TERMINAL.path, String(files)],
-      devices: [TERMINAL],
-      domain,
-      log,
-      name: 'scale',
-      stdio: ['pipe', 'pipe', 'inherit'],
-      onStart: (launcher) => this.#attach(launcher),
-    });
-    this.#end.catch(() => this.#wake?.());
-  }
-
-  #attach(launcher: ChildProcess): void {
-    this.#launcher = launcher;
-    launcher.stdin?.on('error', () => {});
-    if (launcher.stdout === null) return;
-    createInterface({ input: launcher.stdout }).on('line', (line) => {
-      this.#lines.push(line);
-      this.#wake?.();
-    });
-  }
-
-  /** The next line; the guest's failure, where there is none. */
-  async line(): Promise<string> {
-    while (this.#lines.length === 0) {
-      const woken = new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-      await Promise.race([woken, this.#end.then(({ exitCode }) => this.#demandLine(exitCode))]);
-    }
-    return this.#lines.shift() as string;
-  }
-
-  #demandLine(exitCode: number | null): void {
-    if (this.#lines.length === 0) throw new Error(`A guest ended with ${exitCode} before it answered.`);
-  }
-
-  ask(operations: number): void {
-    this.#launcher?.stdin?.write(`${operations}\n`);
-  }
-
-  async stop(): Promise<void> {
-    this.#launcher?.stdin?.end();
-    await this.#end;
-  }
-}
 
 export async function benchScale(quick: boolean): Promise<ScaleResult> {
   const program = compileGuestProgram('scale', 'bench');
@@ -126,7 +67,9 @@ async function withGuests(
   const guests: WaitingGuest[] = [];
   try {
     const start = async (): Promise<void> => {
-      const guest = new WaitingGuest(domain, program, files);
+      const guest = new WaitingGuest({
+        ...{ program, args: [TERMINAL.path, String(files)], devices: [TERMINAL], domain },
+      });
       guests.push(guest);
       await guest.line();
     };
@@ -145,10 +88,10 @@ async function withGuests(
 /** The same number of operations in all, all guests at once. */
 async function work(guests: WaitingGuest[], operations: number): Promise<Omit<Work, 'memoryMbPerGuest'>> {
   const share = Math.floor(operations / guests.length);
-  for (const guest of guests) guest.ask(Math.ceil(share / 10));
+  for (const guest of guests) guest.say(`${Math.ceil(share / 10)}`);
   for (const guest of guests) await guest.line(); // Warm.
   const began = performance.now();
-  for (const guest of guests) guest.ask(share);
+  for (const guest of guests) guest.say(`${share}`);
   const medians: number[] = [];
   for (const guest of guests) medians.push(numbersAfter(await guest.line(), ['median']).median);
   const seconds = (performance.now() - began) / 1000;
