@@ -1,8 +1,9 @@
 /* Two guests of one device: one that times its own calls, and one that floods.
  *
- * fairness measure DEVICE: says `ready`; for each line `alone CALLS PAUSE_US` or `flooded CALLS PAUSE_US` it makes so many calls and answers `done`; at the
- * end of its input it prints, for each of the two words, `WORD median NS p99 NS longest NS`.
- * fairness flood DEVICE: says `ready`; for a line `go` its threads storm until a line `stop`; it answers each, the second by how many calls they made. */
+ * fairness measure DEVICE: says `ready`. For each line `alone CALLS PAUSE_US` or `flooded CALLS PAUSE_US` it makes so many calls, and answers what
+ * all calls under each of the two words took so far: `WORD-median NS WORD-p99 NS WORD-longest NS`.
+ * fairness flood DEVICE: says `ready`. From a line `go` to a line `stop` its threads storm; it answers each line by how many calls they have made since
+ * the line before. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/videodev2.h>
@@ -43,6 +44,13 @@ struct pool {
 };
 static struct pool pools[] = {{.word = "alone"}, {.word = "flooded"}};
 
+static void report(struct pool *pool) {
+  if (pool->count == 0) return;
+  qsort(pool->samples, pool->count, sizeof *pool->samples, timing_compare);
+  printf("%s-median %.0f %s-p99 %.0f %s-longest %.0f ", pool->word, pool->samples[pool->count / 2], pool->word,
+         pool->samples[pool->count * 99 / 100], pool->word, pool->samples[pool->count - 1]);
+}
+
 static int measure(void) {
   const int fd = open_device();
   char word[16];
@@ -57,15 +65,9 @@ static int measure(void) {
       if (call(fd) != 0) return 1;
       pool->samples[pool->count++] = timing_now() - began;
     }
-    printf("done\n");
+    for (size_t i = 0; i < 2; i++) report(&pools[i]);
+    printf("\n");
     fflush(stdout);
-  }
-  for (size_t i = 0; i < 2; i++) {
-    const struct pool *pool = &pools[i];
-    if (pool->count == 0) continue;
-    qsort(pools[i].samples, pool->count, sizeof *pool->samples, timing_compare);
-    printf("%s median %.0f p99 %.0f longest %.0f\n", pool->word, pool->samples[pool->count / 2], pool->samples[pool->count * 99 / 100],
-           pool->samples[pool->count - 1]);
   }
   return 0;
 }

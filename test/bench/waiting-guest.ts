@@ -2,25 +2,55 @@ import type { ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { openLog } from '../../host/cli/log.js';
 import { type GuestOptions, type GuestReport, runGuest } from '../../host/mediator/guest.js';
+import { numbersAfter } from './programs.js';
 
 const log = openLog({});
 
-/** A guest that waits for lines and answers each by a line. */
+/** What operations took, nanoseconds. */
+export type Times = Record<'median' | 'p99', number>;
+
+/** A guest that says `ready`, waits for lines with a number of operations, makes them, and says how long they took. */
 export class WaitingGuest {
   readonly #lines: string[] = [];
   #wake: (() => void) | undefined;
-  readonly #end: Promise<GuestReport>;
+  #end: Promise<GuestReport>;
   #launcher: ChildProcess | undefined;
 
-  constructor(options: Pick<GuestOptions, 'program' | 'args' | 'devices' | 'domain'>) {
+  private constructor(options: Pick<GuestOptions, 'program' | 'args' | 'devices' | 'domain' | 'policies'>) {
     this.#end = runGuest({
       ...options,
       log,
-      name: 'bench',
+      name: options.program,
       stdio: ['pipe', 'pipe', 'inherit'],
       onStart: (launcher) => this.#attach(launcher),
     });
-    this.#end.catch(() => {}).finally(() => this.#wake?.());
+    this.#end.catch(() => this.#wake?.());
+  }
+
+  /** Returns when the guest is ready. */
+  static async start(
+    options: Pick<GuestOptions, 'program' | 'args' | 'devices' | 'domain' | 'policies'>,
+  ): Promise<WaitingGuest> {
+    const guest = new WaitingGuest(options);
+    await guest.#line();
+    return guest;
+  }
+
+  /** Has the guest make operations. */
+  async work(operations: number): Promise<Times> {
+    return numbersAfter(await this.ask(`${operations}`), ['median', 'p99']);
+  }
+
+  /** Tells the guest a line, and returns the line that it answers. */
+  async ask(line: string): Promise<string> {
+    this.#launcher?.stdin?.write(`${line}\n`);
+    return await this.#line();
+  }
+
+  /** Ends the guest. */
+  async stop(): Promise<void> {
+    this.#launcher?.stdin?.end();
+    await this.#end;
   }
 
   #attach(launcher: ChildProcess): void {
@@ -33,11 +63,8 @@ export class WaitingGuest {
     });
   }
 
-  /**
-   * The next line.
-   * @throws Error when the guest ends without one
-   */
-  async line(): Promise<string> {
+  /** The next line; the guest's failure, where there is none. */
+  async #line(): Promise<string> {
     while (this.#lines.length === 0) {
       const woken = new Promise<void>((resolve) => {
         this.#wake = resolve;
@@ -49,19 +76,5 @@ export class WaitingGuest {
 
   #demandLine(exitCode: number | null): void {
     if (this.#lines.length === 0) throw new Error(`A guest ended with ${exitCode} before it answered.`);
-  }
-
-  say(line: string): void {
-    this.#launcher?.stdin?.write(`${line}\n`);
-  }
-
-  /** Ends its input. */
-  end(): void {
-    this.#launcher?.stdin?.end();
-  }
-
-  async stop(): Promise<void> {
-    this.end();
-    await this.#end;
   }
 }
