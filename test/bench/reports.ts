@@ -9,7 +9,7 @@ import type { NoopResult, Way } from './noop.js';
 import type { PacketsResult } from './packets.js';
 import type { Figures } from './record.js';
 import type { ReloadResult } from './reload.js';
-import type { ScaleResult } from './scale.js';
+import { growthOf, type ScaleResult } from './scale.js';
 import type { StartResult } from './start.js';
 import type { StreamResult } from './stream.js';
 import { NAMES, type Name, type Results } from './suite.js';
@@ -234,7 +234,11 @@ function reportScale(scale: ScaleResult): string {
     'start ms',
     'spread',
   ];
-  return renderTable(head, rows);
+  const growth = growthOf(scale);
+  return [
+    renderTable(head, rows),
+    `By the number of guests: operations a second by the power ${growth.opsPerSecond.toFixed(2)}, the median by ${growth.medianUs.toFixed(2)}, one guest beside idle ones by ${growth.idle.toFixed(2)}; ${growth.memoryMb.toFixed(1)} MB each\n`,
+  ].join('\n');
 }
 
 function reportGrowth({ sessions, handles, exponents }: GrowthResult): string {
