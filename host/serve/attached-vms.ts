@@ -1,14 +1,19 @@
 import { closeSync, constants, openSync } from 'node:fs';
 import type pino from 'pino';
 import type { DriverDomain } from '../driver-vm/domain.js';
+import { closeAperture, endsOf, fillAperture, newAperture } from '../guest-vm/aperture.js';
+import {
+  ATTACHED_DESCRIPTORS,
+  addedArguments,
+  memoryBytesOf,
+  parseAttachment,
+} from '../guest-vm/attachment.js';
 import { assignDevices, type DeviceNames } from '../mediator/assignment.js';
 import { compileModule } from '../mediator/guest.js';
 import { Mediation } from '../mediator/mediation.js';
 import { native } from '../native.js';
 import type { PolicyPackage } from '../policy/store.js';
-import { Door, type Visitor } from '../serve/door.js';
-import { closeAperture, endsOf, fillAperture, newAperture } from './aperture.js';
-import { ATTACHED_DESCRIPTORS, addedArguments, memoryBytesOf, parseAttachment } from './attachment.js';
+import { Door, type Visitor } from './door.js';
 import { LineReader } from './line-reader.js';
 
 /** VMs of the user's own that a driver domain serves. */
