@@ -173,7 +173,7 @@ export class Host {
       case 'policies':
         return { reply: 'policies', classes: this.#modules.states() };
       case 'refresh':
-        return { reply: 'refreshed', switches: await this.#takeStore() };
+        return await this.#refreshed();
     }
   }
 
@@ -208,6 +208,18 @@ export class Host {
       const { message } = error as Error;
       this.options.log.error({ message }, 'the policy store cannot be used; what was in force stays');
     }
+  }
+
+  /** A command has changed the store, and waits for what comes of it. */
+  async #refreshed(): Promise<Reply> {
+    const switches = await this.#takeStore();
+    return {
+      reply: 'refreshed',
+      store: this.options.policies.folder ?? null,
+      switches,
+      latest: this.#modules.latest(),
+      classes: this.#modules.states(),
+    };
   }
 
   async #takeStore(): Promise<Switch[]> {

@@ -18,7 +18,11 @@ const PREPARE_MS_MAX = 60_000;
 const IDLE_MS_MAX = 10_000;
 
 /** A module with its test vectors, if it came with any. */
-export type TestedPolicy = PolicyPackage & { vectors?: VectorFile | undefined };
+export type TestedPolicy = PolicyPackage & {
+  vectors?: VectorFile | undefined;
+  /** The versions of which one may judge again when this one misbehaves; undefined: whichever was in force. */
+  before?: readonly { digest: string; sequence: number }[] | undefined;
+};
 
 /**
  * Makes modules ready, one at a time; no operation of a guest waits for it. A process of its own meters and tries them: its threads give
