@@ -95,7 +95,7 @@ const LIBVIRT_DOMAIN = `<domain type='qemu'>
   <features><acpi/></features>
   <cpu mode='maximum'/>
   <devices>
-    <!-- This is all that Postern needs: postern vm libvirt --script &gt; /usr/local/bin/qemu-with-postern, executable. -->
+    <!-- This is all that Postern needs: the output of `postern vm libvirt` with its option for the script, executable. -->
     <emulator>/usr/local/bin/qemu-with-postern</emulator>
     <serial type='pty'/>
     <console type='pty'/>
