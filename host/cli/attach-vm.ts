@@ -95,7 +95,7 @@ const LIBVIRT_DOMAIN = `<domain type='qemu'>
   <features><acpi/></features>
   <cpu mode='maximum'/>
   <devices>
-    <!-- This is all that Postern needs: the output of `postern vm libvirt` with its option for the script, executable. -->
+    <!-- This is all that Postern needs: the script that this command prints when asked for it, executable. -->
     <emulator>/usr/local/bin/qemu-with-postern</emulator>
     <serial type='pty'/>
     <console type='pty'/>
