@@ -153,7 +153,7 @@ describe.skipIf(!allOk(examineMachine(), 'required'))('faults', () => {
       const { pid } = (await keeper.current) as DriverDomain & { pid: number };
       process.kill(pid, 'SIGSTOP');
       expect(await backAgain(guest, seen)).toMatch(/^lost ENODEV \d+\nback \d+\n/);
-      expect(logged()).toMatch(/it hung: its agent did not answer|operation-overdue/);
+      expect(logged()).toMatch(/it hung: the backend agent did not answer|operation-overdue/);
     },
     HANG_TIMEOUT_MS,
   );
