@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { allOk, examineMachine } from '../../host/cli/doctor-checks.js';
 import { ServedHost } from '../serve/support.js';
-import { descendantsOf, RunningPostern, until } from './postern.js';
+import { descendantsOf, postern, RunningPostern, until } from './postern.js';
 
 const isRoot = process.getuid?.() === 0;
 const checks = examineMachine();
@@ -13,6 +13,10 @@ const BITS = { KILL: 5, SETPCAP: 8, SYS_MODULE: 16, SYS_RAWIO: 17, SYS_PTRACE: 1
 /** What a host of a driver VM keeps: the numbers of host/privileges.ts. */
 const OF_A_HOST = [1, 2, 5, 6, 7, 8, 19];
 
+beforeAll(() => {
+  // The first start boots the VM; later ones resume its snapshot.
+  if (isRoot && hasDriverVm) expect(postern(['run', '--alone', '--', 'true']).status).toBe(0);
+});
 let ends: (() => Promise<unknown> | unknown)[] = [];
 afterEach(async () => {
   for (const end of ends.reverse()) await end();
@@ -64,8 +68,8 @@ describe.skipIf(!isRoot || !allOk(checks, 'required'))(
     it.skipIf(!hasDriverVm)(
       'every thread of a host has what mediating and a new QEMU take (needs a driver VM)',
       async () => {
-        const { postern } = await sleepingGuest('--alone');
-        const threads = threadsOf(postern).map((path) => ({ path, ...rightsOf(path) }));
+        const { postern: host } = await sleepingGuest('--alone');
+        const threads = threadsOf(host).map((path) => ({ path, ...rightsOf(path) }));
         expect(threads.length).toBeGreaterThan(5);
         for (const { path, permitted, bounding, noNewPrivs } of threads) {
           expect({
@@ -83,7 +87,7 @@ describe.skipIf(!isRoot || !allOk(checks, 'required'))(
     );
 
     it('who waits for a guest has nothing, and who ends it the right to end it', async () => {
-      const { postern, below } = await sleepingGuest('--driver-vm', 'local', '--device', 'ptmx');
+      const { postern: host, below } = await sleepingGuest('--driver-vm', 'local', '--device', 'ptmx');
       const launchers = below.filter((pid) => commOf(pid) === 'launcher');
       const rights = launchers
         .map((pid) => rightsOf(`/proc/${pid}`))
@@ -96,7 +100,7 @@ describe.skipIf(!isRoot || !allOk(checks, 'required'))(
       for (const bit of [BITS.SYS_ADMIN, BITS.SYS_PTRACE, BITS.MKNOD, BITS.SYS_MODULE, BITS.SYS_RAWIO])
         expect(bitsOf(permitted | bounding)).not.toContain(bit);
       // A new agent needs namespaces and device nodes; nothing of this host loads modules or reaches for hardware.
-      for (const path of threadsOf(postern)) {
+      for (const path of threadsOf(host)) {
         expect(bitsOf(rightsOf(path).permitted)).not.toContain(BITS.SYS_MODULE);
         expect(bitsOf(rightsOf(path).permitted)).not.toContain(BITS.SYS_RAWIO);
       }
