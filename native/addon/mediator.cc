@@ -13,6 +13,7 @@
 
 #include "injector.h"
 #include "process_view.h"
+#include "slice.h"
 #include "window.h"
 
 namespace postern {
@@ -45,6 +46,7 @@ Mediator::Mediator(MediatorOptions options, Exchange* exchange)
       listener_(vm_ ? Listener(vm_.get()) : Listener(options_.listener)),
       view_(std::move(options_.nodes)),
       epoll_(epoll_create1(EPOLL_CLOEXEC)) {
+  postern_take_short_turns();
   isFront_ = options_.isFront;
   pidNamespace_ = vm_ ? 0 : pidNamespaceOf(options_.process);
   userNamespace_ = vm_ ? 0 : userNamespaceOf(options_.process);
