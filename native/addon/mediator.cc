@@ -315,10 +315,11 @@ bool Mediator::spin() {
   return false;
 }
 
-// A backend that does not answer in time waits for a processor, perhaps for this one, which is better given away: so it is where many guests
-// work at once. Every so often it is tried again.
+// A local backend that does not answer in time waits for a processor, perhaps for this one, which is better given away: so it is where many
+// guests work at once. Every so often it is tried again. A driver VM has a processor of its own, and must be looked at for as long: once both
+// sides sleep, being woken takes longer than either looks, and neither would find out that it pays again.
 bool Mediator::mayDriveSpin() {
-  if (fruitlessSpins_ < kFruitlessSpinsMax) return true;
+  if (!options_.domain->isLocal() || fruitlessSpins_ < kFruitlessSpinsMax) return true;
   fruitlessSpins_++;
   return fruitlessSpins_ % kDriveSpinRetry == 0;
 }

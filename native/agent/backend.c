@@ -21,8 +21,8 @@
 /* How long the main loop looks for the next submission before it sleeps. A wake-up through the doorbell costs about
  * 130 us in a VM, so waiting half of that for a guest in full flow pays; more would only burn the driver's CPU. */
 #define SPIN_US 75
-/* After so many looks in a row that found nothing, it looks only every so manyth time: where many guests work at once, each submits
- * seldom, and what the others need is the CPU. */
+/* A local backend, after so many looks in a row that found nothing, looks only every so manyth time: where many guests work at once, each
+ * submits seldom, and what the others need is the CPU. In a VM being woken takes longer than a look, so that none would ever pay again. */
 #define FRUITLESS_SPINS_MAX 8
 #define SPIN_RETRY 16
 
@@ -89,7 +89,9 @@ static bool spin(const struct backend *backend, uint32_t head) {
   return false;
 }
 
-static bool may_spin(uint32_t fruitless) { return fruitless < FRUITLESS_SPINS_MAX || fruitless % SPIN_RETRY == 0; }
+static bool may_spin(const struct backend *backend, uint32_t fruitless) {
+  return backend->domain->kind == DOMAIN_VM || fruitless < FRUITLESS_SPINS_MAX || fruitless % SPIN_RETRY == 0;
+}
 
 static void sleep_until_submitted(const struct backend *backend, uint32_t head) {
   struct postern_channel *channel = backend->channel;
@@ -120,7 +122,7 @@ static void take_all(struct backend *backend, uint32_t *head) {
 void backend_run(const struct domain *domain, uint32_t number) {
   struct backend *backend = set_up(domain, number);
   for (uint32_t head = 0, fruitless = 0;;) {
-    if (may_spin(fruitless) && spin(backend, head)) {
+    if (may_spin(backend, fruitless) && spin(backend, head)) {
       fruitless = 0;
     } else {
       fruitless++;
