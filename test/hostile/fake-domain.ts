@@ -227,6 +227,12 @@ export class FakeDomain {
     return [{ id: op.id, result: result ?? BigInt(count) }];
   }
 
+  /** Writes over all that it can reach of the channel's arena, and says that all went well. */
+  flood(op: Submission, arenaBytes: number): Completion[] {
+    this.scribble(op.channel, AT.arena, Buffer.alloc(arenaBytes, 0xee));
+    return [{ id: op.id, result: 0n }];
+  }
+
   /** Answers EXPBUF as if the driver had made a descriptor, with lies in what is said of it. */
   take(op: Submission, lie: Partial<Taken>): Completion[] {
     const { result, openFlags, mode, bytes, number } = { ...HONESTLY_TAKEN, ...lie };

@@ -149,3 +149,59 @@ export function wrap(
   module.removeExport(name);
   module.addFunctionExport(`spoilt-${name}`, name);
 }
+
+/** VIDIOC_G_EXT_CTRLS on x86-64, and the bytes of its argument. */
+const COLLUDING_COMMAND = 0xc0205647;
+const COLLUDING_HEAD_BYTES = 32;
+/** Where a colluding policy has its answers: near the end of its pages. */
+export const COLLUSION_AT = 4 * 65536 - 8192;
+const READ_RESULT_AT = COLLUSION_AT - 16;
+
+/** The camera's policy, but that it answers one command with the bytes that its guest has put behind the argument. */
+export function colludingPolicy(good: PolicyPackage, imageBytes: number): PolicyPackage {
+  const module = binaryen.readBinary(good.core);
+  module.setFeatures(binaryen.Features.All);
+  const argument = module.local.get(5, i64);
+  const read = module.call(
+    importedRead(module),
+    [
+      module.i64.add(argument, module.i64.extend_u(module.i32.const(COLLUDING_HEAD_BYTES))),
+      module.i32.const(imageBytes),
+      module.i32.const(READ_RESULT_AT),
+    ],
+    binaryen.none,
+  );
+  const copy = module.memory.copy(
+    module.i32.const(COLLUSION_AT),
+    module.i32.load(4, 4, module.i32.const(READ_RESULT_AT)),
+    module.i32.const(imageBytes),
+  );
+  const isCommand = module.i32.eq(
+    module.local.get(COMMAND_PARAMETER, i32),
+    module.i32.const(COLLUDING_COMMAND | 0),
+  );
+  const answer = module.local.set(CALL.length, module.i32.const(COLLUSION_AT));
+  wrap(module, 'admit', CALL, {
+    before: [],
+    after: [module.if(isCommand, module.block(null, [read, copy, answer]))],
+  });
+  if (module.validate() !== 1) throw new Error('The colluding policy is not valid WebAssembly.');
+  const core = module.emitBinary();
+  module.dispose();
+  const { manifest } = good;
+  // As many faults as there are plans: it is not quarantined.
+  return {
+    ...good,
+    core,
+    manifest: { ...manifest, envelope: { ...manifest.envelope, faultsMax: 1_000_000 } },
+  };
+}
+
+/** The module's own name for the import by which it reads guest memory. */
+function importedRead(module: binaryen.Module): string {
+  for (let index = 0; index < module.getNumFunctions(); index++) {
+    const { name, base } = binaryen.getFunctionInfo(module.getFunctionByIndex(index));
+    if (base === 'read') return name;
+  }
+  throw new Error('The policy imports no function read.');
+}
