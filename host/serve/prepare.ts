@@ -41,10 +41,10 @@ export class Preparer {
   async prepare({ core, manifest, digest, vectors }: TestedPolicy): Promise<ModuleInput> {
     clearTimeout(this.#idle);
     try {
-      this.#trial ??= startTrial();
+      if (this.#trial?.hasEnded !== false) this.#trial = startTrial();
       const tried = await this.#trial.ask({ core, manifest, vectors });
       if ('refusal' in tried) throw new Error(tried.refusal);
-      this.#compiler ??= startCompiler();
+      if (this.#compiler?.hasEnded !== false) this.#compiler = startCompiler();
       const answer = await this.#compiler.ask({ metered: tried.metered, manifest, digest, vectors });
       if ('refusal' in answer) throw new Error(answer.refusal);
       this.#idle = setTimeout(() => void this.close(), IDLE_MS_MAX).unref();
@@ -67,6 +67,7 @@ export class Preparer {
 /** Who does one of the steps, one input after the other. */
 class Helper<Input, Answer> {
   #waiting: { resolve: (answer: Answer) => void; reject: (error: Error) => void } | undefined;
+  #hasEnded = false;
 
   constructor(
     private readonly what: string,
@@ -92,6 +93,15 @@ class Helper<Input, Answer> {
     }
   }
 
+  get hasEnded(): boolean {
+    return this.#hasEnded;
+  }
+
+  gone(): void {
+    this.#hasEnded = true;
+    this.fail('has ended');
+  }
+
   take(answer: Answer): void {
     this.#waiting?.resolve(answer);
   }
@@ -113,7 +123,7 @@ function startTrial(): Helper<TrialInput, TrialAnswer> {
   });
   const helper = new Helper<TrialInput, TrialAnswer>(
     'process that tries the module',
-    (input) => child.send(input, (error) => error && helper.fail(`takes nothing: ${error.message}`)),
+    (input) => child.send(input, (error) => error && helper.gone()),
     async () => {
       child.kill('SIGKILL');
       await gone;
@@ -121,7 +131,7 @@ function startTrial(): Helper<TrialInput, TrialAnswer> {
   );
   child.on('message', (answer: TrialAnswer) => helper.take(answer));
   child.once('error', ({ message }) => helper.fail(`does not run: ${message}`));
-  child.once('exit', () => helper.fail('has ended'));
+  child.once('exit', () => helper.gone());
   return helper;
 }
 
@@ -134,6 +144,6 @@ function startCompiler(): Helper<PrepareInput, PrepareAnswer> {
   );
   worker.on('message', (answer: PrepareAnswer) => helper.take(answer));
   worker.once('error', ({ message }) => helper.fail(`failed: ${message}`));
-  worker.once('exit', () => helper.fail('has ended'));
+  worker.once('exit', () => helper.gone());
   return helper;
 }

@@ -13,6 +13,7 @@
 
 #include "injector.h"
 #include "process_view.h"
+#include "slice.h"
 #include "window.h"
 
 namespace postern {
@@ -45,6 +46,7 @@ Mediator::Mediator(MediatorOptions options, Exchange* exchange)
       listener_(vm_ ? Listener(vm_.get()) : Listener(options_.listener)),
       view_(std::move(options_.nodes)),
       epoll_(epoll_create1(EPOLL_CLOEXEC)) {
+  postern_take_short_turns();
   isFront_ = options_.isFront;
   pidNamespace_ = vm_ ? 0 : pidNamespaceOf(options_.process);
   userNamespace_ = vm_ ? 0 : userNamespaceOf(options_.process);
@@ -288,12 +290,14 @@ bool Mediator::spin() {
   const bool awaitsPosts = vmIsAwake_ || std::any_of(rings_.begin(), rings_.end(), [](auto& ring) { return ring->isAwake(); });
   if (!isDriving && !awaitsPosts) return false;
   if (isDriving && !awaitsPosts && !mayDriveSpin()) return false;
-  const auto deadline = Clock::now() + std::chrono::microseconds(isDriving ? options_.spinUs : postSpinUs_);
+  const auto began = Clock::now(), deadline = began + std::chrono::microseconds(isDriving ? options_.spinUs : postSpinUs_);
   uint32_t rounds = 0;
   do {
     for (int i = 0; i < 64; i++) {
       if (isDriving && hasCompletion()) {
-        fruitlessSpins_ = 0;
+        // What took so long has cost the processor more than sleeping would have.
+        if (Clock::now() - began < std::chrono::microseconds(options_.spinUs / 2)) fruitlessSpins_ = 0;
+        else fruitlessSpins_++;
         return true;
       }
       if (awaitsPosts && hasPosts()) {
@@ -313,10 +317,11 @@ bool Mediator::spin() {
   return false;
 }
 
-// A backend that does not answer in time waits for a processor, perhaps for this one, which is better given away: so it is where many guests
-// work at once. Every so often it is tried again.
+// A local backend that does not answer in time waits for a processor, perhaps for this one, which is better given away: so it is where many
+// guests work at once. Every so often it is tried again. A driver VM has a processor of its own, and must be looked at for as long: once both
+// sides sleep, being woken takes longer than either looks, and neither would find out that it pays again.
 bool Mediator::mayDriveSpin() {
-  if (fruitlessSpins_ < kFruitlessSpinsMax) return true;
+  if (!options_.domain->isLocal() || fruitlessSpins_ < kFruitlessSpinsMax) return true;
   fruitlessSpins_++;
   return fruitlessSpins_ % kDriveSpinRetry == 0;
 }

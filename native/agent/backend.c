@@ -21,6 +21,10 @@
 /* How long the main loop looks for the next submission before it sleeps. A wake-up through the doorbell costs about
  * 130 us in a VM, so waiting half of that for a guest in full flow pays; more would only burn the driver's CPU. */
 #define SPIN_US 75
+/* A local backend, after so many looks in a row that found nothing, looks only every so manyth time: where many guests work at once, each
+ * submits seldom, and what the others need is the CPU. In a VM being woken takes longer than a look, so that none would ever pay again. */
+#define FRUITLESS_SPINS_MAX 8
+#define SPIN_RETRY 16
 
 /* Wakes a system call and does nothing else: without SA_RESTART, the call ends with EINTR. */
 static void on_cancel(int signal_number) { (void)signal_number; }
@@ -85,6 +89,10 @@ static bool spin(const struct backend *backend, uint32_t head) {
   return false;
 }
 
+static bool may_spin(const struct backend *backend, uint32_t fruitless) {
+  return backend->domain->kind == DOMAIN_VM || fruitless < FRUITLESS_SPINS_MAX || fruitless % SPIN_RETRY == 0;
+}
+
 static void sleep_until_submitted(const struct backend *backend, uint32_t head) {
   struct postern_channel *channel = backend->channel;
   __atomic_store_n(&channel->agent_sleeping, 1, __ATOMIC_SEQ_CST);
@@ -113,8 +121,13 @@ static void take_all(struct backend *backend, uint32_t *head) {
 
 void backend_run(const struct domain *domain, uint32_t number) {
   struct backend *backend = set_up(domain, number);
-  for (uint32_t head = 0;;) {
-    if (!spin(backend, head)) sleep_until_submitted(backend, head);
+  for (uint32_t head = 0, fruitless = 0;;) {
+    if (may_spin(backend, fruitless) && spin(backend, head)) {
+      fruitless = 0;
+    } else {
+      fruitless++;
+      sleep_until_submitted(backend, head);
+    }
     take_all(backend, &head);
   }
 }

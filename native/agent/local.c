@@ -13,6 +13,7 @@
 #include "devices.h"
 #include "lockdown.h"
 #include "log.h"
+#include "../protocol/slice.h"
 #include "spin.h"
 #include "supervisor.h"
 
@@ -86,6 +87,7 @@ int local_main(int count, char **arguments) {
   struct json devices = devices_list_local(&has_tun);
   domain.devices = devices.text;
   domain.devices_bytes = devices.length;
+  postern_take_short_turns();
   lockdown_enter(&domain, has_tun);
   const char *reason = supervisor_run(&domain);
   (void)reason; /* the host has gone: there is nobody to tell */

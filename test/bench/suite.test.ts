@@ -2,8 +2,10 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fastCheck from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { schemaFaults } from '../../host/policy/checked-json.js';
 import { barChart, lineChart } from './chart.js';
 import { charts } from './charts.js';
+import { describeMachine } from './machine.js';
 import { processorSeconds, treeMemory } from './process-tree.js';
 import { numbersAfter } from './programs.js';
 import { filesOf, RECORDED, recordedFigures } from './record.js';
@@ -147,6 +149,35 @@ describe('charts', () => {
     const [a, b, c] = places as [number[], number[], number[]];
     expect((c[0] as number) - (b[0] as number)).toBeCloseTo((b[0] as number) - (a[0] as number), 0);
     expect(new Set(places.map(([, y]) => y)).size).toBe(1);
+  });
+});
+
+describe('the contract of the keys', () => {
+  const [machine, moment] = [describeMachine(), { date: new Date().toISOString(), load: 0.5, seconds: 2 }];
+  const input = {
+    guestUs: 3,
+    directUs: 2,
+    addedUs: 1,
+    ratio: 1.5,
+    spread: 0,
+    writeUs: { guest: 1, direct: 1 },
+    p99: { guest: 4, direct: 3 },
+  };
+  const faultsOf = (more: object): string[] =>
+    schemaFaults({ machine, measured: { input: moment }, input, ...more }, 'bench.schema.json');
+
+  it('takes what a benchmark gives, and benchmarks that it does not know', () => {
+    expect(faultsOf({})).toEqual([]);
+    expect(faultsOf({ another: { ratio: 1 } })).toEqual([]);
+  });
+
+  it('refuses what is missing, what is no number, and what was measured nowhere', () => {
+    const { guestUs, ...incomplete } = input;
+    expect(faultsOf({ input: incomplete })).toEqual(["/input must have required property 'guestUs'"]);
+    expect(faultsOf({ input: { ...input, ratio: Number.NaN } })).toEqual(['/input/ratio must be number']);
+    expect(faultsOf({ machine: {} })).toHaveLength(7);
+    expect(faultsOf({ stream: { webcam: {} } }).length).toBeGreaterThan(0);
+    expect(guestUs).toBe(3);
   });
 });
 

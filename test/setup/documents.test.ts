@@ -32,6 +32,25 @@ describe('the documents', () => {
     expect(named.map((match) => match[1] ?? '').filter((path) => !existsSync(join(ROOT, path)))).toEqual([]);
   });
 
+  it('name only attempts that npm run hostile makes', () => {
+    const text = read('ARCHITECTURE.md');
+    const from = text.indexOf('### What `npm run hostile` tries');
+    const table = text
+      .slice(from, text.indexOf('\n### ', from + 1))
+      .split('\n')
+      .filter((line) => line.startsWith('| '));
+    const named = table.flatMap((line) => [...line.matchAll(/`([^`]+)`/g)].map(([, name]) => name));
+    const folder = join(ROOT, 'test', 'hostile');
+    const sources = readdirSync(folder).filter((file) => file.endsWith('.c'));
+    const made = new Set(
+      sources.flatMap((file) =>
+        [...readFileSync(join(folder, file), 'utf8').matchAll(/^\s*\{"([^"]+)",/gm)].map(([, name]) => name),
+      ),
+    );
+    expect(named.length).toBeGreaterThan(40);
+    expect(named.filter((name) => !made.has(name))).toEqual([]);
+  });
+
   it('have the limits of the manifests', () => {
     const lines = read('ARCHITECTURE.md').split('\n');
     const cells = (line: string): string[] =>
