@@ -145,6 +145,8 @@ export interface Command {
   head: number,
   access: Access,
   nested: boolean,
+  unsettled: boolean,
+  steady: boolean,
   refused: number,
 }
 export interface ClassInfo {
@@ -152,4 +154,5 @@ export interface ClassInfo {
   commands: Array<Command>,
   reasons: Array<string>,
   tables: Array<string>,
+  unsettledTransfers: boolean,
 }
