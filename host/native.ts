@@ -164,6 +164,8 @@ export interface NativeAddon {
   /** An event counter (eventfd), non-blocking, close-on-exec. */
   eventFd(): number;
   closeDescriptor(descriptor: number): void;
+  /** What this process's C library has allocated, and what it has of the kernel for that, in bytes. */
+  nativeHeap(): { inUse: number; held: number };
   /** Listens at a path that only this user can connect to. Its errors, as those of the functions below, have a `code` (EADDRINUSE, …). */
   listenAt(path: string): number;
   /** Connects to a socket of this user's or root's. */

@@ -17,6 +17,7 @@
         'addon/foreground.cc',
         'addon/guest_memory.cc',
         'addon/guest_view.cc',
+        'addon/heap_binding.cc',
         'addon/holdings.cc',
         'addon/injector.cc',
         'addon/listener.cc',

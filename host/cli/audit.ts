@@ -1,5 +1,8 @@
 import { Command } from 'commander';
-import { type TryOptions, withGenerator } from './policy-try.js';
+import { jsonOption } from './policy-options.js';
+import { MODULE, type TryOptions, withGenerator } from './policy-try.js';
+import { refusing } from './refusal.js';
+import { plainStatusHelp, statusHelp } from './status.js';
 
 /** `postern audit`: what modules are allowed, and what they did. */
 export function auditCommand(): Command {
@@ -20,12 +23,15 @@ function checkCommand(): Command {
           'handle of another guest, deny by default, bounded plans, termination, and more. The module runs as in a host: metered, ' +
           'with the contract’s only import, on the memory of a pretended guest.',
       )
-      .argument('<module>', 'a class, a package, or a file NAME.component.wasm with its manifest beside it'),
+      .argument('<module>', MODULE),
   )
-    .addHelpText('after', '\nExit status: 0, 1 when a rule is broken, 125 when Postern itself fails.')
+    .addHelpText(
+      'after',
+      `\nExample:\n  postern audit check stranger-1.0.0.postern --calls 100000\n${statusHelp('0: every rule is kept', '1: a rule is broken')}`,
+    )
     .action(async (module: string, options: TryOptions) => {
       const { showCheck } = await import('./show-check.js');
-      await showCheck(module, options);
+      await refusing(options.json, () => showCheck(module, options));
     });
 }
 
@@ -44,10 +50,10 @@ function verifyCommand(): Command {
     )
     .argument('<log...>', 'the log’s files (segments in any order)')
     .option('--expect-head <hash|file>', 'the hash of the last line, or a LOG.head that was copied away')
-    .option('--json', 'print the result as JSON')
+    .addOption(jsonOption())
     .addHelpText(
       'after',
-      '\nExit status: 0, 1 when the log is not what was written, 125 when Postern itself fails.',
+      `\nExample:\n  postern audit verify decisions.log --expect-head decisions.log.head\n${plainStatusHelp('0: the log is what was written', '1: it is not')}`,
     )
     .action(async (logs: string[], options: VerifyOptions) => {
       const { showVerify } = await import('./show-verify.js');
@@ -71,14 +77,17 @@ function reportCommand(): Command {
     )
     .argument('[module...]', 'classes or packages; default: every class of this repository')
     .option('--html <file>', 'write one self-contained HTML page')
-    .option('--json', 'print the report as JSON')
+    .addOption(jsonOption())
     .option('--log <file...>', 'a decision log, whose chain must hold')
     .addHelpText(
       'after',
-      '\nExit status: 0, 1 when a module breaks an isolation rule, 125 when Postern itself fails.',
+      `\nExample:\n  postern audit report v4l2 lamp-0.1.0.postern --html report.html --log decisions.log\n${statusHelp(
+        '0: done; no isolation rule is broken',
+        '1: a module breaks a rule',
+      )}`,
     )
     .action(async (modules: string[], options: ReportOptions) => {
       const { showReport } = await import('./show-report.js');
-      await showReport(modules, options);
+      await refusing(options.json, () => showReport(modules, options));
     });
 }

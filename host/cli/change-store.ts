@@ -1,7 +1,9 @@
 import { defaultStoreFolder, defaultTrustPath } from '../package/locations.js';
+import type { StoreEntry } from '../package/state.js';
 import { PolicyStore } from '../package/store.js';
 import { readTrustPolicy } from '../package/trust.js';
 import { printJson, refusing } from './refusal.js';
+import { type HostChoice, takeover, tellTakeover, type Wanted } from './takeover.js';
 
 /** Which store is meant, and for whom the result is. */
 export interface StoreChoice {
@@ -10,7 +12,7 @@ export interface StoreChoice {
 }
 
 /** What `postern policy install` was asked for. */
-export interface InstallChoice extends StoreChoice {
+export interface InstallChoice extends StoreChoice, HostChoice {
   trust?: string;
   allowUnsigned?: boolean;
   allowDowngrade?: boolean;
@@ -19,7 +21,7 @@ export interface InstallChoice extends StoreChoice {
 }
 
 /** What `postern policy rollback` was asked for. */
-export interface RollbackChoice extends StoreChoice {
+export interface RollbackChoice extends StoreChoice, HostChoice {
   why?: string;
 }
 
@@ -36,13 +38,31 @@ export async function installPackage(file: string, options: InstallChoice): Prom
     const trust = allowUnsigned ? undefined : readTrustPolicy(options.trust ?? defaultTrustPath());
     const choice = { trust, allowUnsigned, allowDowngrade, ...(why === undefined ? {} : { why }) };
     const entry = candidate ? await store.setCandidate(file, choice) : await store.install(file, choice);
-    if (options.json) printJson({ store: store.folder, candidate, ...entry });
-    else
-      process.stdout.write(
-        `${entry.name} ${entry.version} (sequence ${entry.sequence}) is ${candidate ? 'the candidate' : 'in force'} in ${store.folder}; ` +
-          `${entry.signers.length === 0 ? 'nobody’s signature was looked at' : `signed by ${entry.signers.join(', ')}`}.\n`,
-      );
+    const as = candidate ? 'candidate' : 'inForce';
+    const wanted: Wanted = { class: classOf(store, as, entry), module: entry, as };
+    const signed =
+      entry.signers.length === 0
+        ? 'nobody’s signature was looked at'
+        : `signed by ${entry.signers.join(', ')}`;
+    await tellChange(store, wanted, options, { candidate, ...entry }, () => {
+      const becomes = candidate ? 'the candidate' : 'in force';
+      return `${entry.name} ${entry.version} (sequence ${entry.sequence}) is ${becomes} in ${store.folder}; ${signed}.`;
+    });
   });
+}
+
+/** Tells what was done to the store, and what the running host has made of it. */
+export async function tellChange(
+  store: PolicyStore,
+  wanted: Wanted,
+  options: StoreChoice & HostChoice,
+  result: object,
+  told: () => string,
+): Promise<void> {
+  const host = await takeover(store.folder, wanted, options);
+  const text = tellTakeover(host);
+  if (options.json) printJson({ store: store.folder, ...result, host });
+  else process.stdout.write(`${told()}\n${text}`);
 }
 
 /** `postern policy rollback`. */
@@ -51,12 +71,24 @@ export async function rollBack(deviceClass: string, options: RollbackChoice): Pr
   await refusing(options.json, async () => {
     const store = storeOf(options);
     const entry = await store.rollback(deviceClass, why === undefined ? {} : { why });
-    if (options.json) printJson({ store: store.folder, class: deviceClass, inForce: entry ?? null });
-    else
-      process.stdout.write(
-        entry === undefined
-          ? `${deviceClass}: the module that came with Postern is in force again.\n`
-          : `${deviceClass}: ${entry.version} (sequence ${entry.sequence}) is in force again.\n`,
-      );
+    const module = await inForceOf(store, deviceClass);
+    const wanted: Wanted = { class: deviceClass, module, as: 'inForce' };
+    await tellChange(store, wanted, options, { class: deviceClass, inForce: entry ?? null }, () =>
+      entry === undefined
+        ? `${deviceClass}: the module that came with Postern is in force again.`
+        : `${deviceClass}: ${entry.version} (sequence ${entry.sequence}) is in force again.`,
+    );
   });
+}
+
+/** Which class a package that has just been taken is of. */
+function classOf(store: PolicyStore, as: Wanted['as'], { file }: StoreEntry): string {
+  const found = Object.entries(store.state().classes).find(([, record]) => record[as]?.file === file);
+  return found?.[0] ?? '';
+}
+
+/** What judges a class by the store, or by what came with Postern. */
+async function inForceOf(store: PolicyStore, deviceClass: string): Promise<Wanted['module']> {
+  const found = (await store.inForce()).find(({ manifest }) => manifest.class === deviceClass);
+  return found === undefined ? null : { digest: found.digest, sequence: found.manifest.sequence };
 }

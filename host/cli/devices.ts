@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import type { DomainMode } from './domain-choice.js';
-import { storeOption } from './policy-options.js';
+import { storeOption, trustOption } from './policy-options.js';
 import { driverOption, driverVmOption, modulesOption } from './run.js';
 
 /** What `postern devices` was asked for. */
@@ -9,6 +9,7 @@ export interface DevicesOptions {
   driver?: string[];
   modules?: string;
   store?: string;
+  trust?: string;
   json?: boolean;
 }
 
@@ -23,6 +24,7 @@ export function devicesCommand(): Command {
     .addOption(driverOption())
     .addOption(modulesOption())
     .addOption(storeOption())
+    .addOption(trustOption())
     .option('--json', 'print the list as JSON')
     .addHelpText(
       'after',

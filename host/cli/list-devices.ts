@@ -22,7 +22,7 @@ interface Row {
 
 /** Starts the driver domain, prints what it offers, and ends it. */
 export async function listDevices(options: DevicesOptions): Promise<void> {
-  const policies = await policiesInForce(options.store);
+  const policies = await policiesInForce(options);
   const domain = await openDomain(
     { mode: options.driverVm, drivers: options.driver ?? DRIVERS_DEFAULT, modules: options.modules },
     openLog({}),

@@ -3,12 +3,16 @@ import { join, resolve } from 'node:path';
 import { SOURCES } from '../policy/compile.js';
 import { ROOT } from '../root.js';
 import { manifestText, policyText, testText, tsconfigText, vectorsText } from './policy-skeleton.js';
+import { printJson } from './refusal.js';
 
 /** schemas/manifest.schema.json. */
 const NAME = /^[a-z][a-z0-9-]{0,31}$/;
 
 /** `postern policy new`: a class that builds and passes its vectors; nothing that is there already is touched. */
-export function newPolicy(name: string, inRepository: boolean): void {
+export function newPolicy(
+  name: string,
+  { inRepository = false, json = false }: { inRepository?: boolean; json?: boolean },
+): void {
   if (!NAME.test(name))
     throw new Error(
       `'${name}' can't be a class's name: expected lower-case letters, digits and hyphens, at most 32.`,
@@ -26,6 +30,10 @@ export function newPolicy(name: string, inRepository: boolean): void {
   if (there !== undefined) throw new Error(`${there} is there already.`);
   mkdirSync(folder, { recursive: true });
   for (const [path, text] of files) writeFileSync(path, text, { flag: 'wx' });
+  if (json) {
+    printJson({ class: name, folder, files: [...files.keys()] });
+    return;
+  }
   const build = inRepository ? `postern policy build ${name}` : `postern policy build ${folder}`;
   process.stdout.write(
     [

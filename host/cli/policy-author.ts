@@ -1,6 +1,7 @@
-import { Command, Option } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { KEY_KINDS, type KeyKind } from '../package/keys.js';
-import { jsonOption, PACKAGE_STATUS_HELP, trustOption } from './policy-options.js';
+import { jsonOption, PACKAGE_STATUS_HELP, resultOption, trustOption } from './policy-options.js';
+import { plainStatusHelp } from './status.js';
 
 /** The commands of whoever writes, signs or looks at packages. */
 export function authorCommands(): Command[] {
@@ -25,11 +26,12 @@ function newCommand(): Command {
     .option('--in-repository', 'put it beside Postern’s own classes, with a test')
     .addHelpText(
       'after',
-      `\nExample:\n  postern policy new lamp && postern policy build lamp\n${PACKAGE_STATUS_HELP}`,
+      `\nExample:\n  postern policy new lamp && postern policy test lamp && postern policy build lamp\n${plainStatusHelp('0: done')}`,
     )
-    .action(async (name: string, options: { inRepository?: boolean }) => {
+    .addOption(resultOption())
+    .action(async (name: string, options: { inRepository?: boolean; json?: boolean }) => {
       const { newPolicy } = await import('./new-policy.js');
-      newPolicy(name, options.inRepository ?? false);
+      newPolicy(name, options);
     });
 }
 
@@ -43,7 +45,10 @@ function buildCommand(): Command {
     .argument('<class>', 'a folder with a class of its name, or one of Postern’s own classes')
     .option('-o, --output <file>', 'the package (default: NAME-VERSION.postern)')
     .addOption(jsonOption())
-    .addHelpText('after', PACKAGE_STATUS_HELP)
+    .addHelpText(
+      'after',
+      `\nExamples:\n  postern policy build lamp\n  postern policy build v4l2 -o v4l2.postern\n${PACKAGE_STATUS_HELP}`,
+    )
     .action(async (which: string, options: { output?: string; json?: boolean }) => {
       const { buildPackage } = await import('./build-package.js');
       await buildPackage(which, options);
@@ -60,10 +65,14 @@ function keygenCommand(): Command {
     .addOption(
       new Option('--type <kind>', 'what kind of key').choices(KEY_KINDS).default('ed25519' satisfies KeyKind),
     )
-    .addHelpText('after', '\nKeys of OpenSSL will do as well: openssl genpkey -algorithm ed25519 -out FILE')
-    .action(async (file: string, options: { type: KeyKind }) => {
+    .addOption(resultOption())
+    .addHelpText(
+      'after',
+      `\nKeys of OpenSSL will do as well:\n  openssl genpkey -algorithm ed25519 -out FILE && openssl pkey -in FILE -pubout -out FILE.pub\n${plainStatusHelp('0: done')}`,
+    )
+    .action(async (file: string, options: { type: KeyKind; json?: boolean }) => {
       const { makeKey } = await import('./sign-package.js');
-      makeKey(file, options.type);
+      makeKey(file, options.type, options.json);
     });
 }
 
@@ -75,10 +84,14 @@ function signCommand(): Command {
     )
     .argument('<package>', 'the package')
     .requiredOption('--key <file>', 'the private key: Ed25519 or ECDSA P-256, PEM')
-    .addHelpText('after', PACKAGE_STATUS_HELP)
-    .action(async (file: string, options: { key: string }) => {
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      `\nExample:\n  postern policy sign lamp-0.1.0.postern --key alice.key\n${PACKAGE_STATUS_HELP}`,
+    )
+    .action(async (file: string, options: { key: string; json?: boolean }) => {
       const { signPackage } = await import('./sign-package.js');
-      await signPackage(file, options.key);
+      await signPackage(file, options);
     });
 }
 
@@ -91,15 +104,34 @@ function trustCommand(): Command {
     .argument('<name>', 'whose key it is')
     .argument('<key>', 'the public key: Ed25519 or ECDSA P-256, PEM')
     .requiredOption('--class <class>', "the device class; '*' for all that have no rule of their own")
-    .option('--threshold <number>', 'how many keys of the class must have signed (default: as it is, or 1)')
+    .option(
+      '--threshold <number>',
+      'how many keys of the class must have signed (default: as it is, or 1)',
+      thresholdOf,
+    )
     .option('--not-before <time>', 'from when on its signatures count (RFC 3339)')
     .option('--not-after <time>', 'until when they count')
     .addOption(trustOption())
-    .addHelpText('after', PACKAGE_STATUS_HELP)
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      `\nExamples:\n  postern policy trust alice alice.key.pub --class lamp\n` +
+        `  postern policy trust bob bob.key.pub --class lamp --threshold 2 --not-after 2028-01-01T00:00:00Z\n${PACKAGE_STATUS_HELP}`,
+    )
     .action(async (name: string, key: string, options: import('./trust-key.js').TrustOptions) => {
       const { trustKey } = await import('./trust-key.js');
       await trustKey(name, key, options);
     });
+}
+
+/** schemas/trust.schema.json. */
+const THRESHOLD_MAX = 16;
+
+function thresholdOf(text: string): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || value < 1 || value > THRESHOLD_MAX)
+    throw new InvalidArgumentError(`expected a whole number from 1 to ${THRESHOLD_MAX}.`);
+  return value;
 }
 
 function verifyCommand(): Command {
@@ -111,7 +143,7 @@ function verifyCommand(): Command {
     .argument('<package>', 'the package')
     .addOption(trustOption())
     .addOption(jsonOption())
-    .addHelpText('after', PACKAGE_STATUS_HELP)
+    .addHelpText('after', `\nExample:\n  postern policy verify lamp-0.1.0.postern\n${PACKAGE_STATUS_HELP}`)
     .action(async (file: string, options: { trust?: string; json?: boolean }) => {
       const { verifyPackage } = await import('./verify-package.js');
       await verifyPackage(file, options);
@@ -128,7 +160,7 @@ function inspectCommand(): Command {
     .argument('<package>', 'the package')
     .addOption(trustOption())
     .addOption(jsonOption())
-    .addHelpText('after', PACKAGE_STATUS_HELP)
+    .addHelpText('after', `\nExample:\n  postern policy inspect lamp-0.1.0.postern\n${PACKAGE_STATUS_HELP}`)
     .action(async (file: string, options: { trust?: string; json?: boolean }) => {
       const { inspectPackage } = await import('./inspect-package.js');
       await inspectPackage(file, options);

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { plainStatusHelp } from './status.js';
 
 /** What `postern policy coverage` was asked for. */
 export interface CoverageOptions {
@@ -15,7 +16,10 @@ export function policyCoverageCommand(): Command {
     )
     .argument('[class]', 'the device class; default: all')
     .option('--json', 'print the result as JSON: an object for a class, an array for all')
-    .addHelpText('after', '\nExit status: 0, 1 when a command is missing, 125 when Postern itself fails.')
+    .addHelpText(
+      'after',
+      plainStatusHelp('0: every command of the headers is known', '1: a command is missing'),
+    )
     .action(async (className: string | undefined, options: CoverageOptions) => {
       const { showCoverage } = await import('./show-coverage.js');
       await showCoverage(className, options);

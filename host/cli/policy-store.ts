@@ -1,13 +1,21 @@
 import { Command, Option } from 'commander';
 import type { InstallChoice, RollbackChoice, StoreChoice } from './change-store.js';
 import {
+  CHANGE_STATUS_HELP,
   classChangeCommand,
   jsonOption,
   PACKAGE_STATUS_HELP,
   storeOption,
   trustOption,
   whyOption,
+  withHost,
 } from './policy-options.js';
+
+const INSTALL_EXAMPLES = `
+Examples:
+  postern policy install lamp-0.2.0.postern --why 'the lamp may blink'
+  postern policy install --shadow lamp-0.3.0.postern && postern policy shadow-report
+`;
 
 /** The commands of whoever runs a host. */
 export function storeCommands(): Command[] {
@@ -15,11 +23,11 @@ export function storeCommands(): Command[] {
 }
 
 function installCommand(): Command {
-  return new Command('install')
+  return withHost(new Command('install'))
     .summary('verify a package and put it in force')
     .description(
       'Verify a package, run its test vectors, and put it in force in the policy store, which is made if it is not there. ' +
-        'A running host that uses the store switches to it at once.',
+        'A running host that uses the store switches to it at once, and this command tells what came of that.',
     )
     .argument('<package>', 'the package')
     .addOption(trustOption())
@@ -30,7 +38,7 @@ function installCommand(): Command {
     .addOption(new Option('--shadow', 'the same as --candidate').implies({ candidate: true }))
     .addOption(whyOption())
     .addOption(jsonOption())
-    .addHelpText('after', PACKAGE_STATUS_HELP)
+    .addHelpText('after', `${INSTALL_EXAMPLES}${CHANGE_STATUS_HELP}`)
     .action(async (file: string, options: InstallChoice) => {
       const { installPackage } = await import('./change-store.js');
       await installPackage(file, options);

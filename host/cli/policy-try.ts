@@ -1,4 +1,7 @@
 import { Command, InvalidArgumentError } from 'commander';
+import { jsonOption } from './policy-options.js';
+import { refusing } from './refusal.js';
+import { statusHelp } from './status.js';
 
 /** What the commands below were asked for. */
 export interface TryOptions {
@@ -7,7 +10,9 @@ export interface TryOptions {
   seed?: number;
 }
 
-const MODULE = 'a class, a package, or a file NAME.component.wasm with its manifest beside it';
+/** How a command names a module. */
+export const MODULE =
+  'a class of Postern’s, a folder with the sources of one, a package, or a file NAME.component.wasm with its manifest beside it';
 
 /** `postern policy test`: a module's vectors, and generated hostile calls. */
 export function policyTestCommand(): Command {
@@ -20,10 +25,14 @@ export function policyTestCommand(): Command {
       )
       .argument('<module>', MODULE),
   )
-    .addHelpText('after', '\nExit status: 0, 1 when something fails, 125 when Postern itself fails.')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  postern policy test lamp\n  postern policy test lamp-0.1.0.postern --calls 100000 --seed 7\n' +
+        statusHelp('0: every vector is answered as it says, and no rule is broken', '1: something fails'),
+    )
     .action(async (module: string, options: TryOptions) => {
       const { showPolicyTest } = await import('./show-policy-test.js');
-      await showPolicyTest(module, options);
+      await refusing(options.json, () => showPolicyTest(module, options));
     });
 }
 
@@ -36,10 +45,11 @@ export function policyBenchCommand(): Command {
         'of batches of 16 decisions by a warm instance. What an operation costs besides its decision, `npm run bench` tells.',
     )
     .argument('<module>', MODULE)
-    .option('--json', 'print the result as JSON')
+    .addOption(jsonOption())
+    .addHelpText('after', statusHelp('0: done'))
     .action(async (module: string, options: TryOptions) => {
       const { showPolicyBench } = await import('./show-policy-bench.js');
-      await showPolicyBench(module, options);
+      await refusing(options.json, () => showPolicyBench(module, options));
     });
 }
 
@@ -57,12 +67,17 @@ export function policyDiffCommand(): Command {
   )
     .addHelpText(
       'after',
-      '\nExit status, for a review gate: 0 when no difference was found, 1 when the second permits nothing that the first does not, ' +
-        '2 when it permits more, 125 when Postern itself fails.',
+      '\nExample, a review gate that lets through what permits nothing new:\n' +
+        '  postern policy diff v4l2 v4l2-0.2.0.postern; test $? -le 1\n' +
+        statusHelp(
+          '0: no difference was found',
+          '1: they differ, but the second permits nothing that the first does not',
+          '2: the second permits more',
+        ),
     )
     .action(async (before: string, after: string, options: TryOptions) => {
       const { showPolicyDiff } = await import('./show-policy-diff.js');
-      await showPolicyDiff(before, after, options);
+      await refusing(options.json, () => showPolicyDiff(before, after, options));
     });
 }
 
@@ -75,7 +90,7 @@ export function withGenerator(command: Command): Command {
       'what the calls are generated from (1); the same seed gives the same calls',
       positive,
     )
-    .option('--json', 'print the result as JSON');
+    .addOption(jsonOption());
 }
 
 function positive(text: string): number {

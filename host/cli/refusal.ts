@@ -1,9 +1,9 @@
 import { PackageError } from '../package/errors.js';
-import { REFUSED_STATUS } from './policy-options.js';
+import { REFUSED_STATUS } from './status.js';
 
 /**
- * Runs a command about packages. A refusal is its result, not Postern's failure: status 1, with the code; as JSON, where that was asked for,
- * on standard output.
+ * Runs a command about packages. A refusal is its result, not Postern's failure: it has a status of its own, and a code; as JSON, where that
+ * was asked for, on standard output.
  */
 export async function refusing(json: boolean | undefined, work: () => Promise<void> | void): Promise<void> {
   try {

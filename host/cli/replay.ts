@@ -1,4 +1,8 @@
 import { Command } from 'commander';
+import { jsonOption } from './policy-options.js';
+import { MODULE } from './policy-try.js';
+import { refusing } from './refusal.js';
+import { statusHelp } from './status.js';
 
 /** What `postern replay` was asked for. */
 export interface ReplayOptions {
@@ -16,18 +20,18 @@ export function replayCommand(): Command {
         'no argument bytes are judged, and of the others it is only looked up whether the module serves them at all.',
     )
     .argument('<log...>', 'the log’s files')
-    .requiredOption(
-      '--policy <module>',
-      'a class, a package (NAME.postern), or a component (NAME.component.wasm) with its manifest beside it',
-    )
-    .option('--json', 'print the result as JSON')
+    .requiredOption('--policy <module>', MODULE)
+    .addOption(jsonOption())
     .addHelpText(
       'after',
-      '\nExit status: 0 when nothing would change, 1 when something would be denied or be otherwise, 2 when more would be allowed, ' +
-        '125 when Postern itself fails.',
+      `\nExample:\n  postern replay decisions.log --policy v4l2-0.2.0.postern\n${statusHelp(
+        '0: nothing would change',
+        '1: something would be denied, or be otherwise',
+        '2: more would be allowed',
+      )}`,
     )
     .action(async (logs: string[], options: ReplayOptions) => {
       const { showReplay } = await import('./show-replay.js');
-      await showReplay(logs, options);
+      await refusing(options.json, () => showReplay(logs, options));
     });
 }

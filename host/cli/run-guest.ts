@@ -82,7 +82,7 @@ async function runInOwnDomain(
   { program, args, options, log }: GuestCommand,
   audit: DecisionLog | undefined,
 ): Promise<GuestReport> {
-  const policies = await policiesInForce(options.store);
+  const policies = await policiesInForce(options);
   const choice = {
     mode: options.driverVm,
     drivers: options.driver ?? DRIVERS_DEFAULT,

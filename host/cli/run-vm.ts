@@ -5,6 +5,7 @@ import { DRIVERS_DEFAULT } from './domain-choice.js';
 import { closeDomain, everyServedDevice, openDomain } from './driver-domain.js';
 import { exitLike } from './exit.js';
 import { openLog } from './log.js';
+import { policiesInForce } from './policies-in-force.js';
 import type { VmOptions } from './vm.js';
 
 /** What ends the guest VM before its program does. */
@@ -13,6 +14,7 @@ const ENDING_SIGNALS: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'
 /** Boots a guest VM, runs `argv` in it from this folder, and ends this process as the program ended. */
 export async function runInVm(argv: readonly string[], options: VmOptions): Promise<void> {
   const log = openLog(options);
+  const policies = await policiesInForce(options);
   const domain = await openDomain(
     { mode: options.driverVm, drivers: options.driver ?? DRIVERS_DEFAULT, modules: options.modules },
     log,
@@ -20,7 +22,8 @@ export async function runInVm(argv: readonly string[], options: VmOptions): Prom
   try {
     const vm = await startGuestVm({
       domain,
-      devices: options.device ?? (await everyServedDevice(domain)),
+      devices: options.device ?? (await everyServedDevice(domain, policies)),
+      policies,
       log,
       name: argv[0] ?? 'vm',
       progress: (line) => log.info({ from: 'guest VM' }, line),

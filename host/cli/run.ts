@@ -2,7 +2,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { type AuditOptions, withAuditLog } from './audit-log.js';
 import { type DeviceChoice, parseDevice } from './device-option.js';
 import { DOMAIN_MODES, type DomainMode, DRIVERS_DEFAULT } from './domain-choice.js';
-import { storeOption } from './policy-options.js';
+import { storeOption, trustOption } from './policy-options.js';
 
 /** What `postern run` was asked for. */
 export interface RunOptions extends AuditOptions {
@@ -11,6 +11,7 @@ export interface RunOptions extends AuditOptions {
   driver?: string[];
   modules?: string;
   store?: string;
+  trust?: string;
   netAdmin?: boolean;
   fast?: boolean;
   /** A running host that must be used. */
@@ -22,7 +23,7 @@ export interface RunOptions extends AuditOptions {
 }
 
 /** Options that say which driver domain is wanted, or that only a domain of one's own can have: a host keeps its own log. */
-const DOMAIN_OPTIONS = ['driverVm', 'driver', 'modules', 'store', 'auditLog'] as const;
+const DOMAIN_OPTIONS = ['driverVm', 'driver', 'modules', 'store', 'trust', 'auditLog'] as const;
 
 /** `postern run`: a program as a guest. */
 export function runCommand(): Command {
@@ -40,6 +41,7 @@ export function runCommand(): Command {
     .addOption(driverOption())
     .addOption(modulesOption())
     .addOption(storeOption())
+    .addOption(trustOption())
     .addOption(socketOption())
     .option('--alone', 'start a driver domain for this guest, also where a host is running')
     .option(
@@ -61,7 +63,7 @@ export function runCommand(): Command {
         '  postern run --driver-vm local --net-admin -- socat TUN:192.0.2.1/24,up STDIO\n' +
         '  postern run --device video0=/dev/video7 -- ffmpeg -i /dev/video7 -frames 1 photo.png\n' +
         '\nWhere a host is running (postern serve), the guest becomes one of its guests, unless this command says which driver domain ' +
-        'it wants (--driver-vm, --driver, --modules, --store, --alone) or logs decisions by itself (--audit-log).\n' +
+        'it wants (--driver-vm, --driver, --modules, --store, --trust, --alone) or logs decisions by itself (--audit-log).\n' +
         '\nExit status: the program’s; 125 when Postern itself fails; a guest that a signal ended ends postern by that signal.',
     )
     .action(async (program: string, programArguments: string[], options: RunOptions, command: Command) => {

@@ -3,16 +3,15 @@ import { loadPolicies, type PolicyPackage } from '../policy/store.js';
 import type { TryOptions } from './policy-try.js';
 import { resolvePolicy } from './resolve-policy.js';
 import { renderFindings } from './show-policy-test.js';
+import { OBJECTION_STATUS } from './status.js';
 import { renderTable } from './table.js';
-
-const BROKEN_STATUS = 1;
 
 /**
  * Runs the battery of isolation rules against a module and prints what came of each.
  * @throws Error when there is no such module
  */
 export async function showCheck(module: string, { json, calls, seed }: TryOptions): Promise<void> {
-  const { policy, vectors } = resolvePolicy(module, true);
+  const { policy, vectors } = await resolvePolicy(module, true);
   const reference = referenceFor(policy);
   const report = await checkPolicy(policy, {
     ...(calls === undefined ? {} : { calls }),
@@ -21,7 +20,7 @@ export async function showCheck(module: string, { json, calls, seed }: TryOption
     ...(reference === undefined ? {} : { reference }),
   });
   process.stdout.write(json ? `${JSON.stringify(report, null, 2)}\n` : renderText(report));
-  if (!report.kept) process.exitCode = BROKEN_STATUS;
+  if (!report.kept) process.exitCode = OBJECTION_STATUS;
 }
 
 /** This repository's module of the same class, where the module is another. */

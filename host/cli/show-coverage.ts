@@ -1,9 +1,8 @@
 import { type Coverage, coverageOf } from '../policy/coverage.js';
 import { loadPolicies, type PolicyPackage } from '../policy/store.js';
 import type { CoverageOptions } from './policy-coverage.js';
+import { OBJECTION_STATUS } from './status.js';
 import { renderTable } from './table.js';
-
-const MISSING_STATUS = 1;
 
 /**
  * Prints what the tables of one class, or of all, say of the commands in the installed headers.
@@ -17,7 +16,7 @@ export async function showCoverage(className: string | undefined, { json }: Cove
   process.stdout.write(
     json ? text(className === undefined ? results : results[0]) : coverages.map(renderText).join('\n'),
   );
-  if (coverages.some(({ missing }) => missing.length > 0)) process.exitCode = MISSING_STATUS;
+  if (coverages.some(({ missing }) => missing.length > 0)) process.exitCode = OBJECTION_STATUS;
 }
 
 function chosen(className: string | undefined): PolicyPackage[] {

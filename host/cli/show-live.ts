@@ -39,15 +39,17 @@ export async function showStatus({ socket, json }: LiveOptions): Promise<void> {
 }
 
 function renderStates(classes: readonly ClassState[]): string {
-  const rows = classes.map(({ class: deviceClass, inForce, previous, candidate, quarantined, failure }) => [
-    deviceClass,
-    versionOf(inForce),
-    versionOf(previous),
-    versionOf(candidate),
-    quarantined.map(versionOf).join(', '),
-    failure ?? '',
-  ]);
-  const head = ['class', 'in force', 'before', 'candidate', 'quarantined', 'last refusal'];
+  const rows = classes.map(
+    ({ class: deviceClass, inForce, previous, candidate, quarantined, ...failures }) => [
+      deviceClass,
+      versionOf(inForce),
+      versionOf(previous),
+      versionOf(candidate),
+      quarantined.map(versionOf).join(', '),
+      failures.failure ?? failures.candidateFailure ?? '',
+    ],
+  );
+  const head = ['class', 'in force', 'falls back to', 'candidate', 'quarantined', 'last refusal'];
   return renderTable(head, rows);
 }
 

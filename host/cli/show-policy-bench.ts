@@ -8,7 +8,7 @@ import { renderTable } from './table.js';
  * @throws Error when there is no such module, or it has no vectors
  */
 export async function showPolicyBench(module: string, { json }: TryOptions): Promise<void> {
-  const { policy, vectors } = resolvePolicy(module);
+  const { policy, vectors } = await resolvePolicy(module);
   if (vectors === undefined) throw new Error(`${module} has no test vectors, so there are no calls to time.`);
   const costs = (await benchPolicy(policy, vectors)).sort((a, b) => b.medianNs - a.medianNs);
   if (json) {

@@ -1,10 +1,8 @@
-import { type DiffReport, diffPolicies } from '../audit/diff.js';
+import { type ComparedPolicy, type DiffReport, diffPolicies } from '../audit/diff.js';
 import type { Difference, Direction } from '../audit/diff-tables.js';
 import type { TryOptions } from './policy-try.js';
 import { resolvePolicy } from './resolve-policy.js';
-
-const NOT_WIDER_STATUS = 1;
-const WIDER_STATUS = 2;
+import { OBJECTION_STATUS, WIDER_STATUS } from './status.js';
 
 const TITLES: readonly [Direction, string][] = [
   ['wider', 'permits more'],
@@ -21,18 +19,20 @@ export async function showPolicyDiff(
   after: string,
   { json, calls, seed }: TryOptions,
 ): Promise<void> {
-  const [older, newer] = [before, after].map((name) => {
-    const { policy, vectors } = resolvePolicy(name);
-    return { ...policy, vectors };
-  });
-  if (older === undefined || newer === undefined) return;
+  const older = await compared(before);
+  const newer = await compared(after);
   const report = await diffPolicies(older, newer, {
     ...(calls === undefined ? {} : { calls }),
     ...(seed === undefined ? {} : { seed }),
   });
   process.stdout.write(json ? `${JSON.stringify(report, null, 2)}\n` : renderDiff(report));
   if (report.wider > 0) process.exitCode = WIDER_STATUS;
-  else if (report.differences.length > 0) process.exitCode = NOT_WIDER_STATUS;
+  else if (report.differences.length > 0) process.exitCode = OBJECTION_STATUS;
+}
+
+async function compared(name: string): Promise<ComparedPolicy> {
+  const { policy, vectors } = await resolvePolicy(name);
+  return { ...policy, vectors };
 }
 
 /** A comparison in lines: what is wider first. */

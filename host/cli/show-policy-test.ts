@@ -2,15 +2,14 @@ import { type CheckReport, checkPolicy } from '../audit/check.js';
 import { runVectors, type VectorReport } from '../policy/vectors.js';
 import type { TryOptions } from './policy-try.js';
 import { resolvePolicy } from './resolve-policy.js';
-
-const FAILED_STATUS = 1;
+import { OBJECTION_STATUS } from './status.js';
 
 /**
  * Runs a module's vectors and generated hostile calls, and prints what failed: by vector, command and field; by rule and call.
  * @throws Error when there is no such module
  */
 export async function showPolicyTest(module: string, { json, calls, seed }: TryOptions): Promise<void> {
-  const { policy, vectors } = resolvePolicy(module);
+  const { policy, vectors } = await resolvePolicy(module);
   const vectorReport = vectors === undefined ? undefined : await runVectors(policy, vectors);
   const hostile = await checkPolicy(policy, {
     ...(calls === undefined ? {} : { calls }),
@@ -20,7 +19,7 @@ export async function showPolicyTest(module: string, { json, calls, seed }: TryO
   const result = { module: hostile.name, version: hostile.version, vectors: vectorReport ?? null, hostile };
   process.stdout.write(json ? `${JSON.stringify(result, null, 2)}\n` : renderText(vectorReport, hostile));
   const failed = vectorReport === undefined || vectorReport.failures.length > 0 || !hostile.kept;
-  if (failed) process.exitCode = FAILED_STATUS;
+  if (failed) process.exitCode = OBJECTION_STATUS;
 }
 
 function renderText(vectors: VectorReport | undefined, hostile: CheckReport): string {

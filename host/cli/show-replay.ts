@@ -3,17 +3,15 @@ import { type LoggedDecision, type ReplayReport, replay } from '../audit/replay.
 import { verifyLog } from '../audit/verify.js';
 import type { ReplayOptions } from './replay.js';
 import { resolvePolicy } from './resolve-policy.js';
+import { OBJECTION_STATUS, WIDER_STATUS } from './status.js';
 import { renderTable } from './table.js';
-
-const CHANGED_STATUS = 1;
-const WIDER_STATUS = 2;
 
 /**
  * Prints what another module would have decided otherwise.
  * @throws Error when a log is no decision log or its chain is broken, it has nothing of the module's class, or there is no such module
  */
 export async function showReplay(logs: string[], { policy: name, json }: ReplayOptions): Promise<void> {
-  const { policy } = resolvePolicy(name);
+  const { policy } = await resolvePolicy(name);
   const { files } = soundLog(logs);
   const report = await replay(linesOf(files), policy);
   // A gate that was given the wrong log or the wrong module must not pass.
@@ -21,7 +19,7 @@ export async function showReplay(logs: string[], { policy: name, json }: ReplayO
     throw new Error(`The log has no decision of the class '${report.class}': nothing can be judged again.`);
   process.stdout.write(json ? `${JSON.stringify(report, null, 2)}\n` : renderText(report));
   if (report.changes.some(({ direction }) => direction === 'wider')) process.exitCode = WIDER_STATUS;
-  else if (report.changes.length > 0) process.exitCode = CHANGED_STATUS;
+  else if (report.changes.length > 0) process.exitCode = OBJECTION_STATUS;
 }
 
 /**

@@ -7,9 +7,8 @@ import { loadPolicies } from '../policy/store.js';
 import type { ReportOptions } from './audit.js';
 import { resolvePolicy } from './resolve-policy.js';
 import { linesOf, soundLog } from './show-replay.js';
+import { OBJECTION_STATUS } from './status.js';
 import { renderTable } from './table.js';
-
-const BROKEN_STATUS = 1;
 
 /**
  * Writes an isolation report: as text, as JSON, or as one HTML page.
@@ -17,7 +16,8 @@ const BROKEN_STATUS = 1;
  */
 export async function showReport(modules: string[], { html, json, log = [] }: ReportOptions): Promise<void> {
   const names = modules.length > 0 ? modules : loadPolicies().map(({ manifest }) => manifest.name);
-  const subjects = names.map((name): ReportSubject => ({ ...resolvePolicy(name), signers: signersOf(name) }));
+  const subjects: ReportSubject[] = [];
+  for (const name of names) subjects.push({ ...(await resolvePolicy(name)), signers: signersOf(name) });
   const { files } = log.length === 0 ? { files: [] } : soundLog(log);
   const lines = log.length === 0 ? undefined : [...linesOf(files)];
   const report = await isolationReport(subjects, lines, files);
@@ -25,7 +25,7 @@ export async function showReport(modules: string[], { html, json, log = [] }: Re
   if (json) process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
   else if (html === undefined) process.stdout.write(renderText(report));
   if (report.classes.some(({ rules }) => rules.some(({ result }) => result === 'broken')))
-    process.exitCode = BROKEN_STATUS;
+    process.exitCode = OBJECTION_STATUS;
 }
 
 /** Whose keys a package carries signatures of; whether they are trusted is told by `postern policy verify`. */

@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import type { ChainHead } from '../audit/chain.js';
 import { type VerifyReport, verifyLog } from '../audit/verify.js';
 import type { VerifyOptions } from './audit.js';
+import { OBJECTION_STATUS } from './status.js';
 
-const BROKEN_STATUS = 1;
 const HASH = /^[0-9a-f]{64}$/;
 
 /**
@@ -13,7 +13,7 @@ const HASH = /^[0-9a-f]{64}$/;
 export function showVerify(logs: string[], { expectHead, json }: VerifyOptions): void {
   const report = verifyLog(logs, expectHead === undefined ? undefined : expected(expectHead));
   process.stdout.write(json ? `${JSON.stringify(report, null, 2)}\n` : renderText(report));
-  if (report.faults.length > 0) process.exitCode = BROKEN_STATUS;
+  if (report.faults.length > 0) process.exitCode = OBJECTION_STATUS;
 }
 
 function expected(text: string): Partial<ChainHead> {

@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import type { DeviceChoice } from './device-option.js';
 import type { DomainMode } from './domain-choice.js';
+import { storeOption, trustOption } from './policy-options.js';
 import { deviceOption, driverOption, driverVmOption, modulesOption } from './run.js';
 
 /** What `postern vm run` and `postern vm boot` were asked for. */
@@ -9,6 +10,8 @@ export interface VmOptions {
   driverVm: DomainMode;
   driver?: string[];
   modules?: string;
+  store?: string;
+  trust?: string;
   memory?: number;
   verbose?: boolean;
   log?: string;
@@ -64,6 +67,8 @@ function vmSubcommand(name: string): Command {
     .addOption(driverVmOption().choices(['snapshot', 'cold'] satisfies DomainMode[]))
     .addOption(driverOption())
     .addOption(modulesOption())
+    .addOption(storeOption())
+    .addOption(trustOption())
     .option('--memory <MiB>', 'the guest VM’s memory (default: 512)', (text) => Number(text))
     .option('-v, --verbose', 'tell on standard error what happens')
     .option('--log <file>', 'append what happens to a file, one JSON object a line');

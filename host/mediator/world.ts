@@ -46,6 +46,8 @@ export function worldPlan(
     ['proc', '/proc'],
     ...procLines(guarded.map(({ device }) => device)),
     ...sys.make,
+    // What sets up the whole machine is root's by its mode, whatever capabilities a guest that is root has left.
+    ['read-only', '/sys'],
   ];
   return lines.map((words) => words.join('\t')).join('\n');
 }

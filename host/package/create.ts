@@ -41,11 +41,18 @@ export function classSource(which: string): { name: string; folder: string } {
  * @throws Error with what does not compile or is missing, PackageError when the module is not fit
  */
 export async function createPackage(name: string, folder: string): Promise<CreatedPackage> {
+  const file = await packSources(name, folder);
+  // What would be refused elsewhere is refused here already.
+  return { file, ...(await tryPackage(openPackage(file))) };
+}
+
+/** As createPackage, but nobody has tried the module yet. */
+export async function packSources(name: string, folder: string): Promise<Buffer> {
   const { manifest, component, files } = await compilePolicy(name, folder);
   const vectors = readVectors(name, folder);
   const sources = [...files, { path: `policies/${name}${VECTORS_ENDING}`, sha256: sha256(vectors) }];
   const source: SourceRecord = { sha256: sourceDigest(sources), files: sources, tools: toolVersions() };
-  const file = pack(
+  return pack(
     new Map([
       ['manifest.json', canonicalJson(manifest)],
       ['source.json', canonicalJson(source)],
@@ -53,8 +60,6 @@ export async function createPackage(name: string, folder: string): Promise<Creat
       ['policy.wasm', Buffer.from(component)],
     ]),
   );
-  // What would be refused elsewhere is refused here already.
-  return { file, ...(await tryPackage(openPackage(file))) };
 }
 
 function readVectors(name: string, folder: string): Buffer {

@@ -37,7 +37,8 @@ export function writeDurably(path: string, bytes: Uint8Array, mode: number = FIL
     renameSync(unfinished, path);
   } catch (error) {
     rmSync(unfinished, { force: true });
-    throw error;
+    // Nobody has asked for a file of the other name.
+    throw Object.assign(error as Error, { path });
   }
   syncFolder(dirname(path));
 }

@@ -68,6 +68,8 @@ export const PACKAGE_ERRORS = {
   POSTERN_STORE_MISSING: 'There is no policy store there.',
   POSTERN_STORE_STATE: 'The store’s state is damaged, or was written by another version of Postern.',
   POSTERN_STORE_DIGEST: 'A package in the store is not the one that was installed.',
+  POSTERN_STORE_UNTRUSTED:
+    'A package in the store is not signed any more by those who may sign for its class, as the trust policy is now.',
   POSTERN_STORE_PERMISSIONS: 'Others may write to the store.',
   POSTERN_STORE_BUSY: 'Another process is changing the store.',
   POSTERN_STORE_NOTHING: 'The store has nothing to do that with.',

@@ -9,6 +9,7 @@ import { meteredCore } from '../policy/meter.js';
 import type { PolicyPackage } from '../policy/store.js';
 import { parseVectors, type VectorFile } from '../policy/vectors.js';
 import { coreModuleOf } from '../policy/wasm-sections.js';
+import { systemWords } from '../system-error.js';
 import { type Members, PACKAGE_BYTES_MAX, unpack } from './archive.js';
 import { coded, PackageError, type PackageErrorCode } from './errors.js';
 import { parseCanonicalJson } from './json.js';
@@ -62,7 +63,7 @@ export function readPackageFile(path: string): Buffer {
   } catch (error) {
     throw new PackageError(
       'POSTERN_PKG_NOT_A_FILE',
-      `The package ${path} can't be opened: ${(error as Error).message}.`,
+      `The package ${path} can't be opened: ${systemWords(error) ?? (error as Error).message}.`,
     );
   }
   try {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { schemaFaults } from '../policy/checked-json.js';
+import { systemWords } from '../system-error.js';
 import { writeDurably } from './durable.js';
 import { PackageError } from './errors.js';
 import { canonicalJson } from './json.js';
@@ -82,7 +83,7 @@ export function readState(folder: string): StoreState | undefined {
     text = readFileSync(path, 'utf8');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw damaged(path, [(error as Error).message]);
+    throw damaged(path, [systemWords(error) ?? (error as Error).message]);
   }
   let value: unknown;
   try {

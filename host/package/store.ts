@@ -22,6 +22,7 @@ import {
   type StoreState,
   writeState,
 } from './state.js';
+import { sha256 } from './statement.js';
 import type { TrustPolicy } from './trust.js';
 import { tryPackage } from './try.js';
 
@@ -41,6 +42,14 @@ export interface StoredPolicy extends PolicyPackage {
   entry: StoreEntry | undefined;
   /** The package's test vectors; undefined for what came with Postern. */
   vectors: VectorFile | undefined;
+  /** The versions that a rollback, or several, would put in force. */
+  before: readonly { digest: string; sequence: number }[];
+}
+
+/** By what a host that loads modules from the store verifies them again; the policy is undefined where there is no such file. */
+export interface HostTrust {
+  path: string;
+  policy: TrustPolicy | undefined;
 }
 
 /** How a package is to be taken. */
@@ -101,24 +110,31 @@ export class PolicyStore {
     );
   }
 
-  /** The module of every class, the store's before Postern's own. Without a store, Postern's own. */
-  async inForce(): Promise<StoredPolicy[]> {
+  /**
+   * The module of every class, the store's before Postern's own. Without a store, Postern's own, unless the trust policy wants none of them.
+   * @param trust of a host, which verifies again what it loads; whoever only looks needs none
+   */
+  async inForce(trust?: HostTrust): Promise<StoredPolicy[]> {
     return this.#reading(() => {
-      const records = this.#state()?.classes ?? {};
-      const stored = Object.values(records).flatMap(({ inForce }) =>
-        inForce === null ? [] : this.#load(inForce),
+      const records = Object.values(this.#state()?.classes ?? {});
+      const stored = records.flatMap((record) =>
+        record.inForce === null ? [] : this.#load(record.inForce, record, trust),
       );
       const classes = new Set(stored.map(({ manifest }) => manifest.class));
-      const own = this.builtIn().filter(({ manifest }) => !classes.has(manifest.class));
-      return [...own.map((policy) => ({ ...policy, entry: undefined, vectors: undefined })), ...stored];
+      const own = trust?.policy?.takesBuiltIn === false ? [] : this.builtIn();
+      const others = own.filter(({ manifest }) => !classes.has(manifest.class));
+      return [
+        ...others.map((policy) => ({ ...policy, entry: undefined, vectors: undefined, before: [] })),
+        ...stored,
+      ];
     });
   }
 
   /** The versions that judge beside those in force, at most one a class. */
-  async candidates(): Promise<StoredPolicy[]> {
+  async candidates(trust?: HostTrust): Promise<StoredPolicy[]> {
     return this.#reading(() =>
-      Object.values(this.#state()?.classes ?? {}).flatMap(({ candidate }) =>
-        candidate === null ? [] : this.#load(candidate),
+      Object.values(this.#state()?.classes ?? {}).flatMap((record) =>
+        record.candidate === null ? [] : this.#load(record.candidate, record, trust),
       ),
     );
   }
@@ -242,9 +258,7 @@ export class PolicyStore {
   }
 
   #goBack(record: ClassRecord, deviceClass: string): StoreEntry | undefined {
-    const isQuarantined = ({ digest }: StoreEntry): boolean =>
-      record.quarantined.some((bad) => bad.digest === digest);
-    const usable = record.previous.filter((entry) => !isQuarantined(entry));
+    const usable = this.#usable(record);
     const to = usable.shift();
     if (to === undefined && this.#builtInSequence(deviceClass) === undefined)
       return nothing(`There is no version of the class '${deviceClass}' before the one in force.`);
@@ -289,13 +303,26 @@ export class PolicyStore {
     writeDurably(this.#path(opened.fileDigest), bytes);
   }
 
-  /** What was examined when it was installed is the same as long as its digest is. */
-  #load(entry: StoreEntry): StoredPolicy {
+  /** What was examined when it was installed is the same as long as its digest is; whose word that was is asked again. */
+  #load(entry: StoreEntry, record: ClassRecord, trust: HostTrust | undefined): StoredPolicy {
     const path = this.#path(entry.file);
-    const opened = openPackage(readPackageFile(path));
-    if (opened.fileDigest !== entry.file)
-      throw new PackageError('POSTERN_STORE_DIGEST', `${path} is not the package that was installed.`);
-    return { ...policyOf(opened, path), entry, vectors: opened.vectors };
+    const file = readPackageFile(path);
+    if (sha256(file) !== entry.file)
+      throw new PackageError(
+        'POSTERN_STORE_DIGEST',
+        `${path} is not the package that was installed (${entry.name} ${entry.version}): install it again, or go back by \`postern policy rollback\`.`,
+      );
+    const opened = openPackage(file);
+    if (trust !== undefined) refuseUntrusted(opened, entry, trust, path);
+    const before = this.#usable(record).map(({ digest, sequence }) => ({ digest, sequence }));
+    const own = this.builtIn().find(({ manifest }) => manifest.class === opened.manifest.class);
+    if (own !== undefined) before.push({ digest: own.digest, sequence: own.manifest.sequence });
+    return { ...policyOf(opened, path), entry, vectors: opened.vectors, before };
+  }
+
+  /** What can be gone back to, the last one first. */
+  #usable({ previous, quarantined }: ClassRecord): StoreEntry[] {
+    return previous.filter(({ digest }) => !quarantined.some((bad) => bad.digest === digest));
   }
 
   async #reading<T>(read: () => T): Promise<T> {
@@ -366,6 +393,35 @@ async function admit(file: string | Buffer, options: InstallOptions): Promise<Ad
   const signers = signersOf(opened, options);
   await tryPackage(opened);
   return { opened, bytes, signers };
+}
+
+/**
+ * What was signed when it was installed must be signed by what the trust policy says now, so that a key that is taken out of it loses its word.
+ * A key's validity is looked at as of the installation. What was installed unsigned, on request, stays so.
+ */
+function refuseUntrusted(
+  { members, manifest }: OpenedPackage,
+  { name, version, signers, installedAt }: StoreEntry,
+  { path: trustPath, policy }: HostTrust,
+  path: string,
+): void {
+  if (signers.length === 0) return;
+  try {
+    if (policy === undefined)
+      throw new PackageError(
+        'POSTERN_PKG_TRUST',
+        `There is no trust policy ${trustPath}: give one by --trust.`,
+      );
+    verifySignatures(members, manifest.class, policy, new Date(installedAt));
+  } catch (error) {
+    if (!(error instanceof PackageError)) throw error;
+    throw new PackageError(
+      'POSTERN_STORE_UNTRUSTED',
+      `${name} ${version} in ${path} is not trusted any more (${error.code}): ${error.message} ` +
+        'Install a version that is signed by who may, or go back by `postern policy rollback`.',
+      { cause: error },
+    );
+  }
 }
 
 function signersOf(

@@ -1,6 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { schemaFaults } from '../policy/checked-json.js';
+import { systemWords } from '../system-error.js';
 import { PackageError } from './errors.js';
 import { fingerprintOf, publicKeyOf } from './keys.js';
 
@@ -22,6 +23,8 @@ export interface ClassRule {
 
 /** A trust policy as its file has it. */
 export interface TrustFile {
+  /** Whether the unsigned modules that came with Postern judge where the store has none. True by default. */
+  builtIn?: boolean;
   keys: Record<string, { publicKey: string; notBefore?: string; notAfter?: string }>;
   classes: Record<string, { keys: string[]; threshold: number }>;
 }
@@ -35,6 +38,9 @@ export class TrustPolicy {
   private readonly keys = new Map<string, TrustedKey>();
   private readonly rules = new Map<string, ClassRule>();
 
+  /** Whether the modules that came with Postern may judge. */
+  readonly takesBuiltIn: boolean = true;
+
   /** @throws PackageError POSTERN_PKG_TRUST with everything that is wrong, POSTERN_PKG_KEY_TYPE */
   constructor(
     value: unknown,
@@ -44,6 +50,7 @@ export class TrustPolicy {
     const faults = schemaFaults(value, 'trust.schema.json');
     if (faults.length > 0) throw untrusted([`${source} is no trust policy:`, ...faults].join('\n  '));
     const file = value as TrustFile;
+    this.takesBuiltIn = file.builtIn ?? true;
     const named = new Map<string, TrustedKey>();
     for (const [name, entry] of Object.entries(file.keys)) named.set(name, this.#addKey(name, entry));
     for (const [name, rule] of Object.entries(file.classes))
@@ -114,7 +121,9 @@ export function readTrustPolicy(path: string): TrustPolicy {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT')
       throw untrusted(`There is no trust policy ${path}: \`postern policy trust\` makes one, with a key.`);
-    throw untrusted(`The trust policy ${path} can't be read: ${(error as Error).message}.`);
+    throw untrusted(
+      `The trust policy ${path} can't be read: ${systemWords(error) ?? (error as Error).message}.`,
+    );
   }
   return new TrustPolicy(value, path);
 }

@@ -19,7 +19,8 @@ export type InForce = (deviceClass: string) => Promise<ModuleInput | undefined>;
 export class Candidates {
   readonly #candidates = new Map<string, Candidate>();
   readonly #shadow = new Shadow();
-  readonly #failures = new Map<string, string>();
+  /** Candidates that are not fit, with why. */
+  readonly #failures = new Map<string, { key: string; message: string }>();
 
   constructor(
     private readonly guests: Guests,
@@ -32,13 +33,23 @@ export class Candidates {
     return this.#candidates.get(deviceClass)?.package;
   }
 
+  /** Why the candidate that was last wanted of a class does not judge; undefined: it does, or there is none. */
+  failureOf(deviceClass: string): string | undefined {
+    return this.#failures.get(deviceClass)?.message;
+  }
+
   /** Has these judge, and no others. One that is not fit is told of, and left out. */
   async take(packages: readonly TestedPolicy[]): Promise<void> {
     const wanted = new Map(packages.map((candidate) => [candidate.manifest.class, candidate]));
     for (const [deviceClass, { package: before }] of this.#candidates)
       if (!isSameModule(wanted.get(deviceClass), before)) await this.#end(deviceClass);
+    for (const deviceClass of this.#failures.keys())
+      if (!wanted.has(deviceClass)) this.#failures.delete(deviceClass);
     for (const [deviceClass, candidate] of wanted)
-      if (!this.#candidates.has(deviceClass) && this.#failures.get(deviceClass) !== keyOfModule(candidate))
+      if (
+        !this.#candidates.has(deviceClass) &&
+        this.#failures.get(deviceClass)?.key !== keyOfModule(candidate)
+      )
         await this.#begin(deviceClass, candidate);
   }
 
@@ -74,8 +85,8 @@ export class Candidates {
       await this.restart(deviceClass);
       this.log.info({ candidate: moduleName(candidate) }, 'a candidate judges beside the module in force');
     } catch (error) {
-      this.#failures.set(deviceClass, keyOfModule(candidate));
       const { message } = error as Error;
+      this.#failures.set(deviceClass, { key: keyOfModule(candidate), message });
       this.log.error({ candidate: moduleName(candidate), message }, 'a candidate is not fit to judge');
     }
   }

@@ -36,17 +36,30 @@ export function connectToHost(path: string): number | undefined {
 
 /**
  * Asks the host that listens at `path`, and returns its one answer.
+ * @param waitMs how long to wait for it; undefined: as long as it takes
  * @throws Error when there is none, or it refuses
  */
 export async function askHost<Kind extends Reply['reply']>(
   path: string,
   request: Exclude<Request, RunRequest>,
   expected: Kind,
+  waitMs?: number,
 ): Promise<Extract<Reply, { reply: Kind }>> {
   const connection = connectToHost(path);
   if (connection === undefined) throw new Error(`No host listens at ${path}. Start one: postern serve.`);
   const replies = new Replies(connection, -1, request);
-  const reply = await replies.next();
+  let isLate = false;
+  const giveUp = (): void => {
+    isLate = true;
+    replies.channel.destroy();
+  };
+  const timer = waitMs === undefined ? undefined : setTimeout(giveUp, waitMs);
+  const reply = await replies.next().catch((error: Error) => {
+    throw isLate
+      ? new Error(`The host at ${path} has not answered within ${(waitMs ?? 0) / 1000} s.`)
+      : error;
+  });
+  clearTimeout(timer);
   replies.channel.destroy();
   if (reply.reply !== expected) throw refusalOf(reply);
   return reply as Extract<Reply, { reply: Kind }>;
@@ -110,8 +123,13 @@ function end(launcher: ChildProcess, message: string): void {
   setTimeout(() => launcher.kill('SIGKILL'), GUEST_ENDS_MS).unref();
 }
 
+/** What the host says when it can't do what it was asked for. */
+export class HostRefusal extends Error {
+  override readonly name = 'HostRefusal';
+}
+
 function refusalOf(reply: Reply): Error {
-  if (reply.reply === 'failed' || reply.reply === 'stopping') return new Error(reply.message);
+  if (reply.reply === 'failed' || reply.reply === 'stopping') return new HostRefusal(reply.message);
   return new Error(`The host answered '${reply.reply}', which was not expected: are both of one version?`);
 }
 

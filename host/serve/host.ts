@@ -82,6 +82,9 @@ export class Host {
   static async start(options: HostOptions): Promise<Host> {
     // Mediators of a host that reloads collect their garbage themselves: they never rest.
     setFlagsFromString('--expose-gc');
+    // A module's code is compiled once and for good when it is made ready. By default V8 would do it twice, the second time while guests
+    // call it and on as many threads as there are, which go before nobody but take the processors from the guests.
+    setFlagsFromString('--no-liftoff');
     const host = new Host(options, await options.policies.inForce());
     try {
       await host.#modules.takeCandidates(await options.policies.candidates());
@@ -172,7 +175,7 @@ export class Host {
       case 'policies':
         return { reply: 'policies', classes: this.#modules.states() };
       case 'refresh':
-        return { reply: 'refreshed', switches: await this.#takeStore() };
+        return await this.#refreshed();
     }
   }
 
@@ -207,6 +210,18 @@ export class Host {
       const { message } = error as Error;
       this.options.log.error({ message }, 'the policy store cannot be used; what was in force stays');
     }
+  }
+
+  /** A command has changed the store, and waits for what comes of it. */
+  async #refreshed(): Promise<Reply> {
+    const switches = await this.#takeStore();
+    return {
+      reply: 'refreshed',
+      store: this.options.policies.folder ?? null,
+      switches,
+      latest: this.#modules.latest(),
+      classes: this.#modules.states(),
+    };
   }
 
   async #takeStore(): Promise<Switch[]> {

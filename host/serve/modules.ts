@@ -25,6 +25,7 @@ export class Modules {
   readonly #compiled = new Map<string, Promise<ModuleInput>>();
   readonly #preparer = new Preparer();
   readonly #candidates: Candidates;
+  readonly #latest = new Map<string, Switch>();
   /** Changes happen one after the other. */
   #last: Promise<unknown> = Promise.resolve();
 
@@ -76,6 +77,7 @@ export class Modules {
       candidate: nameOrNull(this.#candidates.of(deviceClass)),
       quarantined,
       failure: failure ?? null,
+      candidateFailure: this.#candidates.failureOf(deviceClass) ?? null,
     }));
   }
 
@@ -83,10 +85,19 @@ export class Modules {
   async take(packages: readonly TestedPolicy[]): Promise<Switch[]> {
     const done: Switch[] = [];
     for (const candidate of packages) {
-      if (isSameModule(this.#places.get(candidate.manifest.class)?.inForce, candidate)) continue;
-      done.push(await this.#inTurn(() => this.#replace(candidate)));
+      const result = await this.#inTurn(async () => {
+        // Looked at only now: who asked before may have put it in force meanwhile.
+        const isThere = isSameModule(this.#places.get(candidate.manifest.class)?.inForce, candidate);
+        return isThere ? undefined : await this.#replace(candidate);
+      });
+      if (result !== undefined) done.push(result);
     }
     return done;
+  }
+
+  /** What became of the last new module of each class. */
+  latest(): Switch[] {
+    return [...this.#latest.values()];
   }
 
   /** Has these, and no others, judge beside the modules in force. */
@@ -161,11 +172,13 @@ export class Modules {
       if (place !== undefined) place.failure = result.failure;
       this.log.error({ ...result }, 'a module is not put into force; what was in force stays');
     }
+    this.#latest.set(deviceClass, result);
     return result;
   }
 
-  async #putInForce(candidate: PolicyPackage, place: Place | undefined, result: Switch): Promise<void> {
-    const hasFallback = candidate.manifest.fallback !== 'none' && place !== undefined;
+  async #putInForce(candidate: TestedPolicy, place: Place | undefined, result: Switch): Promise<void> {
+    const hasFallback =
+      candidate.manifest.fallback !== 'none' && place !== undefined && isBefore(place.inForce, candidate);
     const next: Place = {
       inForce: candidate,
       previous: hasFallback ? place.inForce : undefined,
@@ -210,6 +223,11 @@ export class Modules {
     this.#last = result.catch(() => {});
     return result;
   }
+}
+
+/** Whether a module may judge again when the new one misbehaves: after a rollback, what was gone back from may not. */
+function isBefore({ digest, manifest }: PolicyPackage, { before }: TestedPolicy): boolean {
+  return before?.some((each) => each.digest === digest && each.sequence === manifest.sequence) ?? true;
 }
 
 function nameOrNull(candidate: PolicyPackage | undefined): ModuleName | null {

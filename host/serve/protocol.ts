@@ -66,6 +66,8 @@ export interface ClassState {
   quarantined: ModuleName[];
   /** Why the last new module is not in force. */
   failure: string | null;
+  /** Why the candidate that the store has does not judge. */
+  candidateFailure: string | null;
 }
 
 /** What a candidate found. */
@@ -104,7 +106,7 @@ export type Reply =
   | { reply: 'shadow'; classes: ShadowReport[] }
   | { reply: 'foreground'; guest: string }
   | { reply: 'policies'; classes: ClassState[] }
-  | { reply: 'refreshed'; switches: Switch[] };
+  | { reply: 'refreshed'; store: string | null; switches: Switch[]; latest: Switch[]; classes: ClassState[] };
 
 /** More errors of one kind say nothing new. */
 const ERRORS_SHOWN = 10;

@@ -4,7 +4,7 @@ import type pino from 'pino';
 import { makeFolder } from '../package/durable.js';
 import type { PackageError } from '../package/errors.js';
 import { PACKAGE_ENDING } from '../package/package.js';
-import { PolicyStore, type StoredPolicy } from '../package/store.js';
+import { type HostTrust, PolicyStore, type StoredPolicy } from '../package/store.js';
 import { readTrustPolicy } from '../package/trust.js';
 import type { Sharing } from '../policy/manifest.js';
 import type { TestedPolicy } from './prepare.js';
@@ -17,6 +17,8 @@ const REFUSED_ENDING = '.refused';
 
 /** Where a host's modules come from. */
 export interface PolicySource {
+  /** The store's folder, where there is one. */
+  readonly folder?: string;
   /** @throws Error with everything that is wrong with what is there */
   inForce(): Promise<TestedPolicy[]>;
   /** Those that judge beside the modules in force, at most one a class. */
@@ -30,6 +32,10 @@ export interface PolicySource {
 /** A policy store: what is installed there takes effect, and so do packages that are dropped in its inbox. */
 export class StoreSource implements PolicySource {
   readonly #store: PolicyStore;
+
+  get folder(): string {
+    return this.#store.folder;
+  }
 
   /**
    * @param folder the store, which is made where there is none
@@ -45,11 +51,11 @@ export class StoreSource implements PolicySource {
   }
 
   async inForce(): Promise<StoredPolicy[]> {
-    return await this.#store.inForce();
+    return await this.#store.inForce(hostTrust(this.trustPath));
   }
 
   async candidates(): Promise<StoredPolicy[]> {
-    return await this.#store.candidates();
+    return await this.#store.candidates(hostTrust(this.trustPath));
   }
 
   /** A module that came with Postern is not the store's: it stays away from this host's guests only. */
@@ -90,6 +96,14 @@ export class StoreSource implements PolicySource {
   }
 }
 
+/**
+ * By what a host verifies the packages that it loads. Without the file there is nobody whom it trusts.
+ * @throws PackageError POSTERN_PKG_TRUST when the file says nothing usable
+ */
+export function hostTrust(path: string): HostTrust {
+  return { path, policy: existsSync(path) ? readTrustPolicy(path) : undefined };
+}
+
 /** Does something once nothing has stirred for a while. */
 class Quiet {
   #timer: NodeJS.Timeout | undefined;
@@ -118,6 +132,7 @@ export type SharingChoices = ReadonlyMap<string, Sharing>;
  */
 export function withSharing(source: PolicySource, choices: SharingChoices): PolicySource {
   return {
+    ...(source.folder === undefined ? {} : { folder: source.folder }),
     inForce: async () => (await source.inForce()).map((candidate) => sharedBy(choices, candidate)),
     candidates: async () => (await source.candidates()).map((candidate) => sharedBy(choices, candidate)),
     quarantine: (...found) => source.quarantine(...found),

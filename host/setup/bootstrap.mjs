@@ -1,6 +1,6 @@
 // @ts-check
 // The way from a fresh clone to a running program, without dependencies of its own:
-//   node host/setup/bootstrap.mjs [start | test | compliance | bench | hostile | loc | build] [arguments of the target]
+//   node host/setup/bootstrap.mjs [start | test | compliance | bench | hostile | soak | fuzz | mutants | loc | build] [arguments of the target]
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join, relative } from 'node:path';
@@ -19,6 +19,9 @@ const TARGETS = new Map([
   ['compliance', 'dist/host/cli/compliance.js'],
   ['bench', 'dist/test/bench/main.js'],
   ['hostile', 'dist/test/hostile/main.js'],
+  ['soak', 'dist/test/soak/main.js'],
+  ['fuzz', 'dist/test/native/fuzz.js'],
+  ['mutants', 'dist/test/native/show-mutants.js'],
   ['loc', 'dist/host/cli/loc.js'],
   ['test', 'node_modules/vitest/vitest.mjs'],
 ]);

@@ -6,6 +6,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   postern::bindDescriptors(env, exports);
   postern::bindMediator(env, exports);
   postern::bindAperture(env, exports);
+  postern::bindHeap(env, exports);
   return exports;
 }
 

@@ -9,5 +9,6 @@ void bindConnections(Napi::Env env, Napi::Object exports);
 void bindDescriptors(Napi::Env env, Napi::Object exports);
 void bindMediator(Napi::Env env, Napi::Object exports);
 void bindAperture(Napi::Env env, Napi::Object exports);
+void bindHeap(Napi::Env env, Napi::Object exports);
 
 }  // namespace postern

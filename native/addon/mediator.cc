@@ -172,7 +172,8 @@ void Mediator::note(Note kind, uint32_t detail, const Op* op, int errnum) {
 std::optional<Event> Mediator::drainCompletions() {
   for (auto& backend : backends_) {
     postern_completion completion;
-    while (!backend->lost && backend->channel->take(completion)) {
+    // A ring's worth at a time: a driver domain that never stops telling must not keep the host from its calls and its end.
+    for (uint32_t taken = 0; taken < POSTERN_RING_ENTRIES && !backend->lost && backend->channel->take(completion); taken++) {
       if (completion.kind == POSTERN_COMPLETION_READY) {
         for (auto& [id, session] : sessions_) {
           if (session->backend != backend.get() || session->file != completion.file) continue;

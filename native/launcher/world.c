@@ -91,6 +91,12 @@ static int do_nodev(void) {
   return (int)syscall(SYS_mount_setattr, AT_FDCWD, "/", AT_RECURSIVE, &attributes, sizeof attributes);
 }
 
+static int do_read_only(const char *path) {
+  struct mount_attr attributes = {.attr_set = MOUNT_ATTR_RDONLY};
+  if (syscall(SYS_mount_setattr, AT_FDCWD, path, AT_RECURSIVE, &attributes, sizeof attributes) == 0) return 0;
+  return errno == ENOENT || errno == EINVAL ? 0 : -1; /* Nothing is mounted there, so nothing can be set up there. */
+}
+
 static int do_tmpfs(const char *path, const char *mode) {
   char data[32];
   snprintf(data, sizeof data, "mode=%.8s", mode);
@@ -163,6 +169,7 @@ static int do_line(char **word, unsigned words) {
   if (words == 2 && strcmp(word[0], "keep") == 0) return do_keep(word[1]);
   if (words == 2 && strcmp(word[0], "attach") == 0) return do_attach(word[1]);
   if (words == 1 && strcmp(word[0], "nodev") == 0) return do_nodev();
+  if (words == 2 && strcmp(word[0], "read-only") == 0) return do_read_only(word[1]);
   if (words == 1 && strcmp(word[0], "stand-ins") == 0) return stand_ins = 1, 0;
   if (words == 3 && strcmp(word[0], "tmpfs") == 0) return do_tmpfs(word[1], word[2]);
   if (words == 2 && strcmp(word[0], "devpts") == 0) {

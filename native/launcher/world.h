@@ -7,6 +7,7 @@
  *   keep PATH                      clone what is mounted or stands at PATH, before it is covered
  *   attach PATH                    put the clone back at PATH (a file or a directory is made for it)
  *   nodev                          no device node opens on any mount that exists now
+ *   read-only PATH                 what is mounted at PATH and below it can't be written any more
  *   tmpfs PATH MODE                a fresh tmpfs, on which no device node opens
  *   devpts PATH | proc PATH        fresh instances of these; of a /proc that root has, what sets up the whole machine is read-only
  *   dir PATH MODE

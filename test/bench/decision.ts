@@ -6,7 +6,8 @@ import { type Call, PolicyInstance } from '../../host/policy/abi.js';
 import { meteredModule } from '../../host/policy/meter.js';
 import { loadPolicies } from '../../host/policy/store.js';
 import { numbersAfter } from './programs.js';
-import { summarize } from './statistics.js';
+import type { Stage } from './stage.js';
+import { interleave, summarize } from './statistics.js';
 
 /** Nanoseconds of one decision, medians: admit and complete are two calls of the module, `typicalNs` and `nestedNs` are admit's. */
 export interface DecisionResult {
@@ -22,8 +23,12 @@ export interface DecisionResult {
   /** The typical check by hand, in C. */
   nativeNs: number;
   ratios: { cedarToTypical: number; caslToTypical: number; typicalToNative: number };
-  spread: number;
+  /** 99th percentiles: of a block of decisions, because a single one is shorter than what reading the clock takes. */
+  p99: Record<Way, number>;
+  spread: Record<Way, number>;
 }
+
+type Way = 'typical' | 'nested' | 'complete' | 'casl' | 'cedar' | 'native';
 
 /** linux/videodev2.h. */
 const VIDIOC_QUERYCAP = 0x80685600;
@@ -31,56 +36,65 @@ const QUERYCAP_BYTES = 104;
 const VIDIOC_S_EXT_CTRLS = 0xc0205648;
 const EXT_CONTROLS = { bytes: 32, class: 0x98_0000, count: 3, controlBytes: 20, pointerAt: 24 } as const;
 const POINTER = 0x7fff_0000n;
-const ROUNDS = 9;
-const CALLS_A_ROUND = 20_000;
-const QUICK_CALLS_A_ROUND = 4000;
-/** Cedar takes a thousand times as long. */
-const CEDAR_SHARE = 100;
+const BLOCKS = 400;
+const QUICK_BLOCKS = 100;
+const CALLS_A_BLOCK = 200;
+/** Cedar takes hundreds of times as long. */
+const CEDAR_CALLS_A_BLOCK = 4;
 const NATIVE_CALLS = 1_000_000;
+const NATIVE_RUNS = 20;
+const WARM_UP_ROUNDS = 100;
 const CEDAR_SET = 'postern-bench';
 
 /** Runs all in turn. */
-export async function benchDecision(quick: boolean): Promise<DecisionResult> {
-  const calls = quick ? QUICK_CALLS_A_ROUND : CALLS_A_ROUND;
+export async function benchDecision({ quick }: Stage): Promise<DecisionResult> {
   const { typical, nested, complete } = await policyCalls();
   const native = compileGuestProgram('decision', 'bench');
   const ways = {
-    typical: () => nsOf(typical, calls),
-    nested: () => nsOf(nested, calls),
-    complete: () => nsOf(complete, calls),
-    casl: () => nsOf(caslCall(), calls),
-    cedar: () => nsOf(cedarCall(), Math.ceil(calls / CEDAR_SHARE)),
-    native: () => numbersAfter(execFileSync(native, [String(NATIVE_CALLS)]).toString(), ['ns']).ns,
+    typical: block(typical, CALLS_A_BLOCK),
+    nested: block(nested, CALLS_A_BLOCK),
+    complete: block(complete, CALLS_A_BLOCK),
+    casl: block(caslCall(), CALLS_A_BLOCK),
+    cedar: block(cedarCall(), CEDAR_CALLS_A_BLOCK),
   };
-  const names = Object.keys(ways) as (keyof typeof ways)[];
-  const samples = Object.fromEntries(names.map((name) => [name, [] as number[]])) as Record<
-    keyof typeof ways,
-    number[]
-  >;
-  for (const name of names) ways[name](); // Warm.
-  for (let round = 0; round < ROUNDS; round++) for (const name of names) samples[name].push(ways[name]());
-  const of = (name: keyof typeof ways) => summarize(samples[name]).median;
+  await interleave(ways, WARM_UP_ROUNDS);
+  const samples = {
+    ...(await interleave(ways, quick ? QUICK_BLOCKS : BLOCKS)),
+    ...(await interleave({ native: () => nsInC(native) }, NATIVE_RUNS)),
+  };
+  const each = (of: 'median' | 'p99' | 'spread') =>
+    Object.fromEntries(
+      Object.entries(samples).map(([name, values]) => [name, summarize(values)[of]]),
+    ) as Record<Way, number>;
+  const medians = each('median');
   return {
-    typicalNs: of('typical'),
-    nestedNs: of('nested'),
-    completeNs: of('complete'),
-    cedarNs: of('cedar'),
-    caslNs: of('casl'),
-    nativeNs: of('native'),
+    typicalNs: medians.typical,
+    nestedNs: medians.nested,
+    completeNs: medians.complete,
+    cedarNs: medians.cedar,
+    caslNs: medians.casl,
+    nativeNs: medians.native,
     ratios: {
-      cedarToTypical: of('cedar') / of('typical'),
-      caslToTypical: of('casl') / of('typical'),
-      typicalToNative: of('typical') / of('native'),
+      cedarToTypical: medians.cedar / medians.typical,
+      caslToTypical: medians.casl / medians.typical,
+      typicalToNative: medians.typical / medians.native,
     },
-    spread: summarize(samples.typical).spread,
+    p99: each('p99'),
+    spread: each('spread'),
   };
 }
 
-function nsOf(call: () => unknown, calls: number): number {
-  const began = process.hrtime.bigint();
-  for (let i = 0; i < calls; i++) call();
-  return Number(process.hrtime.bigint() - began) / calls;
+/** Nanoseconds of one of `calls` calls. */
+function block(call: () => unknown, calls: number): () => number {
+  return () => {
+    const began = process.hrtime.bigint();
+    for (let i = 0; i < calls; i++) call();
+    return Number(process.hrtime.bigint() - began) / calls;
+  };
 }
+
+const nsInC = (program: string): number =>
+  numbersAfter(execFileSync(program, [String(NATIVE_CALLS)]).toString(), ['ns']).ns;
 
 async function policyCalls(): Promise<Record<'typical' | 'nested' | 'complete', () => unknown>> {
   const v4l2 = loadPolicies().find(({ manifest }) => manifest.name === 'v4l2');

@@ -1,98 +1,70 @@
-/** `npm run bench [-- NAME] [--json] [--quick] [--charts FOLDER]`: figures as ratios to a baseline of the same run. */
+/** `npm run bench [-- NAME] [--json] [--quick] [--charts FOLDER] [--record]`: figures as ratios to a baseline of the same run. */
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { cpus, loadavg, release } from 'node:os';
 import { join } from 'node:path';
 import { Argument, Command } from 'commander';
+import { schemaFaults } from '../../host/policy/checked-json.js';
 import { withProgress } from '../../host/setup/progress.js';
-import { benchDecision } from './decision.js';
-import { benchNoop } from './noop.js';
-import { benchPackets } from './packets.js';
-import { benchReload } from './reload.js';
-import { charts, type Name, REPORTS, type Results } from './reports.js';
-import { benchScale } from './scale.js';
-import { benchStart } from './start.js';
-import { benchStream } from './stream.js';
-import { benchUntouched } from './untouched.js';
-
-const BENCHMARKS: { [N in Name]: (quick: boolean) => Promise<Results[N]> } = {
-  noop: benchNoop,
-  decision: benchDecision,
-  stream: benchStream,
-  packets: benchPackets,
-  start: benchStart,
-  untouched: benchUntouched,
-  scale: benchScale,
-  reload: benchReload,
-};
-const NAMES = Object.keys(BENCHMARKS) as Name[];
-
-interface Machine {
-  processor: string;
-  processors: number;
-  kernel: string;
-  node: string;
-  /** What else it did when the run began: processes that wanted to run, over a minute. */
-  load: number;
-}
+import { charts } from './charts.js';
+import { atMoment, describeMachine } from './machine.js';
+import { type Figures, record } from './record.js';
+import { renderFigures } from './reports.js';
+import { onStage, type Stage } from './stage.js';
+import { BENCHMARKS, GROUPS, NAMES, type Name } from './suite.js';
 
 interface Options {
   json?: boolean;
   quick?: boolean;
   charts?: string;
+  record?: boolean;
 }
 
 const program = new Command('npm run bench --')
   .description('Measure Postern against what a program has without it, in the same run.')
   .addArgument(new Argument('[name]', 'one benchmark; all of them by default').choices(NAMES))
-  .option('--json', 'print one JSON object')
-  .option('--quick', 'fewer and shorter runs: under a minute')
+  .option('--json', 'print one JSON object (schemas/bench.schema.json)')
+  .option('--quick', 'fewer and shorter runs: under a minute on an idle machine')
   .option('--charts <folder>', 'draw the figures there, as SVG')
+  .option('--record', 'keep the figures: test/bench/__generated__ and the README’s table and charts')
   .action(run);
 
 async function run(name: Name | undefined, options: Options): Promise<void> {
-  const machine = describeMachine();
-  const results = await measure(name === undefined ? NAMES : [name], options.quick ?? false);
-  if (options.charts !== undefined) draw(results, options.charts);
-  process.stdout.write(
-    options.json ? `${JSON.stringify({ machine, ...results })}\n` : renderText(machine, results),
-  );
+  if (options.record && options.quick)
+    throw new Error('--quick is for a look: figures that are recorded are taken without it.');
+  const names = name === undefined ? NAMES : (GROUPS[name] ?? [name]);
+  const figures: Figures = { machine: describeMachine(), measured: {} };
+  const failures = await onStage(options.quick ?? false, (stage) => measure(figures, names, stage));
+  demandSchema(figures);
+  if (options.charts !== undefined) draw(figures, options.charts);
+  if (options.record) record(figures);
+  process.stdout.write(options.json ? `${JSON.stringify(figures)}\n` : renderFigures(figures));
+  if (failures.length > 0) throw new Error(failures.join('\n'));
 }
 
-async function measure(names: readonly Name[], quick: boolean): Promise<Partial<Results>> {
-  const results: Partial<Results> = {};
+/** Puts in what each benchmark finds. Returns the failures: one that fails must not cost the figures of the others. */
+async function measure(figures: Figures, names: readonly Name[], stage: Stage): Promise<string[]> {
+  const failures: string[] = [];
   const one = async <N extends Name>(name: N): Promise<void> => {
-    results[name] = await withProgress(name, () => BENCHMARKS[name](quick));
+    const { result, moment } = await withProgress(name, () => atMoment(() => BENCHMARKS[name](stage)));
+    Object.assign(figures, { [name]: result });
+    figures.measured[name] = moment;
   };
-  for (const name of names) await one(name);
-  return results;
+  for (const name of names)
+    await one(name).catch((error: unknown) => {
+      failures.push(`The benchmark ${name} failed: ${error instanceof Error ? error.message : error}`);
+    });
+  return failures;
 }
 
-function describeMachine(): Machine {
-  const all = cpus();
-  return {
-    processor: all[0]?.model ?? '',
-    processors: all.length,
-    kernel: release(),
-    node: process.version,
-    load: loadavg()[0] ?? 0,
-  };
+/** What is printed and recorded keeps to its contract. */
+function demandSchema(figures: Figures): void {
+  const faults = schemaFaults(figures, 'bench.schema.json');
+  if (faults.length > 0)
+    throw new Error(['The figures are not as schemas/bench.schema.json has them:', ...faults].join('\n  '));
 }
 
-function draw(results: Partial<Results>, folder: string): void {
+function draw(figures: Figures, folder: string): void {
   mkdirSync(folder, { recursive: true });
-  for (const [file, chart] of Object.entries(charts(results))) writeFileSync(join(folder, file), chart);
-}
-
-function renderText(machine: Machine, results: Partial<Results>): string {
-  const { processor, processors, kernel, node, load } = machine;
-  const report = <N extends Name>(name: N): string[] => {
-    const result = results[name];
-    return result === undefined ? [] : [REPORTS[name](result as Results[N])];
-  };
-  return [
-    `${processor}, ${processors} processors, Linux ${kernel}, Node ${node}, load ${load.toFixed(1)}`,
-    ...NAMES.flatMap(report),
-  ].join('\n');
+  for (const [file, chart] of Object.entries(charts(figures))) writeFileSync(join(folder, file), chart);
 }
 
 try {

@@ -1,6 +1,6 @@
 /* Packets of a TUN interface, timed by batches. The same binary runs natively and as a guest; with the fast frontend a batch is one call.
  * Usage: packets NAME BATCH ROUNDS
- * Prints one line: `write PACKETS_PER_SECOND read PACKETS_PER_SECOND`. */
+ * Prints one line: `write PACKETS_PER_SECOND read PACKETS_PER_SECOND p99 NS` (of a batch written and read). */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -14,8 +14,9 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "timing.h"
 
 #include "../../native/frontend/postern_fast.h"
 
@@ -28,12 +29,6 @@ static void must(int holds, const char *what) {
   if (holds) return;
   fprintf(stderr, "packets: %s: %s\n", what, strerror(errno));
   exit(1);
-}
-
-static double now(void) {
-  struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
 /* An IPv4 packet from one test network to another (RFC 5737), of the protocol number for experiments: nobody answers it. */
@@ -93,17 +88,26 @@ int main(int argc, char **argv) {
   if (batch < 1 || batch > BATCH_MAX) return 2;
   const int tun = open_interface(argv[1]), end = open_other_end(argv[1]);
   double writing = 0, reading = 0;
+  double *samples = malloc((size_t)rounds * sizeof *samples);
+  must(samples != NULL, "malloc");
   for (int i = 0; i < batch; i++) fill(packets[i]);
   for (int round = -rounds / 10; round < rounds; round++) {
-    double began = now();
+    double began = timing_now();
     transfer(tun, 1, batch);
-    if (round >= 0) writing += now() - began;
+    const double written = timing_now() - began;
     drain(tun);
     for (int i = 0; i < batch; i++) must(send(end, packets[i], PACKET_BYTES, 0) == PACKET_BYTES, "send");
-    began = now();
+    began = timing_now();
     transfer(tun, 0, batch);
-    if (round >= 0) reading += now() - began;
+    const double taken = timing_now() - began;
+    if (round < 0) continue;
+    writing += written;
+    reading += taken;
+    samples[round] = written + taken;
   }
-  printf("write %.1f read %.1f\n", batch * (double)rounds / writing, batch * (double)rounds / reading);
+  qsort(samples, (size_t)rounds, sizeof *samples, timing_compare);
+  const double packets = 1e9 * batch * (double)rounds;
+  printf("write %.1f read %.1f p99 %.1f\n", packets / writing, packets / reading, samples[(size_t)rounds * 99 / 100]);
+  free(samples);
   return 0;
 }

@@ -1,3 +1,4 @@
+import type { ChildProcess } from 'node:child_process';
 import type { DeviceChoice } from '../../host/cli/device-option.js';
 import { openLog } from '../../host/cli/log.js';
 import type { DriverDomain } from '../../host/driver-vm/domain.js';
@@ -6,14 +7,50 @@ import { type GuestOptions, runGuest } from '../../host/mediator/guest.js';
 
 const log = openLog({});
 
+/** Told each line that a program prints, as it comes. */
+export type OnLine = (line: string) => void;
+
+/** What a program prints, also line by line. */
+class Output {
+  readonly #chunks: Buffer[] = [];
+  readonly #onLine: OnLine | undefined;
+  #rest = '';
+
+  constructor(onLine?: OnLine) {
+    this.#onLine = onLine;
+  }
+
+  readonly take = (chunk: Buffer): void => {
+    this.#chunks.push(chunk);
+    if (this.#onLine === undefined) return;
+    const lines = (this.#rest + chunk).split('\n');
+    this.#rest = lines.pop() ?? '';
+    for (const line of lines) this.#onLine(line);
+  };
+
+  /** All of it, if the program went well. */
+  ofProgram(program: string | undefined, code: number | null, where: string): string {
+    const text = Buffer.concat(this.#chunks).toString();
+    if (code !== 0) throw new Error(`${program} ended with ${code} ${where}: ${text}`);
+    return text;
+  }
+}
+
+/** How a program is run as a guest. */
+export type AsGuestOptions = Pick<GuestOptions, 'fast' | 'networkAdministration' | 'policies'> & {
+  onLine?: OnLine;
+  /** Told of the launcher, which passes signals on. */
+  onLauncher?: (launcher: ChildProcess) => void;
+};
+
 /** Runs a program as a guest and returns what it printed. */
 export async function asGuest(
   domain: DriverDomain,
   devices: DeviceChoice[],
   [program = '', ...args]: readonly string[],
-  options: Pick<GuestOptions, 'fast' | 'networkAdministration'> = {},
+  { onLine, onLauncher, ...options }: AsGuestOptions = {},
 ): Promise<string> {
-  const chunks: Buffer[] = [];
+  const output = new Output(onLine);
   const { exitCode } = await runGuest({
     program,
     args,
@@ -23,19 +60,23 @@ export async function asGuest(
     name: program,
     ...options,
     stdio: ['ignore', 'pipe', 'inherit'],
-    onStart: (launcher) => launcher.stdout?.on('data', (chunk: Buffer) => chunks.push(chunk)),
+    onStart: (launcher) => {
+      launcher.stdout?.on('data', output.take);
+      onLauncher?.(launcher);
+    },
   });
-  if (exitCode !== 0) throw new Error(`${program} ended with ${exitCode} as a guest.`);
-  return Buffer.concat(chunks).toString();
+  return output.ofProgram(program, exitCode, 'as a guest');
 }
 
 /** Runs a program in the driver VM, beside the driver, and returns what it printed. */
-export async function besideDriver(domain: DriverDomain, command: readonly string[]): Promise<string> {
-  const chunks: Buffer[] = [];
-  const { code } = await domain.run(command, (chunk) => chunks.push(chunk));
-  const output = Buffer.concat(chunks).toString();
-  if (code !== 0) throw new Error(`${command[0]} ended with ${code} beside the driver: ${output}`);
-  return output;
+export async function besideDriver(
+  domain: DriverDomain,
+  command: readonly string[],
+  onLine?: OnLine,
+): Promise<string> {
+  const output = new Output(onLine);
+  const { code } = await domain.run(command, output.take);
+  return output.ofProgram(command[0], code, 'beside the driver');
 }
 
 /** A guest VM whose devices a driver VM serves; whoever asks closes it. */
@@ -44,12 +85,10 @@ export async function guestVmOf(domain: DriverDomain, devices: DeviceChoice[]): 
 }
 
 /** Runs a program in a guest VM and returns what it printed. */
-export async function inGuestVm(vm: GuestVm, command: readonly string[]): Promise<string> {
-  const chunks: Buffer[] = [];
-  const { code } = await vm.run(command, (chunk) => chunks.push(chunk));
-  const output = Buffer.concat(chunks).toString();
-  if (code !== 0) throw new Error(`${command[0]} ended with ${code} in a guest VM: ${output}`);
-  return output;
+export async function inGuestVm(vm: GuestVm, command: readonly string[], onLine?: OnLine): Promise<string> {
+  const output = new Output(onLine);
+  const { code } = await vm.run(command, output.take);
+  return output.ofProgram(command[0], code, 'in a guest VM');
 }
 
 /** The numbers after the given words of a program's line. */

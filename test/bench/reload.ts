@@ -4,6 +4,7 @@ import { loadPolicies, type PolicyPackage } from '../../host/policy/store.js';
 import { TestHost } from '../serve/in-process.js';
 import { variant } from '../serve/variants.js';
 import { numbersAfter } from './programs.js';
+import { slope } from './statistics.js';
 
 /** What guests at work notice of modules that are exchanged under them, and what a host keeps of them. */
 export interface ReloadResult {
@@ -147,12 +148,4 @@ function at(versions: readonly PolicyPackage[], number: number): PolicyPackage {
 function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.floor(sorted.length / 2)] ?? 0;
-}
-
-/** Of the line nearest to the points, by least squares. */
-function slope(points: readonly [x: number, y: number][]): number {
-  const mean = (of: 0 | 1): number => points.reduce((sum, point) => sum + point[of], 0) / points.length;
-  const [x, y] = [mean(0), mean(1)];
-  const covariance = points.reduce((sum, point) => sum + (point[0] - x) * (point[1] - y), 0);
-  return covariance / points.reduce((sum, point) => sum + (point[0] - x) ** 2, 0);
 }

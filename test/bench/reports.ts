@@ -1,110 +1,49 @@
 import { renderTable } from '../../host/cli/table.js';
-import { type Bar, barChart } from './chart.js';
+import type { AudioResult } from './audio.js';
+import { NOOP_LABELS } from './charts.js';
 import type { DecisionResult } from './decision.js';
+import type { GrowthResult } from './growth.js';
+import type { InputResult } from './input.js';
 import type { NoopResult, Way } from './noop.js';
 import type { PacketsResult } from './packets.js';
+import type { Figures } from './record.js';
 import type { ReloadResult } from './reload.js';
-import type { ScaleFigures, ScaleResult } from './scale.js';
+import type { ScaleResult } from './scale.js';
 import type { StartResult } from './start.js';
 import type { StreamResult } from './stream.js';
+import { NAMES, type Name, type Results } from './suite.js';
 import type { UntouchedResult } from './untouched.js';
-
-/** What all benchmarks found, by their names. */
-export interface Results {
-  noop: NoopResult;
-  decision: DecisionResult;
-  stream: StreamResult;
-  packets: PacketsResult;
-  start: StartResult;
-  untouched: UntouchedResult;
-  scale: ScaleResult;
-  reload: ReloadResult;
-}
-export type Name = keyof Results;
+import { percent, thousands } from './words.js';
 
 /** Each benchmark's result as text. */
-export const REPORTS: { [N in Name]: (result: Results[N]) => string } = {
+const REPORTS: { readonly [N in Name]: (result: Results[N]) => string } = {
   noop: reportNoop,
   decision: reportDecision,
   stream: reportStream,
+  audio: reportAudio,
+  input: reportInput,
   packets: reportPackets,
   start: reportStart,
   untouched: reportUntouched,
   scale: reportScale,
+  growth: reportGrowth,
   reload: reportReload,
 };
 
-/** Charts as SVG documents, by file name. */
-export function charts({ noop, decision, packets, scale }: Partial<Results>): Record<string, string> {
-  const drawn: Record<string, string> = {};
-  if (noop !== undefined) drawn['noop.svg'] = barChart('One ioctl, microseconds (median)', noopBars(noop));
-  if (decision !== undefined)
-    drawn['decision.svg'] = barChart('One decision, nanoseconds (median)', decisionBars(decision));
-  if (packets !== undefined)
-    drawn['packets.svg'] = barChart('TUN packets a second, by batch', packetBars(packets));
-  if (scale !== undefined)
-    drawn['scale.svg'] = barChart('Operations a second of one host, by guests', scaleBars(scale));
-  return drawn;
-}
-
-const NOOP_LABELS: Readonly<Record<Way, string>> = {
-  native: 'native',
-  floor: 'bare supervisor',
-  floorCopy: 'bare supervisor, copying',
-  verdict: 'trapped, refused',
-  transparent: 'trapped',
-  transparentCopy: 'trapped, copying',
-  fastVerdict: 'posted, refused',
-  fastLocal: 'posted',
-  vm: 'trapped, driver VM',
-  fastVm: 'posted, driver VM',
-  guestVm: 'guest VM, driver VM',
-};
-const BASELINES: ReadonlySet<string> = new Set(['native', 'floor', 'floorCopy']);
-
-function noopBars(noop: NoopResult): Bar[] {
-  return (Object.keys(NOOP_LABELS) as Way[]).map((way) => ({
-    label: NOOP_LABELS[way],
-    value: noop[way],
-    text: `${noop[way].toFixed(1)} µs`,
-    isBaseline: BASELINES.has(way),
-  }));
-}
-
-/** Cedar is left out: its bar would be hundreds of times as long as the others. */
-function decisionBars({ typicalNs, nestedNs, caslNs, nativeNs }: DecisionResult): Bar[] {
-  const bar = (label: string, value: number, isBaseline = false): Bar => ({
-    ...{ label, value, isBaseline },
-    text: `${value.toFixed(0)} ns`,
-  });
+/** All figures as text for people. */
+export function renderFigures(figures: Figures): string {
+  const { processor, processors, memoryGb, kernel, node, governor } = figures.machine;
+  const report = <N extends Name>(name: N): string[] => {
+    const [result, moment] = [figures[name], figures.measured[name]];
+    if (result === undefined || moment === undefined) return [];
+    const took = `${name}: ${moment.seconds.toFixed(0)} s, load ${moment.load.toFixed(1)}`;
+    return [`${took}\n${REPORTS[name](result as Results[N])}`];
+  };
   return [
-    bar('typical', typicalNs),
-    bar('nested', nestedNs),
-    bar('CASL (JavaScript)', caslNs, true),
-    bar('by hand, in C', nativeNs, true),
-  ];
+    `${processor}, ${processors} processors, ${memoryGb} GB, Linux ${kernel}, Node ${node}, clock governor ${governor}`,
+    ...NAMES.flatMap(report),
+  ].join('\n');
 }
-
-function packetBars(packets: PacketsResult): Bar[] {
-  return Object.entries(packets).flatMap(([batch, { guest, trapped, native }]) => [
-    { label: `${batch}: native`, value: native, text: thousands(native), isBaseline: true },
-    { label: 'posted', value: guest, text: thousands(guest) },
-    { label: 'trapped', value: trapped, text: thousands(trapped) },
-  ]);
-}
-
-function scaleBars(scale: ScaleResult): Bar[] {
-  return guestCounts(scale).map(([guests, { opsPerSecond }]) => ({
-    label: `${guests} guests`,
-    value: opsPerSecond,
-    text: thousands(opsPerSecond),
-  }));
-}
-
-const guestCounts = (scale: ScaleResult): [string, ScaleFigures][] =>
-  Object.entries(scale).filter(([name]) => name !== 'sessions') as [string, ScaleFigures][];
-const thousands = (value: number): string => `${Math.round(value / 1000)} k`;
-const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 
 function reportNoop(noop: NoopResult): string {
   const ratios: Partial<Record<string, number>> = noop.ratios;
@@ -123,38 +62,87 @@ function reportNoop(noop: NoopResult): string {
 }
 
 function reportDecision(decision: DecisionResult): string {
-  const rows = (['typicalNs', 'nestedNs', 'completeNs', 'caslNs', 'cedarNs', 'nativeNs'] as const).map(
-    (name) => [name.slice(0, -2), decision[name].toFixed(0)],
-  );
+  const rows = (['typical', 'nested', 'complete', 'casl', 'cedar', 'native'] as const).map((name) => [
+    name,
+    decision[`${name}Ns`].toFixed(name === 'native' ? 1 : 0),
+    decision.p99[name].toFixed(name === 'native' ? 1 : 0),
+    percent(decision.spread[name]),
+  ]);
   const { cedarToTypical, typicalToNative } = decision.ratios;
   return [
-    renderTable(['one decision', 'ns'], rows),
-    `Cedar takes ${cedarToTypical.toFixed(0)} times as long, C by hand 1/${typicalToNative.toFixed(0)} (spread ${percent(decision.spread)})\n`,
+    renderTable(['one decision', 'ns', 'p99 of blocks', 'spread'], rows),
+    `Cedar takes ${cedarToTypical.toFixed(0)} times as long, C by hand 1/${typicalToNative.toFixed(0)}\n`,
   ].join('\n');
 }
 
 function reportStream(stream: StreamResult): string {
+  const ms = (us: number): string => (us / 1000).toFixed(1);
   const rows = Object.entries(stream).map(([size, one]) => [
     size,
     one.guestFps.toFixed(3),
     one.directFps.toFixed(3),
     one.ratio.toFixed(4),
     one.guestVmRatio.toFixed(4),
-    `${one.guestLost} / ${one.directLost}`,
-    `${one.guestCpuUs.toFixed(0)} / ${one.directCpuUs.toFixed(0)}`,
+    `${one.guestLost} / ${one.directLost} / ${one.guestVmLost}`,
+    [one.p99GapMs.guest, one.p99GapMs.direct, one.p99GapMs.guestVm].map((gap) => gap.toFixed(1)).join(' / '),
+    [one.guestCpuUs, one.directCpuUs, one.guestVmCpuUs].map(ms).join(' / '),
     percent(one.spread),
   ]);
   const head = [
-    'stream',
+    'stream: guest / direct / guest VM',
     'guest fps',
     'beside the driver',
     'ratio',
     'guest VM',
     'lost',
-    'CPU µs a frame',
+    'p99 gap ms',
+    'CPU ms a frame',
     'spread',
   ];
   return renderTable(head, rows);
+}
+
+function reportAudio(audio: AudioResult): string {
+  const rows = [
+    [
+      'guest',
+      audio.guestUnderruns.toFixed(0),
+      audio.guestOverruns.toFixed(0),
+      audio.guestSeconds.toFixed(3),
+      audio.guestCpuMs.toFixed(0),
+    ],
+    [
+      'beside the driver',
+      audio.directUnderruns.toFixed(0),
+      audio.directOverruns.toFixed(0),
+      audio.directSeconds.toFixed(3),
+      audio.directCpuMs.toFixed(0),
+    ],
+  ];
+  const head = [
+    'audio',
+    'underruns',
+    'overruns',
+    `seconds for ${audio.soundSeconds} s of sound`,
+    'CPU ms a second',
+  ];
+  return renderTable(head, rows);
+}
+
+function reportInput(input: InputResult): string {
+  const row = (way: 'guest' | 'direct', label: string): string[] => [
+    label,
+    input[`${way}Us`].toFixed(1),
+    input.p99[way].toFixed(1),
+    input.writeUs[way].toFixed(1),
+  ];
+  return [
+    renderTable(
+      ['input, from write to read', 'median µs', 'p99 µs', 'of it the write'],
+      [row('guest', 'guests'), row('direct', 'beside the driver')],
+    ),
+    `Being a guest adds ${input.addedUs.toFixed(1)} µs (spread ${percent(input.spread)})\n`,
+  ].join('\n');
 }
 
 function reportPackets(packets: PacketsResult): string {
@@ -165,25 +153,38 @@ function reportPackets(packets: PacketsResult): string {
     thousands(one.trapped),
     one.ratio.toFixed(3),
     one.extraUs.toFixed(2),
+    `${one.p99.native.toFixed(1)} / ${one.p99.guest.toFixed(1)} / ${one.p99.trapped.toFixed(1)}`,
     percent(one.spread),
   ]);
-  const head = ['packets, batch', 'native /s', 'posted /s', 'trapped /s', 'ratio', 'more µs each', 'spread'];
+  const head = [
+    'packets, batch',
+    'native /s',
+    'posted /s',
+    'trapped /s',
+    'ratio',
+    'more µs each',
+    'p99 of a batch, µs',
+    'spread',
+  ];
   return renderTable(head, rows);
 }
 
 function reportStart(start: StartResult): string {
   const names = [
-    'firstFrameSnapshotMs',
-    'firstFrameColdMs',
-    'runTrueMs',
-    'trueMs',
-    'vmRunTrueMs',
-    'setupIdleMs',
+    'firstFrameSnapshot',
+    'firstFrameCold',
+    'runTrue',
+    'true',
+    'vmRunTrue',
+    'setupIdle',
   ] as const;
-  return renderTable(
-    ['start', 'ms'],
-    names.map((name) => [name.slice(0, -2), start[name].toFixed(0)]),
-  );
+  const rows = names.map((name) => [
+    name,
+    start[`${name}Ms`].toFixed(0),
+    (start.longestMs[name] ?? Number.NaN).toFixed(0),
+    percent(start.spread[name] ?? Number.NaN),
+  ]);
+  return renderTable(['start', 'ms', 'longest', 'spread'], rows);
 }
 
 function reportUntouched(untouched: UntouchedResult): string {
@@ -195,28 +196,56 @@ function reportUntouched(untouched: UntouchedResult): string {
     one.extraNsPerCall.toFixed(0),
   ]);
   const head = ['untouched', 'pipe ratio', 'file ratio', 'native ns per call', 'more ns per call'];
-  const { ioRatio, compileRatio, openUs, nativeOpenUs, callExtraNs, spread } = untouched;
+  const { ioRatio, compileRatio, scriptRatio, openUs, nativeOpenUs, callRatio, callExtraNs, p99, spread } =
+    untouched;
   return [
     renderTable(head, rows),
-    `ordinary I/O: ${ioRatio.toFixed(3)} of native (spread ${percent(spread)}); a compilation: ${compileRatio.toFixed(3)}; ` +
-      `an open: ${openUs.toFixed(1)} µs more than ${nativeOpenUs.toFixed(1)}; any other call: ${callExtraNs.toFixed(0)} ns more\n`,
+    `ordinary I/O: ${ioRatio.toFixed(3)} of native (spread ${percent(spread.io)})`,
+    `a compilation: ${compileRatio.toFixed(3)} (${percent(spread.compile)}); a script over small files: ${scriptRatio.toFixed(3)} (${percent(spread.script)})`,
+    `an open: ${openUs.toFixed(1)} µs more than ${nativeOpenUs.toFixed(1)} (${percent(spread.open)}; p99 ${p99.guestOpenUs.toFixed(1)} and ${p99.nativeOpenUs.toFixed(1)})`,
+    `a call that does nothing: ${callRatio.toFixed(2)}, which is ${callExtraNs.toFixed(0)} ns more\n`,
   ].join('\n');
 }
 
 function reportScale(scale: ScaleResult): string {
-  const rows = guestCounts(scale).map(([guests, one]) => [
+  const rows = Object.entries(scale).map(([guests, one]) => [
     guests,
     thousands(one.opsPerSecond),
     one.medianUs.toFixed(1),
-    guests === '1' ? '' : one.memoryMbPerGuest.toFixed(1),
+    one.p99Us.toFixed(1),
     one.costToOne.toFixed(2),
+    one.idleToAlone.toFixed(2),
+    one.memoryMbPerGuest.toFixed(1),
+    [one.memoryMb.host, one.memoryMb.guests, one.memoryMb.backends].map((mb) => mb.toFixed(1)).join(' / '),
+    one.startMs.toFixed(0),
+    percent(one.spread),
   ]);
-  const files = Object.entries(scale.sessions).map(
-    ([count, { medianUs }]) => `${count}: ${medianUs.toFixed(1)}`,
-  );
+  const head = [
+    'guests',
+    'operations /s',
+    'median µs',
+    'p99 µs',
+    'cost to one guest',
+    'one beside idle ones',
+    'MB a guest',
+    'host / programs / backends',
+    'start ms',
+    'spread',
+  ];
+  return renderTable(head, rows);
+}
+
+function reportGrowth({ sessions, handles, exponents }: GrowthResult): string {
+  const rows = [...Object.entries(sessions), ...Object.entries(handles)].map(([count, one], index) => [
+    `${count} ${index < Object.keys(sessions).length ? 'open files' : 'handles'}`,
+    one.medianUs.toFixed(2),
+    one.p99Us.toFixed(1),
+    one.ratioToOne.toFixed(2),
+    percent(one.spread),
+  ]);
   return [
-    renderTable(['guests', 'operations /s', 'median µs', 'MB a guest', 'cost to one guest'], rows),
-    `one guest by its open files, median µs: ${files.join(', ')}\n`,
+    renderTable(['one guest with', 'median µs', 'p99 µs', 'to one of them', 'spread'], rows),
+    `The median grows by the power ${exponents.sessions.toFixed(3)} of the open files, ${exponents.handles.toFixed(3)} of the handles\n`,
   ].join('\n');
 }
 

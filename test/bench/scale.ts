@@ -1,160 +1,150 @@
-import type { ChildProcess } from 'node:child_process';
-import { createInterface } from 'node:readline';
 import { closeDomain, openDomain } from '../../host/cli/driver-domain.js';
 import { compileGuestProgram } from '../../host/cli/guest-program.js';
 import { openLog } from '../../host/cli/log.js';
 import type { DriverDomain } from '../../host/driver-vm/domain.js';
-import { type GuestReport, runGuest } from '../../host/mediator/guest.js';
-import { numbersAfter } from './programs.js';
+import { type TreeMemory, treeMemory } from './process-tree.js';
+import { type Stage, TERMINAL } from './stage.js';
+import { interleave, summarize } from './statistics.js';
+import { WaitingGuest } from './waiting-guest.js';
 
-/** By the number of guests of one host, each with a terminal open: the same number of operations in all, shared among them. */
-export interface ScaleResult {
-  [guests: number]: ScaleFigures;
-  /** One guest by its open files: medians of one operation. */
-  sessions: Record<string, { medianUs: number }>;
-}
+/** By the number of guests of one host, each with a terminal open, in the local driver domain. */
+export type ScaleResult = Record<string, ScaleFigures>;
 
 export interface ScaleFigures {
+  /** The same number of operations in all, shared among so many guests that work at once. */
   opsPerSecond: number;
   medianUs: number;
-  /** Of the host's memory, for each guest beyond the first. */
-  memoryMbPerGuest: number;
-  /** What an operation costs, to what it costs with one guest: by the same load in all. */
+  p99Us: number;
+  /** What an operation costs, to what it costs with one guest at work: by the same load in all. */
   costToOne: number;
+  /** One guest's median while so many are there and the others are idle, to its median alone. */
+  idleToAlone: number;
+  /**
+   * Memory of all processes, for each guest beyond the first, and whose: the host's, the guests' (launchers and programs), the backends'. Of the
+   * first guest it is what it and all that a host needs once take.
+   */
+  memoryMbPerGuest: number;
+  memoryMb: { host: number; guests: number; backends: number };
+  /** From the start of a guest until its program has its device open, milliseconds, while so many others start. */
+  startMs: number;
+  spread: number;
 }
 
 const GUESTS = [1, 4, 16, 64] as const;
-const QUICK_GUESTS = [1, 64] as const;
+const QUICK_GUESTS = [1, 8, 64] as const;
 /** So many are started at once. */
 const STARTED_AT_ONCE = 8;
 const OPERATIONS = 64_000;
 const QUICK_OPERATIONS = 6400;
-/** The manifest's sessionsMax of terminals is the most that one guest has. */
-const FILES = [1, 16, 64] as const;
-const TERMINAL = { name: 'ptmx', path: '/dev/ptmx' };
-const MB = 1 << 20;
+const ROUNDS = 5;
+const QUICK_ROUNDS = 2;
+/** A share of the operations is made beforehand, by all. */
+const WARM_UP_SHARE = 10;
+/** linux/asm-generic/ioctls.h: TIOCNXCL, which has no argument. */
+const COMMAND = '0x540d';
 const NS_PER_US = 1000;
-const log = openLog({});
+const MS_PER_S = 1000;
 
-/** A guest that waits for lines and answers each by a line. */
-class WaitingGuest {
-  readonly #lines: string[] = [];
-  #wake: (() => void) | undefined;
-  #end: Promise<GuestReport>;
-  #launcher: ChildProcess | undefined;
-
-  constructor(domain: DriverDomain, program: string, files: number) {
-    this.#end = runGuest({
-      program,
-      args: [TERMINAL.path, String(files)],
-      devices: [TERMINAL],
-      domain,
-      log,
-      name: 'scale',
-      stdio: ['pipe', 'pipe', 'inherit'],
-      onStart: (launcher) => this.#attach(launcher),
-    });
-    this.#end.catch(() => this.#wake?.());
-  }
-
-  #attach(launcher: ChildProcess): void {
-    this.#launcher = launcher;
-    launcher.stdin?.on('error', () => {});
-    if (launcher.stdout === null) return;
-    createInterface({ input: launcher.stdout }).on('line', (line) => {
-      this.#lines.push(line);
-      this.#wake?.();
-    });
-  }
-
-  /** The next line; the guest's failure, where there is none. */
-  async line(): Promise<string> {
-    while (this.#lines.length === 0) {
-      const woken = new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-      await Promise.race([woken, this.#end.then(({ exitCode }) => this.#demandLine(exitCode))]);
-    }
-    return this.#lines.shift() as string;
-  }
-
-  #demandLine(exitCode: number | null): void {
-    if (this.#lines.length === 0) throw new Error(`A guest ended with ${exitCode} before it answered.`);
-  }
-
-  ask(operations: number): void {
-    this.#launcher?.stdin?.write(`${operations}\n`);
-  }
-
-  async stop(): Promise<void> {
-    this.#launcher?.stdin?.end();
-    await this.#end;
-  }
-}
-
-export async function benchScale(quick: boolean): Promise<ScaleResult> {
-  const program = compileGuestProgram('scale', 'bench');
-  const operations = quick ? QUICK_OPERATIONS : OPERATIONS;
-  const result: ScaleResult = { sessions: {} };
-  for (const files of FILES) {
-    const { medianUs } = await withGuests(program, 1, files, (guests) => work(guests, operations));
-    result.sessions[files] = { medianUs };
-  }
-  // One guest first, so that what every host needs once is not counted as a guest's.
-  let cost = Number.NaN;
-  for (const count of quick ? QUICK_GUESTS : GUESTS) {
-    const one = await withGuests(program, count, 1, (guests) => work(guests, operations));
-    if (count === 1) cost = one.opsPerSecond;
-    result[count] = { ...one, costToOne: cost / one.opsPerSecond };
-  }
-  return result;
-}
-
-interface Work {
-  opsPerSecond: number;
-  medianUs: number;
-  memoryMbPerGuest: number;
-}
-
-async function withGuests(
-  program: string,
-  count: number,
-  files: number,
-  use: (guests: WaitingGuest[]) => Promise<Omit<Work, 'memoryMbPerGuest'>>,
-): Promise<Work> {
-  const domain = await openDomain({ mode: 'local', drivers: [] }, log);
+/** Starts more and more guests of one host, then has some and all of them work in turn. */
+export async function benchScale({ quick }: Stage): Promise<ScaleResult> {
+  const domain = await openDomain({ mode: 'local', drivers: [] }, openLog({}));
   const guests: WaitingGuest[] = [];
   try {
-    const start = async (): Promise<void> => {
-      const guest = new WaitingGuest(domain, program, files);
-      guests.push(guest);
-      await guest.line();
-    };
-    await start();
-    const before = process.memoryUsage.rss();
-    while (guests.length < count)
-      await Promise.all(Array.from({ length: Math.min(STARTED_AT_ONCE, count - guests.length) }, start));
-    const memoryMbPerGuest = (process.memoryUsage.rss() - before) / Math.max(1, count - 1) / MB;
-    return { ...(await use(guests)), memoryMbPerGuest };
+    const counts = quick ? QUICK_GUESTS : GUESTS;
+    const operations = quick ? QUICK_OPERATIONS : OPERATIONS;
+    const growth = await grow(domain, guests, counts, operations);
+    const ways = counts.map((count) => [count, () => workOf(guests.slice(0, count), operations)] as const);
+    const works = await interleave(
+      Object.fromEntries(ways) as Record<string, () => Promise<Work>>,
+      quick ? QUICK_ROUNDS : ROUNDS,
+    );
+    return resultOf(counts, growth, works);
   } finally {
     await Promise.allSettled(guests.map((guest) => guest.stop()));
     await closeDomain(domain);
   }
 }
 
-/** The same number of operations in all, all guests at once. */
-async function work(guests: WaitingGuest[], operations: number): Promise<Omit<Work, 'memoryMbPerGuest'>> {
+/** What there was when so many guests were there, all idle. */
+interface Stand {
+  memory: TreeMemory;
+  startMs: number;
+  /** One guest's median. */
+  oneUs: number;
+}
+
+async function grow(
+  domain: DriverDomain,
+  guests: WaitingGuest[],
+  counts: readonly number[],
+  operations: number,
+): Promise<{ before: TreeMemory; stands: Stand[] }> {
+  const program = compileGuestProgram('scale', 'bench');
+  const start = async (): Promise<number> => {
+    const began = performance.now();
+    const args = [TERMINAL.path, '1', COMMAND];
+    guests.push(await WaitingGuest.start({ program, args, devices: [TERMINAL], domain }));
+    return performance.now() - began;
+  };
+  const before = treeMemory();
+  const stands: Stand[] = [];
+  for (const count of counts) {
+    const startsMs: number[] = [];
+    while (guests.length < count) {
+      const missing = Math.min(STARTED_AT_ONCE, count - guests.length);
+      startsMs.push(...(await Promise.all(Array.from({ length: missing }, start))));
+    }
+    const memory = treeMemory();
+    await guests[0]?.work(operations);
+    const { medianUs } = await workOf(guests.slice(0, 1), operations);
+    stands.push({ memory, startMs: summarize(startsMs).median, oneUs: medianUs });
+  }
+  return { before, stands };
+}
+
+type Work = Pick<ScaleFigures, 'opsPerSecond' | 'medianUs' | 'p99Us'>;
+
+/** The same number of operations in all, all guests at once; a share of them beforehand, to warm up. */
+async function workOf(guests: readonly WaitingGuest[], operations: number): Promise<Work> {
   const share = Math.floor(operations / guests.length);
-  for (const guest of guests) guest.ask(Math.ceil(share / 10));
-  for (const guest of guests) await guest.line(); // Warm.
+  await Promise.all(guests.map((guest) => guest.work(Math.ceil(share / WARM_UP_SHARE))));
   const began = performance.now();
-  for (const guest of guests) guest.ask(share);
-  const medians: number[] = [];
-  for (const guest of guests) medians.push(numbersAfter(await guest.line(), ['median']).median);
-  const seconds = (performance.now() - began) / 1000;
-  medians.sort((a, b) => a - b);
+  const times = await Promise.all(guests.map((guest) => guest.work(share)));
+  const seconds = (performance.now() - began) / MS_PER_S;
   return {
     opsPerSecond: (share * guests.length) / seconds,
-    medianUs: (medians[medians.length >> 1] as number) / NS_PER_US,
+    medianUs: summarize(times.map(({ median }) => median)).median / NS_PER_US,
+    p99Us: summarize(times.map(({ p99 }) => p99)).median / NS_PER_US,
   };
+}
+
+function resultOf(
+  counts: readonly number[],
+  { before, stands }: { before: TreeMemory; stands: Stand[] },
+  works: Record<string, Work[]>,
+): ScaleResult {
+  const of = (count: number, what: keyof Work) => summarize((works[count] ?? []).map((work) => work[what]));
+  const [first] = stands as [Stand, ...Stand[]];
+  const [fewest = 1] = counts;
+  const figures = stands.map(({ memory, startMs, oneUs }, index): [number, ScaleFigures] => {
+    const count = counts[index] as number;
+    const [base, guests] = index === 0 ? [before, 1] : [first.memory, count - fewest];
+    const more = (of: keyof TreeMemory) => (memory[of] - base[of]) / guests;
+    const opsPerSecond = of(count, 'opsPerSecond');
+    return [
+      count,
+      {
+        opsPerSecond: opsPerSecond.median,
+        medianUs: of(count, 'medianUs').median,
+        p99Us: of(count, 'p99Us').median,
+        costToOne: of(fewest, 'opsPerSecond').median / opsPerSecond.median,
+        idleToAlone: oneUs / first.oneUs,
+        memoryMbPerGuest: more('all'),
+        memoryMb: { host: more('host'), guests: more('guests'), backends: more('backends') },
+        startMs,
+        spread: opsPerSecond.spread,
+      },
+    ];
+  });
+  return Object.fromEntries(figures);
 }

@@ -5,7 +5,8 @@ import { compileGuestProgram } from '../../host/cli/guest-program.js';
 import { openLog } from '../../host/cli/log.js';
 import { ROOT } from '../../host/root.js';
 import { asGuest } from './programs.js';
-import { summarize } from './statistics.js';
+import { CAMERA, type Stage } from './stage.js';
+import { interleave, summarize } from './statistics.js';
 
 /** Milliseconds, medians. */
 export interface StartResult {
@@ -19,18 +20,19 @@ export interface StartResult {
   vmRunTrueMs: number;
   /** `npm run setup`'s work when there is nothing to do. */
   setupIdleMs: number;
-  spread: number;
+  /** The longest, and the interquartile range as a share, by the names above without `Ms`. */
+  longestMs: Record<string, number>;
+  spread: Record<string, number>;
 }
 
 const CLI = join(ROOT, 'dist', 'host', 'cli', 'main.js');
 const SETUP = join(ROOT, 'host', 'setup', 'bootstrap.mjs');
-const CAMERA = { name: 'video0', path: '/dev/video0' };
 /** One frame of the smallest size at the highest rate of vivid's webcam. */
 const FRAME = ['320', '180', '30', '1'];
 const ROUNDS = 5;
 const QUICK_ROUNDS = 1;
 
-export async function benchStart(quick: boolean): Promise<StartResult> {
+export async function benchStart({ quick }: Stage): Promise<StartResult> {
   const program = compileGuestProgram('stream', 'bench');
   const firstFrame = async (mode: 'snapshot' | 'cold'): Promise<void> => {
     const domain = await openDomain({ mode, drivers: ['vivid'] }, openLog({}));
@@ -40,35 +42,41 @@ export async function benchStart(quick: boolean): Promise<StartResult> {
       await closeDomain(domain);
     }
   };
-  const ways = {
-    firstFrameSnapshotMs: () => firstFrame('snapshot'),
-    firstFrameColdMs: () => firstFrame('cold'),
-    runTrueMs: () =>
-      run(process.execPath, [CLI, 'run', '--driver-vm', 'local', '--device', 'ptmx', '--', 'true']),
-    trueMs: () => run('true', []),
-    vmRunTrueMs: () => run(process.execPath, [CLI, 'vm', 'run', '--device', 'video0', '--', 'true']),
-    setupIdleMs: () => run(process.execPath, [SETUP, 'setup']),
-  };
-  const names = Object.keys(ways) as (keyof typeof ways)[];
-  const samples = Object.fromEntries(names.map((name) => [name, [] as number[]])) as Record<
-    keyof typeof ways,
-    number[]
-  >;
+  const postern = (...args: string[]) => run(process.execPath, [CLI, ...args]);
   await firstFrame('snapshot'); // The first start of all takes the snapshot.
-  for (let round = 0; round < (quick ? QUICK_ROUNDS : ROUNDS); round++)
-    for (const name of names) {
-      const began = performance.now();
-      await ways[name]();
-      samples[name].push(performance.now() - began);
-    }
-  const medians = Object.fromEntries(names.map((name) => [name, summarize(samples[name]).median])) as Record<
-    keyof typeof ways,
-    number
-  >;
-  return { ...medians, spread: summarize(samples.runTrueMs).spread };
+  const samples = await interleave(
+    {
+      firstFrameSnapshot: () => timed(() => firstFrame('snapshot')),
+      firstFrameCold: () => timed(() => firstFrame('cold')),
+      runTrue: () => timed(() => postern('run', '--driver-vm', 'local', '--device', 'ptmx', '--', 'true')),
+      true: () => timed(() => run('true', [])),
+      vmRunTrue: () => timed(() => postern('vm', 'run', '--device', 'video0', '--', 'true')),
+      setupIdle: () => timed(() => run(process.execPath, [SETUP, 'setup'])),
+    },
+    quick ? QUICK_ROUNDS : ROUNDS,
+  );
+  const of = (name: keyof typeof samples): number => summarize(samples[name]).median;
+  const each = (what: (values: number[]) => number) =>
+    Object.fromEntries(Object.entries(samples).map(([name, values]) => [name, what(values)]));
+  return {
+    firstFrameSnapshotMs: of('firstFrameSnapshot'),
+    firstFrameColdMs: of('firstFrameCold'),
+    runTrueMs: of('runTrue'),
+    trueMs: of('true'),
+    vmRunTrueMs: of('vmRunTrue'),
+    setupIdleMs: of('setupIdle'),
+    longestMs: each((values) => Math.max(...values)),
+    spread: each((values) => summarize(values).spread),
+  };
 }
 
-async function run(command: string, args: string[]): Promise<void> {
+async function timed(work: () => void | Promise<void>): Promise<number> {
+  const began = performance.now();
+  await work();
+  return performance.now() - began;
+}
+
+function run(command: string, args: string[]): void {
   const { status, stderr } = spawnSync(command, args, { encoding: 'utf8' });
   if (status !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${status}: ${stderr}`);
 }

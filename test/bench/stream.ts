@@ -1,29 +1,32 @@
-import { closeDomain, openDomain } from '../../host/cli/driver-domain.js';
 import { compileGuestProgram } from '../../host/cli/guest-program.js';
-import { openLog } from '../../host/cli/log.js';
-import type { DriverDomain } from '../../host/driver-vm/domain.js';
-import type { GuestVm } from '../../host/guest-vm/guest-vm.js';
-import { asGuest, besideDriver, guestVmOf, inGuestVm, numbersAfter } from './programs.js';
-import { type Summary, summarize } from './statistics.js';
+import { processorSeconds } from './process-tree.js';
+import { asGuest, besideDriver, inGuestVm, numbersAfter, type OnLine } from './programs.js';
+import { CAMERA, type Stage } from './stage.js';
+import { interleave, summarize } from './statistics.js';
 
 /** Frames a second of a camera's mmap stream, as a guest, in a guest VM and beside the driver, by size. */
-export type StreamResult = Record<
-  string,
-  {
-    guestFps: number;
-    directFps: number;
-    ratio: number;
-    guestVmFps: number;
-    guestVmRatio: number;
-    spread: number;
-    guestLost: number;
-    directLost: number;
-    guestVmLost: number;
-    /** Processor time of the program for one frame, microseconds: what it spends in its calls. */
-    guestCpuUs: number;
-    directCpuUs: number;
-  }
->;
+export type StreamResult = Record<string, StreamFigures>;
+
+export interface StreamFigures {
+  guestFps: number;
+  directFps: number;
+  ratio: number;
+  guestVmFps: number;
+  guestVmRatio: number;
+  spread: number;
+  /** Frames that the driver made and the program never saw. */
+  guestLost: number;
+  directLost: number;
+  guestVmLost: number;
+  /** From frame to frame, milliseconds. */
+  p99GapMs: Record<Way, number>;
+  /** Processor time for one frame, microseconds, of everything: the program, Postern, and QEMU with the driver in it. */
+  guestCpuUs: number;
+  directCpuUs: number;
+  guestVmCpuUs: number;
+}
+
+type Way = 'guest' | 'direct' | 'guestVm';
 
 interface Mode {
   width: number;
@@ -38,73 +41,76 @@ const MODES: readonly Mode[] = [
   { width: 1280, height: 720, framesPerSecond: 10 },
   { width: 1920, height: 1080, framesPerSecond: 5 },
 ];
-const QUICK_MODES = MODES.slice(0, 1);
+const QUICK_MODES = MODES.slice(1, 2);
 const SECONDS_A_RUN = 2;
+const QUICK_SECONDS_A_RUN = 1;
 const ROUNDS = 5;
-const QUICK_ROUNDS = 3;
-const CAMERA = { name: 'video0', path: '/dev/video0' };
+const QUICK_ROUNDS = 2;
+const US_PER_S = 1e6;
 
-/** Runs both ways in turn on one driver VM, so that whatever else the machine does meets both. */
-export async function benchStream(quick: boolean): Promise<StreamResult> {
-  const program = compileGuestProgram('stream', 'bench');
-  const domain = await openDomain({ mode: 'cold', drivers: ['vivid'], shareRoot: true }, openLog({}));
-  const guestVm = await guestVmOf(domain, [CAMERA]);
-  try {
-    const result: StreamResult = {};
-    for (const mode of quick ? QUICK_MODES : MODES)
-      result[`${mode.width}x${mode.height}`] = await compare(
-        { domain, guestVm },
-        program,
-        mode,
-        quick ? QUICK_ROUNDS : ROUNDS,
-      );
-    return result;
-  } finally {
-    await guestVm.close();
-    await closeDomain(domain);
-  }
+/** Runs all ways in turn on one driver VM. */
+export async function benchStream(stage: Stage): Promise<StreamResult> {
+  const result: StreamResult = {};
+  for (const mode of stage.quick ? QUICK_MODES : MODES)
+    result[`${mode.width}x${mode.height}`] = await compare(stage, mode);
+  return result;
 }
 
-async function compare(
-  { domain, guestVm }: { domain: DriverDomain; guestVm: GuestVm },
-  program: string,
-  { width, height, framesPerSecond }: Mode,
-  rounds: number,
-): Promise<StreamResult[string]> {
-  const frames = framesPerSecond * SECONDS_A_RUN;
+interface Run {
+  fps: number;
+  lost: number;
+  gap99: number;
+  cpuUs: number;
+}
+
+async function compare(stage: Stage, { width, height, framesPerSecond }: Mode): Promise<StreamFigures> {
+  const program = compileGuestProgram('stream', 'bench');
+  const [domain, guestVm] = [await stage.vm(), await stage.guestVm()];
+  const frames = framesPerSecond * (stage.quick ? QUICK_SECONDS_A_RUN : SECONDS_A_RUN);
   const command = [program, CAMERA.path, ...[width, height, framesPerSecond, frames].map(String)];
-  const guest = { fps: [] as number[], cpu: [] as number[], lost: 0 };
-  const direct = { fps: [] as number[], cpu: [] as number[], lost: 0 };
-  const inVm = { fps: [] as number[], cpu: [] as number[], lost: 0 };
-  for (let round = 0; round < rounds; round++) {
-    const ways = [
-      { into: guest, run: () => asGuest(domain, [CAMERA], command) },
-      { into: inVm, run: () => inGuestVm(guestVm, command) },
-      { into: direct, run: () => besideDriver(domain, command) },
-    ];
-    for (const { into, run } of round % 2 === 0 ? ways : ways.reverse()) {
-      const { fps, lost, cpu } = numbersAfter(await run(), ['fps', 'lost', 'cpu']);
-      into.fps.push(fps);
-      into.cpu.push(cpu);
-      into.lost += lost;
-    }
-  }
-  const [guestFps, directFps, guestVmFps] = [guest, direct, inVm].map(({ fps }) => summarize(fps)) as [
-    Summary,
-    Summary,
-    Summary,
-  ];
+  const runs = await interleave(
+    {
+      guest: () => timed(frames, (onLine) => asGuest(domain, [CAMERA], command, { onLine })),
+      guestVm: () => timed(frames, (onLine) => inGuestVm(guestVm, command, onLine)),
+      direct: () => timed(frames, (onLine) => besideDriver(domain, command, onLine)),
+    },
+    stage.quick ? QUICK_ROUNDS : ROUNDS,
+  );
+  return figuresOf(runs);
+}
+
+/** Runs a stream, and counts the processor's time from its first frame to its last. */
+async function timed(frames: number, run: (onLine: OnLine) => Promise<string>): Promise<Run> {
+  const seconds: number[] = [];
+  const output = await run(() => seconds.push(processorSeconds()));
+  const [began = Number.NaN, ended = Number.NaN] = seconds;
   return {
-    guestFps: guestFps.median,
-    directFps: directFps.median,
-    ratio: guestFps.median / directFps.median,
-    guestVmFps: guestVmFps.median,
-    guestVmRatio: guestVmFps.median / directFps.median,
-    spread: Math.max(guestFps.spread, directFps.spread),
-    guestLost: guest.lost,
-    directLost: direct.lost,
-    guestVmLost: inVm.lost,
-    guestCpuUs: summarize(guest.cpu).median,
-    directCpuUs: summarize(direct.cpu).median,
+    ...numbersAfter(output, ['fps', 'lost', 'gap99']),
+    cpuUs: ((ended - began) * US_PER_S) / frames,
+  };
+}
+
+function figuresOf(runs: Record<Way, Run[]>): StreamFigures {
+  const of = (way: Way, what: keyof Run) => summarize(runs[way].map((run) => run[what]));
+  const lost = (way: Way) => runs[way].reduce((sum, run) => sum + run.lost, 0);
+  const fps = { guest: of('guest', 'fps'), direct: of('direct', 'fps'), guestVm: of('guestVm', 'fps') };
+  return {
+    guestFps: fps.guest.median,
+    directFps: fps.direct.median,
+    ratio: fps.guest.median / fps.direct.median,
+    guestVmFps: fps.guestVm.median,
+    guestVmRatio: fps.guestVm.median / fps.direct.median,
+    spread: Math.max(fps.guest.spread, fps.direct.spread),
+    guestLost: lost('guest'),
+    directLost: lost('direct'),
+    guestVmLost: lost('guestVm'),
+    p99GapMs: {
+      guest: of('guest', 'gap99').median,
+      direct: of('direct', 'gap99').median,
+      guestVm: of('guestVm', 'gap99').median,
+    },
+    guestCpuUs: of('guest', 'cpuUs').median,
+    directCpuUs: of('direct', 'cpuUs').median,
+    guestVmCpuUs: of('guestVm', 'cpuUs').median,
   };
 }

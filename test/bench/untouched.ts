@@ -2,13 +2,12 @@ import { execFileSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { closeDomain, openDomain } from '../../host/cli/driver-domain.js';
 import { compileGuestProgram } from '../../host/cli/guest-program.js';
-import { openLog } from '../../host/cli/log.js';
 import type { DriverDomain } from '../../host/driver-vm/domain.js';
 import { ROOT } from '../../host/root.js';
 import { asGuest, numbersAfter } from './programs.js';
-import { summarize } from './statistics.js';
+import { type Stage, TERMINAL } from './stage.js';
+import { interleave, type Summary, summarize } from './statistics.js';
 
 /** What a guest pays that never touches a guarded device: ratios to the same program run natively. */
 export interface UntouchedResult {
@@ -16,14 +15,26 @@ export interface UntouchedResult {
   ioRatio: number;
   /** A compilation, which opens hundreds of files and starts several programs. */
   compileRatio: number;
+  /** A script that makes, copies, searches and removes hundreds of small files, with a program for each step. */
+  scriptRatio: number;
   /** One open and close of an ordinary file, microseconds: natively, and what a guest pays more for having it trapped. */
   nativeOpenUs: number;
   openUs: number;
-  /** A system call that the filter lets through: what it costs more, nanoseconds. */
+  /** A system call that does next to nothing: the ratio, and what the filter, which lets it through, costs, nanoseconds. */
+  callRatio: number;
   callExtraNs: number;
   /** By block size: the ratio, and what one system call costs more, in nanoseconds. */
-  blocks: Record<string, { pipeRatio: number; fileRatio: number; pipeNs: number; extraNsPerCall: number }>;
-  spread: number;
+  blocks: Record<string, Block>;
+  /** 99th percentile of one open and close, microseconds. */
+  p99: { nativeOpenUs: number; guestOpenUs: number };
+  spread: Record<'io' | 'compile' | 'script' | 'open', number>;
+}
+
+interface Block {
+  pipeRatio: number;
+  fileRatio: number;
+  pipeNs: number;
+  extraNsPerCall: number;
 }
 
 /** What `cat`, `cp` and standard I/O of large files use, and the page that pipes are made of. */
@@ -34,91 +45,120 @@ const ROUNDS = 9;
 const QUICK_ROUNDS = 3;
 const COMPILE_ROUNDS = 7;
 const OPENS_A_RUN = 20_000;
+const QUICK_OPENS_A_RUN = 5_000;
 const NS_PER_US = 1000;
-const NS_PER_MS = 1e6;
 /** A source of the project's own that includes the kernel's and the C library's headers. */
 const SOURCE = join(ROOT, 'test', 'bench', 'floor.c');
-const TERMINAL = { name: 'ptmx', path: '/dev/ptmx' };
 /** The program's loop makes two calls: a write and a read. */
 const CALLS_A_ROUND = 2;
+const FILES_SCRIPT = `
+folder=$(mktemp -d -p /dev/shm) && cd "$folder" || exit 1
+trap 'rm -r "$folder"' EXIT
+mkdir made && for i in $(seq 300); do echo "a line of $i" >"made/$i"; done
+cp -r made copied && cat copied/* | sort | tail -n 1 && grep -rlc 'of 29' copied | wc -l && find . -type f | xargs cksum | wc -l
+`;
 
-/** Runs natively and as a guest in turn. */
-export async function benchUntouched(quick: boolean): Promise<UntouchedResult> {
-  const program = compileGuestProgram('io', 'bench');
-  const domain = await openDomain({ mode: 'local', drivers: [] }, openLog({}));
-  try {
-    const blocks: UntouchedResult['blocks'] = {};
-    let spread = 0;
-    let ioRatio = Number.NaN;
-    const { compileRatio, ...opens } = await compileAndOpens(domain, quick);
-    for (const bytes of BLOCKS_BYTES) {
-      const rounds = Math.round((quick ? QUICK_BYTES_A_RUN : BYTES_A_RUN) / bytes / 8);
-      const command = [
-        program,
-        join(tmpdir(), `postern-bench-${process.pid}`),
-        String(rounds),
-        String(bytes),
-      ];
-      const samples = { native: [] as IoTimes[], guest: [] as IoTimes[] };
-      for (let round = 0; round < (quick ? QUICK_ROUNDS : ROUNDS); round++) {
-        samples.native.push(timesOf(execFileSync(program, command.slice(1)).toString()));
-        samples.guest.push(timesOf(await asGuest(domain, [TERMINAL], command)));
-      }
-      const median = (way: IoTimes[], of: keyof IoTimes) => summarize(way.map((times) => times[of]));
-      const [nativePipe, guestPipe] = [median(samples.native, 'pipe'), median(samples.guest, 'pipe')];
-      const [nativeFile, guestFile] = [median(samples.native, 'file'), median(samples.guest, 'file')];
-      spread = Math.max(spread, nativePipe.spread, guestPipe.spread, nativeFile.spread, guestFile.spread);
-      blocks[bytes] = {
-        pipeRatio: guestPipe.median / nativePipe.median,
-        fileRatio: guestFile.median / nativeFile.median,
-        pipeNs: nativePipe.median / CALLS_A_ROUND,
-        extraNsPerCall: (guestPipe.median - nativePipe.median) / CALLS_A_ROUND,
-      };
-      if (bytes === BLOCKS_BYTES[0])
-        ioRatio = (guestPipe.median + guestFile.median) / (nativePipe.median + nativeFile.median);
-    }
-    return { ioRatio, compileRatio, ...opens, blocks, spread };
-  } finally {
-    await closeDomain(domain);
-  }
+const TOOK = ['took'] as const;
+const OPENS = ['open', 'open99', 'call'] as const;
+const IO = ['pipe', 'file'] as const;
+
+interface Both<T> {
+  native: T[];
+  guest: T[];
 }
 
-type Untrapped = Pick<UntouchedResult, 'compileRatio' | 'nativeOpenUs' | 'openUs' | 'callExtraNs'>;
-
-/** A compiler's run and a program that opens files, natively and as a guest in turn. */
-async function compileAndOpens(domain: DriverDomain, quick: boolean): Promise<Untrapped> {
-  const opens = [compileGuestProgram('opens', 'bench'), SOURCE, String(OPENS_A_RUN)];
+/** Runs natively and as a guest in turn, over the local driver domain. */
+export async function benchUntouched(stage: Stage): Promise<UntouchedResult> {
+  const { quick } = stage;
+  const domain = await stage.local();
+  const rounds = quick ? QUICK_ROUNDS : COMPILE_ROUNDS;
   const object = join(tmpdir(), `postern-bench-${process.pid}.o`);
   const compile = ['/usr/bin/cc', '-O2', '-D_GNU_SOURCE', '-c', SOURCE, '-o', object];
-  const native = ([program = '', ...args]: string[]) => execFileSync(program, args).toString();
-  const samples = { native: [] as number[], guest: [] as number[] };
-  const times = { native: [] as Opens[], guest: [] as Opens[] };
-  for (let round = 0; round < (quick ? QUICK_ROUNDS : COMPILE_ROUNDS); round++) {
-    samples.native.push(tookMs(native(timed(compile))));
-    samples.guest.push(tookMs(await asGuest(domain, [TERMINAL], timed(compile))));
-    times.native.push(numbersAfter(native(opens), ['open', 'call']));
-    times.guest.push(numbersAfter(await asGuest(domain, [TERMINAL], opens), ['open', 'call']));
-  }
+  const compiled = summaries(await both(domain, timed(compile), rounds, TOOK)).took;
   rmSync(object, { force: true });
-  const median = (way: Opens[], of: keyof Opens) => summarize(way.map((one) => one[of])).median;
+  const script = summaries(await both(domain, timed(['/bin/sh', '-c', FILES_SCRIPT]), rounds, TOOK)).took;
+  const opens = [
+    compileGuestProgram('opens', 'bench'),
+    SOURCE,
+    String(quick ? QUICK_OPENS_A_RUN : OPENS_A_RUN),
+  ];
+  const { open, call, open99 } = summaries(await both(domain, opens, rounds, OPENS));
+  const { ioRatio, blocks, spread } = await blocksOf(domain, quick);
   return {
-    compileRatio: summarize(samples.guest).median / summarize(samples.native).median,
-    nativeOpenUs: median(times.native, 'open') / NS_PER_US,
-    openUs: (median(times.guest, 'open') - median(times.native, 'open')) / NS_PER_US,
-    callExtraNs: median(times.guest, 'call') - median(times.native, 'call'),
+    ioRatio,
+    compileRatio: ratio(compiled),
+    scriptRatio: ratio(script),
+    nativeOpenUs: open.native.median / NS_PER_US,
+    openUs: (open.guest.median - open.native.median) / NS_PER_US,
+    callRatio: ratio(call),
+    callExtraNs: call.guest.median - call.native.median,
+    blocks,
+    p99: { nativeOpenUs: open99.native.median / NS_PER_US, guestOpenUs: open99.guest.median / NS_PER_US },
+    spread: { io: spread, compile: spreadOf(compiled), script: spreadOf(script), open: spreadOf(open) },
   };
 }
 
-type Opens = Record<'open' | 'call', number>;
+/** Runs a command natively and as a guest in turn, and takes the numbers from what it prints. */
+async function both<Name extends string>(
+  domain: DriverDomain,
+  command: readonly string[],
+  rounds: number,
+  names: readonly Name[],
+): Promise<Both<Record<Name, number>>> {
+  const [program = '', ...args] = command;
+  return await interleave(
+    {
+      native: () => numbersAfter(execFileSync(program, args).toString(), names),
+      guest: async () => numbersAfter(await asGuest(domain, [TERMINAL], command), names),
+    },
+    rounds,
+  );
+}
+
+interface Compared {
+  native: Summary;
+  guest: Summary;
+}
+
+function summaries<Name extends string>(samples: Both<Record<Name, number>>): Record<Name, Compared> {
+  const names = Object.keys(samples.native[0] ?? {}) as Name[];
+  const of = (way: keyof Compared, name: Name): Summary => summarize(samples[way].map((run) => run[name]));
+  return Object.fromEntries(
+    names.map((name) => [name, { native: of('native', name), guest: of('guest', name) }]),
+  ) as Record<Name, Compared>;
+}
+
+const ratio = ({ native, guest }: Compared): number => guest.median / native.median;
+const spreadOf = ({ native, guest }: Compared): number => Math.max(native.spread, guest.spread);
+
+async function blocksOf(
+  domain: DriverDomain,
+  quick: boolean,
+): Promise<Pick<UntouchedResult, 'ioRatio' | 'blocks'> & { spread: number }> {
+  const program = compileGuestProgram('io', 'bench');
+  const blocks: UntouchedResult['blocks'] = {};
+  let [ioRatio, spread] = [Number.NaN, 0];
+  for (const bytes of BLOCKS_BYTES) {
+    const calls = Math.round((quick ? QUICK_BYTES_A_RUN : BYTES_A_RUN) / bytes / 8);
+    const file = join(tmpdir(), `postern-bench-${process.pid}`);
+    const command = [program, file, String(calls), String(bytes)];
+    const times = await both(domain, command, quick ? QUICK_ROUNDS : ROUNDS, IO);
+    const { pipe, file: inFile } = summaries(times);
+    spread = Math.max(spread, spreadOf(pipe), spreadOf(inFile));
+    blocks[bytes] = {
+      pipeRatio: ratio(pipe),
+      fileRatio: ratio(inFile),
+      pipeNs: pipe.native.median / CALLS_A_ROUND,
+      extraNsPerCall: (pipe.guest.median - pipe.native.median) / CALLS_A_ROUND,
+    };
+    if (bytes === BLOCKS_BYTES[0])
+      ioRatio = (pipe.guest.median + inFile.guest.median) / (pipe.native.median + inFile.native.median);
+  }
+  return { ioRatio, blocks, spread };
+}
 
 /** The shell's own clock says how long the command took, so that a guest's start does not count. */
-function timed(command: string[]): string[] {
+function timed(command: readonly string[]): string[] {
   const script = 'b=$(date +%s%N); "$@" || exit 1; e=$(date +%s%N); echo "took $((e - b))"';
   return ['/bin/sh', '-c', script, 'sh', ...command];
 }
-
-const tookMs = (line: string): number => numbersAfter(line, ['took']).took / NS_PER_MS;
-
-type IoTimes = Record<'pipe' | 'file', number>;
-
-const timesOf = (line: string): IoTimes => numbersAfter(line, ['pipe', 'file']);

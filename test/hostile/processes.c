@@ -205,6 +205,14 @@ static void judge_writable(const char *path) {
 }
 static void core_pattern(void) { judge_writable("/proc/sys/kernel/core_pattern"); }
 static void overcommit(void) { judge_writable("/proc/sys/vm/overcommit_memory"); }
+static void power(void) { judge_writable("/sys/power/state"); }
+static void kernel_memory(void) { judge_writable("/sys/kernel/mm/transparent_hugepage/enabled"); }
+static void kernel_memory_remounted(void) {
+  enter_namespaces(CLONE_NEWNS);
+  if (syscall(SYS_mount, NULL, "/sys/kernel", NULL, 32ul | 4096ul /* MS_REMOUNT | MS_BIND */, NULL) != 0)
+    STOPPED("remount of /sys/kernel: %s", strerrorname_np(errno));
+  kernel_memory();
+}
 static void core_pattern_in_a_namespace(void) {
   enter_namespaces(CLONE_NEWNS | CLONE_NEWPID);
   pid_t child = (pid_t)MUST(fork());
@@ -332,6 +340,9 @@ static const struct attempt attempts[] = {
     {"a program with capabilities", "to get CAP_SYS_ADMIN of a file", program_with_rights},
     {"core_pattern", "to have the kernel run a program of its own (nothing is written)", core_pattern},
     {"/proc/sys", "to set up the machine (nothing is written)", overcommit},
+    {"/sys/power", "to put the machine to sleep (nothing is written)", power},
+    {"/sys/kernel", "to set up its memory (nothing is written)", kernel_memory},
+    {"/sys/kernel remounted", "to make it writable in a user namespace", kernel_memory_remounted},
     {"a proc of its own", "the same in a user namespace with a /proc of its own", core_pattern_in_a_namespace},
     {"/proc/sys remounted", "to make it writable in a user namespace", core_pattern_remounted},
     {"iopl", "to reach devices by their ports", port_level},

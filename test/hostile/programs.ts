@@ -102,6 +102,8 @@ export const PROGRAMS: readonly HostileProgram[] = [
       'a program with capabilities',
       'core_pattern',
       '/proc/sys',
+      '/sys/power',
+      '/sys/kernel',
       'an undumpable process',
     ],
     mayBeKilled: [],

@@ -1,60 +1,79 @@
-// npm run fuzz -- [--seconds N] [--mutants] [TARGET...]
-// Fuzzes the native targets for N seconds together, or puts every mutant of the plan checker to its tests.
-import { parseArgs } from 'node:util';
-import { FUZZ_TARGETS, type FuzzTarget, fuzz, fuzzingObstacle } from './fuzzing.js';
-import { runMutants, survivorsOf } from './mutants.js';
+// npm run fuzz -- [--seconds N] [--target TARGET]... [--seed N] [--json]
+// Fuzzes native parsers by libFuzzer, or a camera by whole sequences of operations, for N seconds together.
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { fuzzCamera, type SequencesReport } from '../hostile/sequences.js';
+import { FUZZ_TARGETS, type FuzzReport, type FuzzTarget, fuzz, fuzzingObstacle } from './fuzzing.js';
 import { build } from './native.js';
 
-const SECONDS_DEFAULT = '60';
-const USAGE = `usage: npm run fuzz -- [--seconds N] [--mutants] [${FUZZ_TARGETS.join(' | ')}]...`;
+/** The target that is no native parser: guests of the camera's policy, in front of vivid in a driver VM. */
+const CAMERA = 'camera';
+const SECONDS_DEFAULT = 60;
 
-try {
-  await main();
-} catch (error) {
-  say(error instanceof Error ? error.message : String(error));
-  process.exitCode = 1;
+interface Options {
+  seconds: number;
+  target?: string[];
+  seed: number;
+  json?: boolean;
 }
 
-async function main(): Promise<void> {
-  const { values, positionals } = parseArgs({
-    options: {
-      seconds: { type: 'string', default: SECONDS_DEFAULT },
-      mutants: { type: 'boolean', default: false },
-    },
-    allowPositionals: true,
+await new Command('fuzz')
+  .description('Fuzzes the native parsers under ASan and UBSan, and a camera by sequences of operations.')
+  .option('--seconds <number>', 'for all targets together', positive, SECONDS_DEFAULT)
+  .addOption(
+    new Option('--target <name...>', 'only these; by default all native parsers').choices([
+      ...FUZZ_TARGETS,
+      CAMERA,
+    ]),
+  )
+  .option('--seed <number>', `where the sequences of ${CAMERA} begin`, positive, 1)
+  .option('--json', 'print JSON')
+  .action(run)
+  .parseAsync()
+  .catch((error: unknown) => {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    process.exitCode = 1;
   });
-  if (values.mutants) return await tryMutants();
-  const seconds = Number(values.seconds);
-  const targets = positionals.length > 0 ? positionals : FUZZ_TARGETS;
-  if (!targets.every(isTarget) || !(seconds > 0)) throw new Error(USAGE);
-  await fuzzAll(targets, Math.max(1, Math.round(seconds / targets.length)));
+
+async function run({ seconds, target = [...FUZZ_TARGETS], seed, json = false }: Options): Promise<void> {
+  const secondsEach = Math.max(1, Math.round(seconds / target.length));
+  const native = FUZZ_TARGETS.filter((name) => target.includes(name));
+  const parsers = await fuzzAll(native, secondsEach, json);
+  const camera = target.includes(CAMERA) ? await fuzzCamera(seed, secondsEach) : undefined;
+  if (json) say(JSON.stringify({ parsers, camera }, undefined, 2));
+  else if (camera !== undefined) showCamera(camera);
+  if (camera !== undefined && camera.failures.length > 0) process.exitCode = 1;
 }
 
-function isTarget(name: string): name is FuzzTarget {
-  return FUZZ_TARGETS.some((target) => target === name);
-}
-
-async function fuzzAll(targets: readonly FuzzTarget[], secondsEach: number): Promise<void> {
+async function fuzzAll(
+  targets: readonly FuzzTarget[],
+  secondsEach: number,
+  json: boolean,
+): Promise<FuzzReport[]> {
+  if (targets.length === 0) return [];
   const obstacle = fuzzingObstacle();
   if (obstacle !== '') throw new Error(`No fuzzing here: ${obstacle}.`);
   build('fuzz');
+  const reports: FuzzReport[] = [];
   for (const target of targets) {
-    const { executions, edges, features } = await fuzz(target, secondsEach);
-    say(
-      `${target}: ${executions} executions in ${secondsEach} s, ${edges} edges and ${features} features covered`,
-    );
+    const report = await fuzz(target, secondsEach);
+    reports.push(report);
+    if (!json)
+      say(
+        `${target}: ${report.executions} executions in ${secondsEach} s, ${report.edges} edges and ${report.features} features covered, nothing found`,
+      );
   }
+  return reports;
 }
 
-async function tryMutants(): Promise<void> {
-  const fates = await runMutants();
-  const survivors = survivorsOf(fates);
-  const equivalent = fates.filter(({ noticed }) => noticed === '').length - survivors.length;
-  say(
-    `${fates.length} mutants of the plan checker: ${fates.length - survivors.length - equivalent} killed, ${equivalent} equivalent, ${survivors.length} survived`,
-  );
-  for (const { name, becomes } of survivors) say(`  ${name} in: ${becomes}`);
-  if (survivors.length > 0) process.exitCode = 1;
+function showCamera({ firstSeed, sequences, operations, failures }: SequencesReport): void {
+  say(`camera: ${sequences} sequences from seed ${firstSeed} on, ${operations} operations`);
+  for (const failure of failures) say(`  ${failure}`);
+}
+
+function positive(text: string): number {
+  const number = Number(text);
+  if (!(number > 0)) throw new InvalidArgumentError('It must be a number above 0.');
+  return number;
 }
 
 function say(words: string): void {

@@ -4,17 +4,22 @@ import { join } from 'node:path';
 import { BUILD, NATIVE_TESTS, runToEnd } from './native.js';
 
 /** What the Makefile's FUZZ names; each has seeds in corpus/. */
-export const FUZZ_TARGETS = ['plan', 'channel', 'world', 'fast'] as const;
+export const FUZZ_TARGETS = ['plan', 'channel', 'world', 'fast', 'vm'] as const;
 export type FuzzTarget = (typeof FUZZ_TARGETS)[number];
 
 /** Longer inputs only repeat what shorter ones do: plans of a hundred entries, a hundred steps of a channel. */
 const INPUT_BYTES_MAX = 1024;
 /** What a target may take beyond its time: starting with sanitizers on a busy machine. */
 const GRACE_MS = 30_000;
+/** One input takes microseconds; but libFuzzer looks at the clock, and a busy machine may keep it waiting. */
+const INPUT_SECONDS_MAX = 120;
 const PROBE =
   'int LLVMFuzzerTestOneInput(const unsigned char *d, unsigned long n) { return d && n ? 0 : 0; }';
 
 export interface FuzzReport {
+  target: FuzzTarget;
+  /** How long it was to run. */
+  seconds: number;
   executions: number;
   /** Edges of the instrumented code that were reached. */
   edges: number;
@@ -50,7 +55,7 @@ export async function fuzz(target: FuzzTarget, seconds: number): Promise<FuzzRep
     `-max_len=${INPUT_BYTES_MAX}`,
     `-artifact_prefix=${artifacts}`,
     '-print_final_stats=1',
-    '-timeout=10',
+    `-timeout=${INPUT_SECONDS_MAX}`,
     grown,
     join(NATIVE_TESTS, 'corpus', target),
   ];
@@ -62,10 +67,10 @@ export async function fuzz(target: FuzzTarget, seconds: number): Promise<FuzzRep
       `fuzz-${target} found something (status ${status}):\n${words.slice(-60).join('\n')}\nRun it again by: ${program} ${input ?? grown}`,
     );
   }
-  return reportOf(errors);
+  return { target, seconds, ...reportOf(errors) };
 }
 
-function reportOf(words: string): FuzzReport {
+function reportOf(words: string): Omit<FuzzReport, 'target' | 'seconds'> {
   const executions = Number(/stat::number_of_executed_units:\s*(\d+)/.exec(words)?.[1] ?? 0);
   const last = [...words.matchAll(/cov: (\d+) ft: (\d+)/g)].at(-1);
   return { executions, edges: Number(last?.[1] ?? 0), features: Number(last?.[2] ?? 0) };

@@ -153,7 +153,7 @@ export const EQUIVALENT: ReadonlyMap<string, string> = new Map([
  * @throws Error when a fault made by hand finds nothing to change: the source has moved on, and the list must follow
  */
 export function mutationsOf(source: string): Mutation[] {
-  return [...operatorMutations(source), ...handMutations(source)];
+  return [...operatorMutations(source), ...clauseMutations(source), ...handMutations(source)];
 }
 
 /** The source with one mutation in it. */
@@ -179,6 +179,44 @@ function mutationAt(source: string, name: string, match: RegExpExecArray, replac
     text,
     becomes,
   );
+}
+
+/** Each condition of an && or || left out, the one before the operator and the one behind it. */
+function clauseMutations(source: string): Mutation[] {
+  return [...source.matchAll(/ (&&|\|\|) /g)].flatMap(({ index, 0: operator }) => {
+    if (!isCode(source, index)) return [];
+    const end = clauseEnd(source, index + operator.length);
+    const start = clauseStart(source, index);
+    const behind = source.slice(index, end);
+    const before = source.slice(start, index + operator.length);
+    return [
+      mutationOf(source, `clause left out: \`${behind.trim()}\``, index, behind, ''),
+      mutationOf(source, `clause left out: \`${before.trim()}\``, start, before, ''),
+    ];
+  });
+}
+
+/** Where the condition that begins at `index` ends: at the next operator of its own depth, or where its statement or parentheses end. */
+function clauseEnd(source: string, index: number): number {
+  let depth = 0;
+  for (let at = index; at < source.length; at++) {
+    if ('([{'.includes(source[at] as string)) depth++;
+    else if (')]}'.includes(source[at] as string) && --depth < 0) return at;
+    else if (depth === 0 && /^(;| && | \|\| | \? )/.test(source.slice(at, at + 4))) return at;
+  }
+  return source.length;
+}
+
+/** Where the condition that ends at `index` begins. */
+function clauseStart(source: string, index: number): number {
+  let depth = 0;
+  for (let at = index; at > 0; at--) {
+    const character = source[at - 1] as string;
+    if (')]}'.includes(character)) depth++;
+    else if ('([{;'.includes(character) && --depth < 0) return at;
+    else if (depth === 0 && / && $| \|\| $|return $| = $/.test(source.slice(0, at).slice(-8))) return at;
+  }
+  return 0;
 }
 
 function handMutations(source: string): Mutation[] {

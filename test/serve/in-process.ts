@@ -74,9 +74,19 @@ export class TestHost {
     this.socket = join(this.folder, 'host.sock');
   }
 
-  static async start(packages: PolicyPackage[], domain?: DriverDomain): Promise<TestHost> {
+  /**
+   * @param domain a domain of the test's own, or how each one is opened, where one that ends is to be replaced
+   * @param onRecord told of what is logged, which is kept in `records` otherwise
+   */
+  static async start(
+    packages: PolicyPackage[],
+    domain?: DriverDomain | (() => Promise<DriverDomain>),
+    onRecord?: (record: Record<string, unknown>) => void,
+  ): Promise<TestHost> {
     const made = new TestHost(packages);
-    const log = pino({ level: 'info' }, { write: (line) => made.records.push(JSON.parse(line)) });
+    const take = onRecord ?? ((record) => made.records.push(record));
+    const log = pino({ level: 'info' }, { write: (line) => take(JSON.parse(line)) });
+    const open = typeof domain === 'function' ? domain : async () => domain ?? (await localDomain(log));
     made.#host = await Host.start({
       socket: made.socket,
       log,
@@ -86,7 +96,7 @@ export class TestHost {
         quarantine: async (...found) => void made.quarantined.push(found),
         watch: () => () => {},
       },
-      open: async () => domain ?? (await openDomain({ mode: 'local', drivers: [] }, log)),
+      open,
       close: closeDomain,
       devices: null,
       served: everyServedDevice,
@@ -138,4 +148,8 @@ export class TestHost {
     await this.#host?.close('The test has ended.');
     rmSync(this.folder, { recursive: true });
   }
+}
+
+async function localDomain(log: pino.Logger): Promise<DriverDomain> {
+  return await openDomain({ mode: 'local', drivers: [] }, log);
 }

@@ -36,18 +36,18 @@ describe.skipIf(!allOk(examineMachine(), 'required'))('a running host’s policy
     await host?.close();
   });
 
-  /** A package of a version of pty; signed, unless it is not to be. */
-  function packaged(version: string, sequence: number, isSigned = true): string {
+  /** A package of a version of pty, signed by a key of the host's folder, or by none. */
+  function packaged(version: string, sequence: number, key: string | null = 'key'): string {
     const members = new Map(unpack(plain));
     const manifest = JSON.parse(members.get('manifest.json')?.toString() ?? '');
     members.set('manifest.json', canonicalJson({ ...manifest, version, sequence }));
     const path = join(host.folder, `pty-${version}.postern`);
-    writeFileSync(path, pack(isSigned ? sign(members, readPrivateKey(join(host.folder, 'key'))) : members));
+    writeFileSync(path, pack(key === null ? members : sign(members, readPrivateKey(join(host.folder, key)))));
     return path;
   }
 
   function policy(command: string, ...rest: string[]): Outcome {
-    return postern(['policy', command, '--store', host.store, ...rest]);
+    return postern(['policy', command, '--store', host.store, '--socket', host.socket, ...rest]);
   }
 
   const stateOf = (): ClassState =>
@@ -63,9 +63,13 @@ describe.skipIf(!allOk(examineMachine(), 'required'))('a running host’s policy
   }
 
   it('has what is installed judge its guests at once', async () => {
-    const { status, err } = policy('install', '--trust', host.trust, packaged('0.2.0', 20));
+    const { status, err, out } = policy('install', '--trust', host.trust, packaged('0.2.0', 20));
     expect({ status, err }).toEqual({ status: 0, err: '' });
-    await comesIntoForce('0.2.0');
+    // When the command ends, the guest is judged by the new version.
+    expect(out).toContain(`The host at ${host.socket} has taken it over. It judges perl from now on.`);
+    expect(host.guests()[0]?.modules).toContainEqual(
+      expect.objectContaining({ class: 'pty', version: '0.2.0' }),
+    );
     expect(stateOf()).toMatchObject({ inForce: { version: '0.2.0', sequence: 20 }, failure: null });
   });
 
@@ -76,7 +80,7 @@ describe.skipIf(!allOk(examineMachine(), 'required'))('a running host’s policy
   });
 
   it('refuses what is dropped unsigned, and keeps what is in force', async () => {
-    copyFileSync(packaged('0.4.0', 40, false), join(host.store, 'inbox', 'unsigned.postern'));
+    copyFileSync(packaged('0.4.0', 40, null), join(host.store, 'inbox', 'unsigned.postern'));
     await until(() => existsSync(join(host.store, 'inbox', 'unsigned.postern.refused')), 'the refusal');
     expect(stateOf()).toMatchObject({ inForce: { version: '0.3.0' } });
   });
@@ -89,16 +93,64 @@ describe.skipIf(!allOk(examineMachine(), 'required'))('a running host’s policy
       'it to judge',
     );
     expect(stateOf()).toMatchObject({ inForce: { version: '0.3.0' } });
-    expect(policy('promote', 'pty').out).toBe('pty 0.5.0 (sequence 50) is in force.\n');
-    await comesIntoForce('0.5.0');
+    const { out } = policy('promote', 'pty', '--json');
+    expect(JSON.parse(out)).toMatchObject({
+      version: '0.5.0',
+      host: { state: 'taken', guests: ['perl'], kept: [] },
+    });
+    expect(stateOf()).toMatchObject({
+      inForce: { version: '0.5.0' },
+      previous: { version: '0.3.0' },
+      candidate: null,
+    });
     await until(() => report() === 'No candidate judges.\n', 'the shadow to end');
   });
 
   const report = (): string => host.command('policy shadow-report').out;
 
-  it('goes back when it is told to', async () => {
-    expect(policy('rollback', 'pty').status).toBe(0);
-    await comesIntoForce('0.3.0');
+  it('goes back when it is told to, and does not fall back to what was gone back from', async () => {
+    expect(policy('rollback', 'pty')).toMatchObject({ status: 0, err: '' });
+    expect(stateOf()).toMatchObject({ inForce: { version: '0.3.0' }, previous: null, quarantined: [] });
+    expect(listed()).toMatchObject({ inForce: { version: '0.3.0' }, previous: [{ version: '0.2.0' }] });
+    expect(policy('rollback', 'pty').out).toContain('pty: 0.2.0 (sequence 20) is in force again.');
+    expect(policy('rollback', 'pty').out).toContain('the module that came with Postern is in force again.');
+    expect(stateOf()).toMatchObject({ inForce: { version: '0.1.0' }, previous: null });
+    expect(listed()).toMatchObject({ inForce: { from: 'postern' }, previous: [] });
+    expect(policy('rollback', 'pty')).toMatchObject({ status: 3 });
     expect(guest.out).toBe('opened\n');
+  });
+
+  const listed = (): unknown =>
+    (
+      JSON.parse(postern(['policy', 'list', '--store', host.store, '--json']).out) as {
+        classes: { class: string }[];
+      }
+    ).classes.find((each) => each.class === 'pty');
+
+  it('says so when the host does not take over what the store has', async () => {
+    const { publicKey } = generateKey('ed25519', join(host.folder, 'other'));
+    const elsewhere = join(host.folder, 'elsewhere.json');
+    const classes = { pty: { keys: ['other'], threshold: 1 } };
+    writeFileSync(elsewhere, JSON.stringify({ keys: { other: { publicKey } }, classes }));
+    const before = stateOf().inForce;
+    const file = packaged('0.6.0', 60, 'other');
+    const { status, out } = policy('install', '--trust', elsewhere, file);
+    expect(status).toBe(4);
+    expect(out).toContain('pty 0.6.0 (sequence 60) is in force in');
+    expect(out).toContain('goes on with what it had: pty 0.6.0');
+    expect(out).toContain('POSTERN_PKG_KEY_UNKNOWN');
+    expect(stateOf().inForce).toEqual(before);
+    expect(policy('rollback', 'pty').status).toBe(0);
+  });
+
+  it('is not waited for when that is not wanted, nor when it is another’s', () => {
+    const file = packaged('0.7.0', 70);
+    const other = ['--store', join(host.folder, 'other-store'), '--trust', host.trust];
+    const { status, out } = postern(['policy', 'install', '--socket', host.socket, ...other, file]);
+    expect(status).toBe(0);
+    expect(out).toContain(`uses the store ${host.store}: this does not concern it.`);
+    const hurried = policy('install', '--no-wait', '--json', '--trust', host.trust, file);
+    expect(hurried.status).toBe(0);
+    expect(JSON.parse(hurried.out)).toMatchObject({ version: '0.7.0', host: { state: 'not asked' } });
   });
 });

@@ -27,7 +27,7 @@ describe('the set-up of this repository', () => {
     const { status, err } = bootstrap(ROOT, 'strat');
     expect(status).toBe(1);
     expect(err).toContain(
-      "Unknown target 'strat': expected setup, build, start, compliance, bench, loc, test.",
+      "Unknown target 'strat': expected setup, build, start, compliance, bench, hostile, soak, fuzz, mutants, loc, test.",
     );
   });
 });

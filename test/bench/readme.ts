@@ -1,0 +1,236 @@
+import type { Machine } from './machine.js';
+import type { Figures } from './record.js';
+import type { Results } from './suite.js';
+
+const BEGIN = '<!-- figures: written by `npm run bench -- --record` -->';
+const END = '<!-- end of figures -->';
+const FOLDER = 'test/bench/__generated__';
+
+/** A row of the table: what was measured, Postern's figure, and what it is measured against. */
+type Row = readonly [what: string, postern: string, baseline: string];
+
+/**
+ * The README with these figures between its two marks.
+ * @throws Error when the marks are not there, or not in order
+ */
+export function withFigures(readme: string, figures: Figures): string {
+  const [begin, end] = [readme.indexOf(BEGIN), readme.indexOf(END)];
+  if (begin < 0 || end < begin)
+    throw new Error(`The README has no place for figures: it needs the lines '${BEGIN}' and '${END}'.`);
+  return `${readme.slice(0, begin + BEGIN.length)}\n${chapter(figures)}\n${readme.slice(end)}`;
+}
+
+function chapter(figures: Figures): string {
+  const rows = tableRows(figures).map((row) => `| ${row.join(' | ')} |`);
+  return [
+    `${describeMachine(figures.machine)}. Taken ${daysOf(figures)}. Medians, each beside its baseline of the same run, the two in turn;`,
+    `99th percentiles and spreads are in \`${FOLDER}/figures.json\`.`,
+    '',
+    '| | Postern | baseline |',
+    '| --- | --- | --- |',
+    ...rows,
+    '',
+    ...chartLines(figures),
+  ].join('\n');
+}
+
+const describeMachine = ({ processor, processors, memoryGb, kernel, node, governor, kvm }: Machine): string =>
+  `${processor}, ${processors} processors, ${memoryGb} GB, Linux ${kernel}, Node ${node}, ${kvm ? 'KVM' : 'no KVM'}, clock governor: ${governor}`;
+
+function daysOf({ measured }: Figures): string {
+  const moments = Object.values(measured);
+  const days = moments.map(({ date }) => date.slice(0, 10)).sort();
+  const [first, last] = [days[0], days.at(-1)];
+  const load = Math.max(...moments.map((moment) => moment.load));
+  return `${first === last ? `on ${first}` : `from ${first} to ${last}`}, at a load of at most ${load.toFixed(1)}`;
+}
+
+const CHARTS: readonly (readonly [name: keyof Results, file: string, alt: string])[] = [
+  ['noop', 'noop.svg', 'What one ioctl costs, by the way it goes'],
+  ['decision', 'decision.svg', 'What one decision costs, beside other engines'],
+  ['packets', 'packets.svg', 'Packets a second through TUN'],
+  ['stream', 'stream.svg', 'Processor time for a camera frame'],
+  ['start', 'start.svg', 'How long starts take'],
+  ['untouched', 'untouched.svg', 'What a guest pays that touches no guarded device'],
+  ['scale', 'scale.svg', 'Operations a second by the number of guests'],
+  ['scale', 'memory.svg', 'Memory of a guest'],
+  ['growth', 'growth.svg', 'What an operation costs by how much the guest has'],
+];
+
+const chartLines = (figures: Figures): string[] =>
+  CHARTS.filter(([name]) => figures[name] !== undefined).map(
+    ([, file, alt]) => `![${alt}](${FOLDER}/${file})`,
+  );
+
+function tableRows(figures: Figures): Row[] {
+  return [
+    ...rowsOf(figures.noop, noopRows),
+    ...rowsOf(figures.decision, decisionRows),
+    ...rowsOf(figures.stream, streamRows),
+    ...rowsOf(figures.audio, audioRows),
+    ...rowsOf(figures.input, inputRows),
+    ...rowsOf(figures.packets, packetRows),
+    ...rowsOf(figures.start, startRows),
+    ...rowsOf(figures.untouched, untouchedRows),
+    ...rowsOf(figures.scale, scaleRows),
+    ...rowsOf(figures.growth, growthRows),
+    ...rowsOf(figures.reload, reloadRows),
+  ];
+}
+
+const rowsOf = <T>(result: T | undefined, rows: (result: T) => Row[]): Row[] =>
+  result === undefined ? [] : rows(result);
+
+const us = (value: number): string => `${value.toFixed(1)} µs`;
+const times = (value: number): string => `${value.toFixed(2)} times`;
+const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
+const millions = (value: number): string => `${(value / 1e6).toFixed(2)} million`;
+
+function noopRows(noop: NonNullable<Figures['noop']>): Row[] {
+  const { ratios } = noop;
+  return [
+    [
+      'one ioctl, trapped, local driver domain',
+      `${us(noop.transparent)} (44 bytes out: ${us(noop.transparentCopy)}): ${times(ratios.transparent)}`,
+      `${us(noop.floor)} (104 bytes out: ${us(noop.floorCopy)}): a bare user-notification supervisor that answers at once; natively ${us(noop.native)}`,
+    ],
+    [
+      'the same with `--fast`',
+      `${us(noop.fastLocal)}: adds ${ratios.fastLocal.toFixed(2)} of what being trapped adds; ${us(noop.fastVerdict)} for one that the policy refuses`,
+      `trapped: ${us(noop.transparent)}, refused ${us(noop.verdict)}`,
+    ],
+    [
+      'VIDIOC_QUERYCAP, driver in the VM',
+      `${us(noop.vm)} (\`--fast\`: ${us(noop.fastVm)}); from a guest VM ${us(noop.guestVm)}, nearly all of it the emulated interrupt`,
+      `${us(noop.floorCopy)}: the same supervisor`,
+    ],
+  ];
+}
+
+function decisionRows(decision: NonNullable<Figures['decision']>): Row[] {
+  const ns = (value: number): string => `${(value / 1000).toFixed(3)} µs`;
+  return [
+    [
+      'one decision of a policy',
+      `${ns(decision.typicalNs)}; ${ns(decision.nestedNs)} with a nested array`,
+      `Cedar’s Wasm ${us(decision.cedarNs / 1000)}, CASL in JavaScript ${ns(decision.caslNs)}, C by hand ${ns(decision.nativeNs)}`,
+    ],
+  ];
+}
+
+function streamRows(stream: NonNullable<Figures['stream']>): Row[] {
+  return Object.entries(stream).map(([size, one]) => [
+    `camera stream ${size}`,
+    `${one.guestFps.toFixed(2)} frames a second: ${one.ratio.toFixed(3)}; ${one.guestLost} lost; ${(one.guestCpuUs / 1000).toFixed(1)} ms of processor a frame, QEMU’s included`,
+    `${one.directFps.toFixed(2)} beside the driver in the VM; ${one.directLost} lost; ${(one.directCpuUs / 1000).toFixed(1)} ms`,
+  ]);
+}
+
+function audioRows(audio: NonNullable<Figures['audio']>): Row[] {
+  return [
+    [
+      'playing and recording, buffers of 93 ms',
+      `${audio.guestUnderruns} underruns, ${audio.guestOverruns} overruns; ${audio.guestCpuMs.toFixed(0)} ms of processor a second`,
+      `beside the driver: ${audio.directUnderruns}, ${audio.directOverruns}; ${audio.directCpuMs.toFixed(0)} ms`,
+    ],
+  ];
+}
+
+function inputRows(input: NonNullable<Figures['input']>): Row[] {
+  return [
+    [
+      'input, from one guest’s write on uinput to another’s read',
+      us(input.guestUs),
+      `${us(input.directUs)}: both beside the driver, in the emulated VM`,
+    ],
+  ];
+}
+
+function packetRows(packets: NonNullable<Figures['packets']>): Row[] {
+  return Object.entries(packets).map(([batch, one]) => [
+    `packets of 1 KiB through TUN, ${batch} at a time, \`--fast\``,
+    `${millions(one.guest)} a second (trapped: ${millions(one.trapped)}): ${one.ratio.toFixed(2)}`,
+    `${millions(one.native)}, natively`,
+  ]);
+}
+
+function startRows(start: NonNullable<Figures['start']>): Row[] {
+  return [
+    [
+      'from nothing to the first camera frame',
+      `${seconds(start.firstFrameSnapshotMs)} from the snapshot, ${seconds(start.firstFrameColdMs)} cold`,
+      '',
+    ],
+    [
+      '`postern run true`',
+      `${start.runTrueMs.toFixed(0)} ms (\`postern vm run true\`: ${seconds(start.vmRunTrueMs)})`,
+      `\`true\`: ${start.trueMs.toFixed(0)} ms`,
+    ],
+    ['set-up with nothing to do', `${start.setupIdleMs.toFixed(0)} ms`, ''],
+  ];
+}
+
+function untouchedRows(untouched: NonNullable<Figures['untouched']>): Row[] {
+  const blocks = Object.entries(untouched.blocks).map(
+    ([bytes, one]): Row => [
+      `reads and writes of ${Number(bytes) / 1024} KiB, pipe and file`,
+      `${one.pipeRatio.toFixed(3)} and ${one.fileRatio.toFixed(3)} of the time: ${one.extraNsPerCall.toFixed(0)} ns a call`,
+      `natively ${(one.pipeNs / 1000).toFixed(2)} µs a call (pipe)`,
+    ],
+  );
+  return [
+    ...blocks,
+    [
+      'a compilation; a script over hundreds of small files',
+      `${untouched.compileRatio.toFixed(2)} and ${untouched.scriptRatio.toFixed(2)} of the time`,
+      'natively',
+    ],
+    [
+      'an open of an ordinary file; a call that does nothing',
+      `${us(untouched.openUs)} more: each is looked at, natively; ${untouched.callExtraNs.toFixed(0)} ns more, as with any filter`,
+      us(untouched.nativeOpenUs),
+    ],
+  ];
+}
+
+function scaleRows(scale: NonNullable<Figures['scale']>): Row[] {
+  const counts = Object.keys(scale).filter((count) => count !== '1');
+  return counts.map((count) => {
+    const { memoryMbPerGuest, memoryMb, opsPerSecond, costToOne } = scale[count] as NonNullable<
+      Figures['scale']
+    >[string];
+    return [
+      `${count} guests at once`,
+      `${memoryMbPerGuest.toFixed(1)} MB for each beyond the first (of the host ${memoryMb.host.toFixed(1)}); ${Math.round(opsPerSecond / 1000)} k operations a second`,
+      `an operation costs ${times(costToOne)} what it costs with one guest, for the same load in all`,
+    ];
+  });
+}
+
+function growthRows({ sessions, handles, exponents }: NonNullable<Figures['growth']>): Row[] {
+  const row = (what: string, of: typeof sessions, exponent: number): Row => {
+    const [[, one], [most, many]] = [Object.entries(of)[0], Object.entries(of).at(-1)] as [
+      [string, { medianUs: number }],
+      [string, { medianUs: number }],
+    ];
+    return [
+      `an operation of a guest with ${most} ${what}`,
+      `${us(many.medianUs)} (grows by the power ${exponent.toFixed(2)})`,
+      `${us(one.medianUs)} with one`,
+    ];
+  };
+  return [
+    row('open files', sessions, exponents.sessions),
+    row('handles, driver in the VM', handles, exponents.handles),
+  ];
+}
+
+function reloadRows(reload: NonNullable<Figures['reload']>): Row[] {
+  return [
+    [
+      `${reload.swaps} modules exchanged under ${reload.guests} guests at work`,
+      `${reload.failed} of ${reload.operations.toLocaleString('en')} operations failed; the longest took ${reload.longestGapRatio.toFixed(1)} times the usual 99.9th percentile; ${reload.rssSlopeMb.toFixed(2)} MB more a hundred reloads`,
+      `${reload.quietGapRatio.toFixed(1)} times, while nothing was exchanged`,
+    ],
+  ];
+}

@@ -1,0 +1,62 @@
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseChecked } from '../../host/policy/checked-json.js';
+import { ROOT } from '../../host/root.js';
+import { charts } from './charts.js';
+import type { Machine, Moment } from './machine.js';
+import { withFigures } from './readme.js';
+import type { Name, Results } from './suite.js';
+
+/** What `--json` prints and what is recorded: the machine, when each benchmark ran, and what it found. */
+export type Figures = { machine: Machine; measured: Partial<Record<Name, Moment>> } & Partial<Results>;
+
+const README = join(ROOT, 'README.md');
+/** Where the recorded figures and their charts are. */
+export const RECORDED = join(ROOT, 'test', 'bench', '__generated__');
+const FIGURES = join(RECORDED, 'figures.json');
+
+/** The recorded figures; undefined when nothing has been recorded. */
+export function recordedFigures(): Figures | undefined {
+  let text: string;
+  try {
+    text = readFileSync(FIGURES, 'utf8');
+  } catch {
+    return undefined;
+  }
+  return parseChecked<Figures>(text, FIGURES, 'bench.schema.json', 'a record of benchmarks');
+}
+
+/** Every file that figures make, by its path: themselves, their charts, and the README with its table. */
+export function filesOf(figures: Figures): Record<string, string> {
+  const drawn = Object.entries(charts(figures)).map(([file, svg]) => [join(RECORDED, file), svg]);
+  return {
+    [FIGURES]: `${JSON.stringify(figures, null, 2)}\n`,
+    ...Object.fromEntries(drawn),
+    [README]: withFigures(readFileSync(README, 'utf8'), figures),
+  };
+}
+
+/**
+ * Puts figures into the record, in place of what it had of the same benchmarks.
+ * @throws Error when the record is of another machine and would keep some of that one's figures
+ */
+export function record(figures: Figures): void {
+  const before = recordedFigures();
+  const merged = before === undefined ? figures : merge(before, figures);
+  const files = filesOf(merged);
+  rmSync(RECORDED, { recursive: true, force: true });
+  mkdirSync(RECORDED, { recursive: true });
+  for (const [path, content] of Object.entries(files)) writeFileSync(path, content);
+}
+
+function merge(before: Figures, now: Figures): Figures {
+  const kept = Object.keys(before.measured).filter((name) => !(name in now.measured));
+  if (kept.length > 0 && JSON.stringify(before.machine) !== JSON.stringify(now.machine))
+    throw new Error(
+      `The record is of another machine (${describe(before.machine)}; this is ${describe(now.machine)}), and ${kept.join(', ')} would stay: record all benchmarks, without a name.`,
+    );
+  return { ...before, ...now, measured: { ...before.measured, ...now.measured } };
+}
+
+const describe = ({ processor, processors, kernel, node }: Machine): string =>
+  `${processor}, ${processors} processors, Linux ${kernel}, Node ${node}`;

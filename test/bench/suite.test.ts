@@ -1,0 +1,156 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import fastCheck from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { barChart, lineChart } from './chart.js';
+import { charts } from './charts.js';
+import { processorSeconds, treeMemory } from './process-tree.js';
+import { numbersAfter } from './programs.js';
+import { filesOf, RECORDED, recordedFigures } from './record.js';
+import { growthExponent, interleave, slope, summarize } from './statistics.js';
+import { NAMES } from './suite.js';
+
+const SAMPLES = fastCheck.array(fastCheck.double({ min: 1, max: 1e6, noNaN: true }), { minLength: 1 });
+
+describe('a summary', () => {
+  it('has the median, the quartiles’ distance as a share, and the 99th percentile', () => {
+    const hundredAndOne = Array.from({ length: 101 }, (_, number) => 100 - number);
+    expect(summarize(hundredAndOne)).toEqual({ median: 50, spread: 1, p99: 99 });
+    expect(summarize([3])).toEqual({ median: 3, spread: 0, p99: 3 });
+    expect(summarize([1, 2]).median).toBe(1.5);
+  });
+
+  it('lies within the samples, in whatever order they come', () => {
+    fastCheck.assert(
+      fastCheck.property(SAMPLES, (samples) => {
+        const { median, spread, p99 } = summarize(samples);
+        const [least, most] = [Math.min(...samples), Math.max(...samples)];
+        expect(median).toBeGreaterThanOrEqual(least);
+        expect(p99).toBeGreaterThanOrEqual(median);
+        expect(p99).toBeLessThanOrEqual(most);
+        expect(spread).toBeGreaterThanOrEqual(0);
+        expect(summarize([...samples].reverse())).toEqual({ median, spread, p99 });
+      }),
+    );
+  });
+
+  it('does not change the samples', () => {
+    const samples = [3, 1, 2];
+    summarize(samples);
+    expect(samples).toEqual([3, 1, 2]);
+  });
+});
+
+describe('growth', () => {
+  it('is the slope of the nearest line', () => {
+    const line = [1, 2, 3, 10].map((x) => [x, 5 - 2 * x] as const);
+    expect(slope(line)).toBeCloseTo(-2);
+    // One above and one below by as much change nothing.
+    expect(slope([...line, [5.5, -6 + 3], [5.5, -6 - 3]])).toBeCloseTo(-2);
+  });
+
+  it.each([0, 0.5, 1, 2])('finds the power %d', (power) => {
+    const points = [1, 4, 16, 64].map((x) => [x, 7 * x ** power] as const);
+    expect(growthExponent(points)).toBeCloseTo(power);
+  });
+});
+
+describe('interleaving', () => {
+  it('runs each way once a round, and every second round in reverse', async () => {
+    const order: string[] = [];
+    let count = 0;
+    const way = (name: string) => () => {
+      order.push(name);
+      return count++;
+    };
+    const samples = await interleave({ a: way('a'), b: way('b'), c: way('c') }, 3);
+    expect(order.join('')).toBe('abccbaabc');
+    expect(samples).toEqual({ a: [0, 5, 6], b: [1, 4, 7], c: [2, 3, 8] });
+  });
+});
+
+describe('what is taken of programs', () => {
+  it('is the number after a word', () => {
+    expect(numbersAfter('begin\nfps 29.5 lost -1 gap99 34', ['fps', 'lost', 'gap99'])).toEqual({
+      fps: 29.5,
+      lost: -1,
+      gap99: 34,
+    });
+    expect(() => numbersAfter('fps many', ['fps'])).toThrow("no number after 'fps'");
+  });
+
+  it('is the processor time of all processes that were started, and their memory', async () => {
+    const { spawn } = await import('node:child_process');
+    const [secondsBefore, memoryBefore] = [processorSeconds(), treeMemory()];
+    const script =
+      'const b = Buffer.alloc(64 << 20, 1); const t = Date.now(); while (Date.now() - t < 300); console.log(b.length); setInterval(() => {}, 1e6)';
+    const child = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+    try {
+      await new Promise((resolve) => child.stdout?.once('data', resolve));
+      expect(treeMemory().guests - memoryBefore.guests).toBeGreaterThan(64);
+      // A loop of so long may get a part of a processor only.
+      expect(processorSeconds() - secondsBefore).toBeGreaterThan(0.02);
+    } finally {
+      child.kill('SIGKILL');
+    }
+    const running = processorSeconds();
+    await new Promise((resolve) => child.once('close', resolve));
+    await sleep(0);
+    expect(processorSeconds()).toBeGreaterThanOrEqual(running);
+  });
+});
+
+describe('charts', () => {
+  it('draw bars in proportion, escape what they are given, and have colours for dark ground', () => {
+    const svg = barChart('<b> & "c"', [
+      { label: 'whole', value: 10, text: '10' },
+      { label: 'half', value: 5, text: '5', isBaseline: true },
+    ]);
+    expect(svg).toContain('&lt;b&gt; &amp; &quot;c&quot;');
+    expect(svg).not.toContain('<b>');
+    expect(svg).toContain('prefers-color-scheme: dark');
+    const [whole = 0, half = 0] = [...svg.matchAll(/ width="([\d.]+)" height="14"/g)].map((match) =>
+      Number(match[1]),
+    );
+    expect(whole).toBeCloseTo(2 * half);
+  });
+
+  it('draw lines over a logarithmic axis', () => {
+    const points = [1, 8, 64].map((x) => [x, 2] as const);
+    const svg = lineChart('t', [{ label: 'flat', points, text: '2' }], { x: 'x', y: 'y' });
+    const places = [...svg.matchAll(/<circle [^>]*cx="([\d.]+)" cy="([\d.]+)"/g)].map((match) => [
+      Number(match[1]),
+      Number(match[2]),
+    ]);
+    const [a, b, c] = places as [number[], number[], number[]];
+    expect((c[0] as number) - (b[0] as number)).toBeCloseTo((b[0] as number) - (a[0] as number), 0);
+    expect(new Set(places.map(([, y]) => y)).size).toBe(1);
+  });
+});
+
+describe('the record', () => {
+  const figures = recordedFigures();
+
+  it('has figures, of benchmarks that there are', () => {
+    expect(Object.keys(figures?.measured ?? {}).length).toBeGreaterThan(0);
+    for (const name of Object.keys(figures?.measured ?? {})) {
+      expect(NAMES).toContain(name);
+      expect(figures).toHaveProperty(name);
+    }
+  });
+
+  it('is what the README and the charts show', () => {
+    if (figures === undefined) throw new Error('Nothing is recorded: run `npm run bench -- --record`.');
+    for (const [path, content] of Object.entries(filesOf(figures)))
+      expect({ path, content: readFileSync(path, 'utf8') }).toEqual({ path, content });
+    expect(readdirSync(RECORDED).sort()).toEqual([...Object.keys(charts(figures)), 'figures.json'].sort());
+  });
+
+  it('draws charts without holes', () => {
+    for (const svg of Object.values(charts(figures ?? {}))) {
+      expect(svg).not.toMatch(/NaN|undefined|Infinity/);
+      const opened = [...svg.matchAll(/<(svg|style|text)\b/g)].length;
+      expect([...svg.matchAll(/<\/(svg|style|text)>/g)].length).toBe(opened);
+    }
+  });
+});

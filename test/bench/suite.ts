@@ -1,0 +1,50 @@
+import { type AudioResult, benchAudio } from './audio.js';
+import { benchDecision, type DecisionResult } from './decision.js';
+import { benchGrowth, type GrowthResult } from './growth.js';
+import { benchInput, type InputResult } from './input.js';
+import { benchNoop, type NoopResult } from './noop.js';
+import { benchPackets, type PacketsResult } from './packets.js';
+import { benchReload, type ReloadResult } from './reload.js';
+import { benchScale, type ScaleResult } from './scale.js';
+import type { Stage } from './stage.js';
+import { benchStart, type StartResult } from './start.js';
+import { benchStream, type StreamResult } from './stream.js';
+import { benchUntouched, type UntouchedResult } from './untouched.js';
+
+/** What all benchmarks found, by their names: the keys of `--json`, whose contract is schemas/bench.schema.json. */
+export interface Results {
+  noop: NoopResult;
+  decision: DecisionResult;
+  stream: StreamResult;
+  audio: AudioResult;
+  input: InputResult;
+  packets: PacketsResult;
+  start: StartResult;
+  untouched: UntouchedResult;
+  scale: ScaleResult;
+  growth: GrowthResult;
+  reload: ReloadResult;
+}
+export type Name = keyof Results;
+
+/** In the order in which they run. */
+export const BENCHMARKS: { readonly [N in Name]: (stage: Stage) => Promise<Results[N]> } = {
+  noop: benchNoop,
+  decision: benchDecision,
+  stream: benchStream,
+  audio: benchAudio,
+  input: benchInput,
+  packets: benchPackets,
+  start: benchStart,
+  untouched: benchUntouched,
+  scale: benchScale,
+  growth: benchGrowth,
+  reload: ({ quick }) => benchReload(quick),
+};
+export const NAMES = Object.keys(BENCHMARKS) as Name[];
+
+/** Names that stand for several: all that flows, and all that grows. */
+export const GROUPS: Readonly<Record<string, readonly Name[]>> = {
+  stream: ['stream', 'audio', 'input'],
+  scale: ['scale', 'growth'],
+};
