@@ -33,6 +33,8 @@ constexpr auto kExitBudget = std::chrono::seconds(2);
 
 // While posts are looked for, everything else is looked at about every 10 us.
 constexpr uint32_t kRoundsUntilPoll = 8;
+// A backend that has not answered in time so often in a row is not spun for any more, but each so manyth time.
+constexpr uint32_t kFruitlessSpinsMax = 3, kDriveSpinRetry = 64;
 
 }  // namespace
 
@@ -286,11 +288,15 @@ bool Mediator::spin() {
   for (auto& [id, op] : running_) isDriving |= op->phase == Phase::kDriving && !op->plan.blocking;
   const bool awaitsPosts = std::any_of(rings_.begin(), rings_.end(), [](auto& ring) { return ring->isAwake(); });
   if (!isDriving && !awaitsPosts) return false;
+  if (isDriving && !awaitsPosts && !mayDriveSpin()) return false;
   const auto deadline = Clock::now() + std::chrono::microseconds(isDriving ? options_.spinUs : postSpinUs_);
   uint32_t rounds = 0;
   do {
     for (int i = 0; i < 64; i++) {
-      if (isDriving && hasCompletion()) return true;
+      if (isDriving && hasCompletion()) {
+        fruitlessSpins_ = 0;
+        return true;
+      }
       if (awaitsPosts && hasPosts()) {
         if (!isDriving) notePostSpin(true);
         return true;
@@ -303,8 +309,17 @@ bool Mediator::spin() {
     if (++rounds % kRoundsUntilPoll == 0) pollEvents(0);
     if (listenerReady_ || controlPending_) return true;
   } while (Clock::now() < deadline);
-  if (!isDriving) notePostSpin(false);
+  if (isDriving) fruitlessSpins_++;
+  else notePostSpin(false);
   return false;
+}
+
+// A backend that does not answer in time waits for a processor, perhaps for this one, which is better given away: so it is where many guests
+// work at once. Every so often it is tried again.
+bool Mediator::mayDriveSpin() {
+  if (fruitlessSpins_ < kFruitlessSpinsMax) return true;
+  fruitlessSpins_++;
+  return fruitlessSpins_ % kDriveSpinRetry == 0;
 }
 
 void Mediator::wait() {

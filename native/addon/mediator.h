@@ -151,6 +151,7 @@ class Mediator {
   std::optional<Event> receiveNotification();
   std::optional<Event> takeNote();
   bool spin();
+  bool mayDriveSpin();
   void notePostSpin(bool isFruitful);
   bool hasCompletion() const;
   bool hasPosts() const;
@@ -432,6 +433,7 @@ class Mediator {
   std::unordered_map<uint64_t, Session*> sessionByCookie_;
   std::vector<std::unique_ptr<Backend>> backends_;
   std::vector<std::unique_ptr<FastRing>> rings_;
+  uint32_t fruitlessSpins_ = 0;  // times in a row that the backend had not answered in time
   uint32_t postSpinUs_ = 0;      // how long it pays to look for the next post
   uint32_t idleSpins_ = 0;       // times in a row that it did not
   uint32_t postsUntilPoll_ = 0;  // other events are looked at too

@@ -87,16 +87,19 @@ export function lineChart(title: string, lines: readonly Line[], axes: { x: stri
   const down = (y: number) => TOP + PLOT.height * (1 - y / top);
   const grid = [0, 0.25, 0.5, 0.75, 1].flatMap((share) => [
     `<line class="grid" x1="${PLOT.left}" x2="${PLOT.left + room}" y1="${fixed(down(share * top))}" y2="${fixed(down(share * top))}"/>`,
-    textAt(PLOT.left - 6, down(share * top) + 4, String(Number((share * top).toPrecision(3))), 'end'),
+    textAt(PLOT.left - 6, down(share * top) + 4, String(Number((share * top).toPrecision(4))), 'end'),
   ]);
   const ticks = xs.map((x) => textAt(across(x), TOP + PLOT.height + 18, String(x), 'middle'));
   const labels = labelLines(lines, down);
   const drawn = lines.flatMap((line, index) => drawLine(line, LINE_CLASSES[index] ?? 'third', across, down));
-  const names = [
-    textAt(PLOT.left + room / 2, TOP + PLOT.height + 36, axes.x, 'middle'),
-    textAt(8, TOP - 8, axes.y),
-  ];
-  return document(title, TOP + PLOT.height + PLOT.foot, [...grid, ...ticks, ...drawn, ...labels, ...names]);
+  const names = [textAt(PLOT.left + room / 2, TOP + PLOT.height + 36, axes.x, 'middle')];
+  return document(`${title}, ${axes.y}`, TOP + PLOT.height + PLOT.foot, [
+    ...grid,
+    ...ticks,
+    ...drawn,
+    ...labels,
+    ...names,
+  ]);
 }
 
 function drawLine(
@@ -131,10 +134,10 @@ function labelLines(lines: readonly Line[], down: (y: number) => number): string
   ]);
 }
 
-/** The next number of one digit, or of one and a half. */
+/** The next number of one digit that has round quarters. */
 function niceAbove(value: number): number {
   const unit = 10 ** Math.floor(Math.log10(value));
-  return ([1, 1.5, 2, 3, 4, 5, 6, 8, 10].find((factor) => factor * unit >= value) ?? 10) * unit;
+  return ([1, 2, 3, 4, 6, 8, 10].find((factor) => factor * unit >= value) ?? 10) * unit;
 }
 
 function document(title: string, height: number, content: readonly string[]): string {

@@ -43,7 +43,7 @@ const CALLS_A_BLOCK = 200;
 const CEDAR_CALLS_A_BLOCK = 4;
 const NATIVE_CALLS = 1_000_000;
 const NATIVE_RUNS = 20;
-const WARM_UP_ROUNDS = 100;
+const WARM_UP_ROUNDS = 1000;
 const CEDAR_SET = 'postern-bench';
 
 /** Runs all in turn. */

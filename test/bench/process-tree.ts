@@ -34,7 +34,8 @@ export interface TreeMemory {
 export function treeMemory(): TreeMemory {
   const memory = { host: 0, backends: 0, guests: 0 };
   for (const { pid, command } of descendants()) {
-    const share = pid === process.pid ? 'host' : command.startsWith('postern-agent') ? 'backends' : 'guests';
+    const share =
+      pid === process.pid ? 'host' : /^(postern-agent|backend-)/.test(command) ? 'backends' : 'guests';
     memory[share] += pssMb(pid);
   }
   return { ...memory, all: memory.host + memory.backends + memory.guests };

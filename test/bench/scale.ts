@@ -38,8 +38,9 @@ const OPERATIONS = 64_000;
 const QUICK_OPERATIONS = 6400;
 const ROUNDS = 5;
 const QUICK_ROUNDS = 2;
-/** A share of the operations is made beforehand, by all. */
-const WARM_UP_SHARE = 10;
+/** Each guest's mediator has an engine of its own, which compiles what is called often: so many operations of each come beforehand. */
+const WARM_UP_OPERATIONS = 4000;
+const QUICK_WARM_UP_OPERATIONS = 400;
 /** linux/asm-generic/ioctls.h: TIOCNXCL, which has no argument. */
 const COMMAND = '0x540d';
 const NS_PER_US = 1000;
@@ -53,6 +54,8 @@ export async function benchScale({ quick }: Stage): Promise<ScaleResult> {
     const counts = quick ? QUICK_GUESTS : GUESTS;
     const operations = quick ? QUICK_OPERATIONS : OPERATIONS;
     const growth = await grow(domain, guests, counts, operations);
+    const warmUp = quick ? QUICK_WARM_UP_OPERATIONS : WARM_UP_OPERATIONS;
+    await Promise.all(guests.map((guest) => guest.work(warmUp)));
     const ways = counts.map((count) => [count, () => workOf(guests.slice(0, count), operations)] as const);
     const works = await interleave(
       Object.fromEntries(ways) as Record<string, () => Promise<Work>>,
@@ -104,10 +107,9 @@ async function grow(
 
 type Work = Pick<ScaleFigures, 'opsPerSecond' | 'medianUs' | 'p99Us'>;
 
-/** The same number of operations in all, all guests at once; a share of them beforehand, to warm up. */
+/** The same number of operations in all, all guests at once. */
 async function workOf(guests: readonly WaitingGuest[], operations: number): Promise<Work> {
   const share = Math.floor(operations / guests.length);
-  await Promise.all(guests.map((guest) => guest.work(Math.ceil(share / WARM_UP_SHARE))));
   const began = performance.now();
   const times = await Promise.all(guests.map((guest) => guest.work(share)));
   const seconds = (performance.now() - began) / MS_PER_S;
