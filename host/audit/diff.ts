@@ -1,5 +1,6 @@
 import { type ClassInfo, PolicyFault, PolicyInstance } from '../policy/abi.js';
 import {
+  commandName,
   type DescribedPlan,
   type DescribedSettlement,
   type DescribedVerdict,
@@ -128,14 +129,25 @@ function compareCall(
   const witness = vectorOfCall(
     call,
     head,
-    reads.length > newer.reads.length ? reads : newer.reads,
-    newer.info,
+    unionOf(reads, newer.reads),
+    // By a name only where both mean the same by it, so that either can be asked again.
+    commandName(older.info, call.command) === commandName(newer.info, call.command) ? newer.info : UNNAMED,
   );
   const what = operationName(newer.info, call.operation, call.command);
-  const differences = verdictDifferences(before, after);
-  if ('allow' in before && 'allow' in after)
-    differences.push(...settlementDifferences(older.settle(generated), newer.settle(generated)));
-  for (const difference of differences) keepSmallest(found, { what, ...difference, witness });
+  for (const difference of verdictDifferences(before, after))
+    keepSmallest(found, { what, ...difference, witness });
+  if (!('allow' in before && 'allow' in after)) return;
+  for (const difference of settlementDifferences(older.settle(generated), newer.settle(generated)))
+    keepSmallest(found, { what, ...difference, witness: { ...witness, outcome: 0 } });
+}
+
+const UNNAMED: ClassInfo = { class: '', commands: [], reasons: [], tables: [] };
+
+/** What either has read: all that the call needs to be judged again by both. */
+function unionOf(one: Contestant['reads'], other: Contestant['reads']): Contestant['reads'] {
+  const isKnown = ({ address, bytes }: Contestant['reads'][number]): boolean =>
+    one.some((read) => read.address === address && read.bytes.length >= bytes.length);
+  return [...one, ...other.filter((read) => !isKnown(read))];
 }
 
 /** One of each kind, with the smallest witness. */
@@ -188,9 +200,8 @@ function planDifferences(before: DescribedPlan, after: DescribedPlan): Judged[] 
   compare('grants', grants(before), grants(after), 'wider');
   compare('descriptors', list(before.descriptors), list(after.descriptors), 'wider');
   compare('required handles', list(before.requirements), list(after.requirements), 'narrower');
-  compare('forgotten handles', list(before.forget), list(after.forget), 'narrower');
   // Handles that an operation gives up are of no use afterwards.
-  compare('forgotten handles', list(before.forget ?? []), list(after.forget ?? []), 'narrower');
+  compare('forgotten handles', list(before.forget), list(after.forget), 'narrower');
   // A pointer that is not replaced reaches the driver as the guest wrote it.
   compare('relocated pointers', list(before.relocations), list(after.relocations), 'narrower');
   for (const word of ['blocking', 'alone'] as const)

@@ -2,7 +2,14 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { SOURCES } from '../policy/compile.js';
 import { ROOT } from '../root.js';
-import { manifestText, policyText, testText, tsconfigText, vectorsText } from './policy-skeleton.js';
+import {
+  manifestText,
+  policyText,
+  readmeText,
+  testText,
+  tsconfigText,
+  vectorsText,
+} from './policy-skeleton.js';
 import { printJson } from './refusal.js';
 
 /** schemas/manifest.schema.json. */
@@ -25,6 +32,7 @@ export function newPolicy(
     inRepository
       ? [join(ROOT, 'test', 'policy', `${name}.test.ts`), testText(name)]
       : [join(folder, 'tsconfig.json'), tsconfigText()],
+    ...(inRepository ? [] : [[join(folder, 'README.md'), readmeText(name)] as const]),
   ]);
   const there = [...files.keys()].find((path) => existsSync(path));
   if (there !== undefined) throw new Error(`${there} is there already.`);
@@ -34,13 +42,16 @@ export function newPolicy(
     printJson({ class: name, folder, files: [...files.keys()] });
     return;
   }
-  const build = inRepository ? `postern policy build ${name}` : `postern policy build ${folder}`;
   process.stdout.write(
     [
       ...files.keys(),
       '',
-      `Next: edit it (policies/HOWTO_ADD_CLASS.md in ${ROOT} tells how), then`,
-      `  ${build}`,
+      `Next: edit it (policies/HOWTO_ADD_CLASS.md in ${ROOT} tells how), and try it:`,
+      `  postern policy test ${name} --coverage`,
+      `  postern policy build ${name}`,
+      ...(inRepository
+        ? ['It is recorded as given out by `npm run raise`.']
+        : [`${name}/README.md tells the rest of the way.`]),
       '',
     ].join('\n'),
   );

@@ -120,6 +120,44 @@ it('${name} answers as its test vectors say', async () => {
 `;
 }
 
+/** What to do with it, for who opens the folder. */
+export function readmeText(name: string): string {
+  const file = `${name}-0.1.0.postern`;
+  return `# ${name}
+
+A policy module of Postern for the device class \`${name}\`: which operations of a guest may reach the driver, and which bytes of the guest's
+memory with them. It works as it is, for a device with three commands; make it yours.
+
+| file | what it is |
+| --- | --- |
+| \`${name}.ts\` | the policy: a table of commands, and rules about their arguments, in AssemblyScript |
+| \`${name}.manifest.json\` | its numbers, its device files, and its envelope: what the host never lets it exceed |
+| \`${name}.vectors.json\` | calls, and what it must answer; whoever installs it runs them first |
+
+While you write, in the folder above this one:
+
+    postern policy test ${name} --coverage    # its vectors, hostile calls, and what no vector shows yet
+    postern audit check ${name}               # the isolation rules
+
+\`policies/HOWTO_ADD_CLASS.md\` of Postern tells what can be written, and what to read in a kernel first. Then
+
+    postern policy build ${name}              # ${file}
+    postern policy keygen me.key          # once; keep it to yourself
+    postern policy sign ${file} --key me.key
+    postern policy inspect ${file}        # what a reviewer sees
+
+and, on the host that is to use it,
+
+    postern policy trust me me.key.pub --class ${name}
+    postern policy install --shadow ${file} && postern policy shadow-report    # beside what is in force, if anything is
+    postern policy promote ${name}            # or install it without --shadow at once
+
+Each version that you give out needs a greater \`sequence\` and a greater \`version\` in the manifest: a host takes no older one. Before a reviewer does:
+
+    postern policy diff ${file} ${name}       # what the next version permits more (exit status 2), or less (1)
+`;
+}
+
 /** For editors: the folder and Postern's policies are one, as they are to the compiler. */
 export function tsconfigText(): string {
   return json({

@@ -8,6 +8,8 @@ export interface TryOptions {
   json?: boolean;
   calls?: number;
   seed?: number;
+  coverage?: boolean;
+  threshold?: number;
 }
 
 /** How a command names a module. */
@@ -23,11 +25,14 @@ export function policyTestCommand(): Command {
         'Have a module answer its test vectors, and try it with generated calls: every command and unknown ones, heads that are short, ' +
           'noise or nearly right, pointers at every edge. The isolation rules that these are held against are those of `postern audit check`.',
       )
-      .argument('<module>', MODULE),
+      .argument('<module>', MODULE)
+      .option('--coverage', 'tell what of the module no vector shows: commands, refusals, reasons')
+      .option('--threshold <percent>', 'as --coverage, and fail when the vectors show less', percentOf),
   )
     .addHelpText(
       'after',
       '\nExamples:\n  postern policy test lamp\n  postern policy test lamp-0.1.0.postern --calls 100000 --seed 7\n' +
+        '  postern policy test lamp --threshold 100\n' +
         statusHelp('0: every vector is answered as it says, and no rule is broken', '1: something fails'),
     )
     .action(async (module: string, options: TryOptions) => {
@@ -79,6 +84,37 @@ export function policyDiffCommand(): Command {
       const { showPolicyDiff } = await import('./show-policy-diff.js');
       await refusing(options.json, () => showPolicyDiff(before, after, options));
     });
+}
+
+/** `postern policy judge`: what does a module say of this call? */
+export function policyJudgeCommand(): Command {
+  return new Command('judge')
+    .summary('ask a module about a call')
+    .description(
+      'Have a module judge a call, or several, and print its verdict: what it allows the driver to touch, or why not. A call is a test vector ' +
+        'without its expectation (schemas/vectors.schema.json); the witnesses of `postern policy diff --json` are such calls. With an outcome ' +
+        'of the driver in it, the module says what follows from that.',
+    )
+    .argument('<module>', MODULE)
+    .argument('[calls]', 'a file with a call or an array of them, as JSON; - is standard input', '-')
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      `\nExamples:\n  echo '{"operation":"ioctl","command":"TIOCSTI"}' | postern policy judge pty\n` +
+        '  postern policy diff old.postern new.postern --json | jq .differences[0].witness | postern policy judge new.postern\n' +
+        statusHelp('0: every call is allowed', '1: a call is denied, or the module has no answer'),
+    )
+    .action(async (module: string, calls: string, { json }: TryOptions) => {
+      const { showJudge } = await import('./show-judge.js');
+      await refusing(json, () => showJudge(module, calls, json));
+    });
+}
+
+function percentOf(text: string): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || value > 100)
+    throw new InvalidArgumentError('expected a whole number from 0 to 100.');
+  return value;
 }
 
 /** Adds the options of commands that generate calls. */

@@ -1,4 +1,5 @@
 import { type CheckReport, checkPolicy } from '../audit/check.js';
+import { type VectorCoverage, vectorCoverage } from '../audit/vector-coverage.js';
 import { runVectors, type VectorReport } from '../policy/vectors.js';
 import type { TryOptions } from './policy-try.js';
 import { resolvePolicy } from './resolve-policy.js';
@@ -8,7 +9,10 @@ import { OBJECTION_STATUS } from './status.js';
  * Runs a module's vectors and generated hostile calls, and prints what failed: by vector, command and field; by rule and call.
  * @throws Error when there is no such module
  */
-export async function showPolicyTest(module: string, { json, calls, seed }: TryOptions): Promise<void> {
+export async function showPolicyTest(
+  module: string,
+  { json, calls, seed, coverage: isWanted, threshold }: TryOptions,
+): Promise<void> {
   const { policy, vectors } = await resolvePolicy(module);
   const vectorReport = vectors === undefined ? undefined : await runVectors(policy, vectors);
   const hostile = await checkPolicy(policy, {
@@ -16,9 +20,25 @@ export async function showPolicyTest(module: string, { json, calls, seed }: TryO
     ...(seed === undefined ? {} : { seed }),
     ...(vectors === undefined ? {} : { vectors }),
   });
-  const result = { module: hostile.name, version: hostile.version, vectors: vectorReport ?? null, hostile };
-  process.stdout.write(json ? `${JSON.stringify(result, null, 2)}\n` : renderText(vectorReport, hostile));
-  const failed = vectorReport === undefined || vectorReport.failures.length > 0 || !hostile.kept;
+  const coverage =
+    vectors !== undefined && (isWanted === true || threshold !== undefined)
+      ? await vectorCoverage(policy, vectors)
+      : undefined;
+  const result = {
+    module: hostile.name,
+    version: hostile.version,
+    vectors: vectorReport ?? null,
+    hostile,
+    ...(coverage && { coverage }),
+  };
+  process.stdout.write(
+    json
+      ? `${JSON.stringify(result, null, 2)}\n`
+      : renderText(vectorReport, hostile) + renderCoverage(coverage),
+  );
+  const isTooLittle = coverage !== undefined && coverage.percent < (threshold ?? 0);
+  const failed =
+    vectorReport === undefined || vectorReport.failures.length > 0 || !hostile.kept || isTooLittle;
   if (failed) process.exitCode = OBJECTION_STATUS;
 }
 
@@ -35,6 +55,18 @@ function renderText(vectors: VectorReport | undefined, hostile: CheckReport): st
     `${name} ${version}: ${calls} generated calls (seed ${seed}) ${broken.length === 0 ? 'break no rule' : `break ${broken.length} rules`}.`,
   );
   return `${[...lines, ...renderFindings(hostile)].join('\n')}\n`;
+}
+
+function renderCoverage(coverage: VectorCoverage | undefined): string {
+  if (coverage === undefined) return '';
+  const { total, shown, percent, neverAllowed, neverRefused, neverGiven } = coverage;
+  const list = (title: string, names: string[]): string[] => names.map((name) => `  ${title}: ${name}`);
+  return `${[
+    `The vectors show ${shown} of the ${total} commands, file operations and reasons (${percent} %).`,
+    ...list('no vector is allowed', neverAllowed),
+    ...list('no vector is denied', neverRefused),
+    ...list('no vector gets the reason', neverGiven),
+  ].join('\n')}\n`;
 }
 
 /** What broke which rule, in indented lines. */

@@ -6,6 +6,7 @@ import { ControlClient } from './control-client.js';
 import type { DriverDomain, Log } from './domain.js';
 import { CHANNEL_BYTES, CHANNELS_MAX } from './hello.js';
 import { AGENT_FILE } from './initramfs.js';
+import { withStreams } from './streams.js';
 import { Watchdog } from './watchdog.js';
 
 /** The agent answers within milliseconds; a machine under load, within a second. */
@@ -45,8 +46,7 @@ export async function startLocalDomain(options: LocalDomainOptions): Promise<Loc
     throw new Error(`The backend agent is not built: ${AGENT_FILE} is missing. Run \`npm run setup\`.`);
   }
   const descriptors = makeDescriptors();
-  const agent = new AgentProcess(descriptors, options.log);
-  native.closeDescriptor(descriptors.theirDoorbell);
+  const agent = startAgent(descriptors, options.log);
   try {
     const hello = await agent.orEnd(agent.control.hello(undefined, START_TIMEOUT_MS));
     if (hello.channels !== CHANNELS_MAX) {
@@ -57,6 +57,17 @@ export async function startLocalDomain(options: LocalDomainOptions): Promise<Loc
     await agent.quit();
     closeAll(descriptors);
     throw error;
+  }
+}
+
+function startAgent(descriptors: Descriptors, log: Log): AgentProcess {
+  try {
+    return new AgentProcess(descriptors, log);
+  } catch (error) {
+    closeAll(descriptors);
+    throw error;
+  } finally {
+    native.closeDescriptor(descriptors.theirDoorbell);
   }
 }
 
@@ -115,7 +126,7 @@ class AgentProcess {
   #killedFor: string | undefined;
 
   constructor(descriptors: Descriptors, log: Log) {
-    this.#child = spawnAgent(descriptors);
+    this.#child = withStreams(spawnAgent(descriptors), 'The backend agent');
     this.#controlStream = this.#child.stdio[AGENT_DESCRIPTORS.control] as Duplex;
     this.control = new ControlClient(this.#controlStream, log);
     this.#child.stderr?.on('data', (chunk: Buffer) => {

@@ -5,6 +5,7 @@ import { ControlClient } from './control-client.js';
 import type { Log } from './domain.js';
 import { QEMU_DESCRIPTORS, qemuCommand } from './qemu.js';
 import { QmpClient } from './qmp.js';
+import { withStreams } from './streams.js';
 import { UntrustedLog } from './untrusted-log.js';
 
 /** QEMU quits within milliseconds when it is asked to; one that does not is killed. */
@@ -51,7 +52,7 @@ export class QemuProcess {
   #killedFor: string | undefined;
 
   constructor(launch: QemuLaunch, log: Log) {
-    this.#child = spawnQemu(launch);
+    this.#child = withStreams(spawnQemu(launch), 'QEMU');
     const streams = this.#child.stdio as unknown as (Duplex | undefined)[];
     this.qmp = new QmpClient(streams[QEMU_DESCRIPTORS.qmp] as Duplex);
     this.control = new ControlClient(streams[QEMU_DESCRIPTORS.control] as Duplex, log);

@@ -195,11 +195,12 @@ async function listenIn(folder: string): Promise<StateSocket> {
 }
 
 async function migrationCompleted(qmp: QmpClient): Promise<void> {
-  const deadlineMs = Date.now() + MIGRATION_TIMEOUT_MS;
+  const deadlineMs = performance.now() + MIGRATION_TIMEOUT_MS;
   for (;;) {
     const answer = (await qmp.execute('query-migrate')) as { status?: string; 'error-desc'?: string };
     if (answer.status === 'completed') return;
-    const isOver = answer.status === 'failed' || answer.status === 'cancelled' || Date.now() > deadlineMs;
+    const isOver =
+      answer.status === 'failed' || answer.status === 'cancelled' || performance.now() > deadlineMs;
     if (isOver) throw new Error(`QEMU's state was not saved: ${answer['error-desc'] ?? answer.status}.`);
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }

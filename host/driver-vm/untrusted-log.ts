@@ -11,7 +11,7 @@ export class UntrustedLog {
   readonly #log: Log;
   readonly #prefix: string;
   #rest = '';
-  #secondStartedMs = 0;
+  #secondStartedMs = Number.NEGATIVE_INFINITY;
   #linesThisSecond = 0;
 
   /** @param prefix who wrote the lines */
@@ -28,7 +28,7 @@ export class UntrustedLog {
   }
 
   #pass(line: string): void {
-    const nowMs = Date.now();
+    const nowMs = performance.now();
     if (nowMs - this.#secondStartedMs >= MS_PER_SECOND) {
       this.#secondStartedMs = nowMs;
       this.#linesThisSecond = 0;

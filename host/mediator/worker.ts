@@ -8,6 +8,7 @@ import { PolicyFault } from '../policy/fault.js';
 import { DecisionClock } from './decision-times.js';
 import { EVENT, Exchange } from './exchange.js';
 import type { Judge } from './judge.js';
+import { LogBudget } from './log-budget.js';
 import type {
   NumberedCommand,
   WorkerAnswer,
@@ -28,10 +29,16 @@ const input = workerData as WorkerInput;
 /** A collection takes some milliseconds, and an instance some tens of KiB. */
 const SWITCHES_A_COLLECTION = 64;
 
+/** A kill takes milliseconds; what does not end by then is of a command that does not kill. */
+const GUEST_END_MS = 2000;
+const GUEST_POLL_MS = 5;
+
 const exchange = new Exchange();
 const clock = new DecisionClock();
+const budget = new LogBudget(performance.now());
 const tap = input.tap === undefined ? undefined : new DecisionTap(input.tap);
 let mediator: NativeMediator | undefined;
+let guestProcess = 0;
 let switches = 0;
 /** Why a policy was blamed last. */
 let lastFault = '';
@@ -47,7 +54,18 @@ function log(
   fields: Record<string, unknown>,
   text: string,
 ): void {
+  // Faults of a policy are few by themselves, and who wants every allowed operation gets them all.
+  const isBounded = level === 'info' || level === 'warn';
+  if (isBounded && !budget.take(performance.now())) return;
+  if (isBounded) tellLeftOut();
   tell({ kind: 'log', level, fields, text });
+}
+
+function tellLeftOut(): void {
+  const lines = budget.takeLeftOut();
+  if (lines === 0) return;
+  const fields = { lines, happened: 'log-flooded: the guest caused more lines than are logged of one guest' };
+  tell({ kind: 'log', level: 'warn', fields, text: 'lines are left out' });
 }
 
 function readGuest(address: bigint, bytes: number, memory: Uint8Array, at: number): number {
@@ -96,7 +114,8 @@ function begin({ source }: WorkerInput): NativeMediator {
     },
     exchange.buffer,
   );
-  tell({ kind: 'started', process: 'vm' in opened ? opened.vm.process : opened.process });
+  guestProcess = 'vm' in opened ? opened.vm.process : opened.process;
+  tell({ kind: 'started', process: guestProcess });
   if ('socket' in source) native.sendGo(source.socket);
   return made;
 }
@@ -291,15 +310,35 @@ function serve(serving: NativeMediator): void {
   }
 }
 
+/**
+ * The main thread kills the guest of a mediator that has failed. Until then its calls wait: a mediator that closed before would have them
+ * end with ENOSYS, which no driver says.
+ */
+function awaitGuestsEnd(): void {
+  const never = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
+  for (let waitedMs = 0; waitedMs < GUEST_END_MS && isGuestThere(); waitedMs += GUEST_POLL_MS)
+    Atomics.wait(never, 0, 0, GUEST_POLL_MS);
+}
+
+function isGuestThere(): boolean {
+  try {
+    return guestProcess !== 0 && process.kill(guestProcess, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
 try {
   mediator = begin(input);
   serve(mediator);
   const counters = mediator.counters();
   mediator.close();
   tap?.close();
+  tellLeftOut();
   tell({ kind: 'ended', counters, decisions: clock.times() });
 } catch (error) {
+  tell({ kind: 'failed', message: error instanceof Error ? error.message : String(error) });
+  awaitGuestsEnd();
   mediator?.close();
   tap?.close();
-  tell({ kind: 'failed', message: error instanceof Error ? error.message : String(error) });
 }

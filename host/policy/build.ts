@@ -65,7 +65,7 @@ function inputsDigest(): string {
 
 function inputPaths(): string[] {
   const sources = readdirSync(SOURCES, { recursive: true, encoding: 'utf8' })
-    .filter((file) => file.endsWith('.ts') || (file.endsWith('.json') && !file.endsWith('.vectors.json')))
+    .filter((file) => file.endsWith('.ts') || file.endsWith(MANIFEST_ENDING))
     .map((file) => join(SOURCES, file));
   const tools = TOOLS.map((file) => join(ROOT, file));
   return [...sources.sort(), ...tools, CONTRACT];

@@ -162,6 +162,19 @@ export async function runVectors({ core, manifest }: TriedPolicy, file: VectorFi
   return { class: file.class, total: file.vectors.length, passed, failures };
 }
 
+/**
+ * What a module answers to calls, in words: `allow`, `deny` or `settle`, or `fault` or `unknown` with why it has no answer.
+ * @throws Error when the module can't be compiled, or can't describe itself
+ */
+export async function answersOf(
+  { core, manifest }: TriedPolicy,
+  vectors: readonly Vector[],
+): Promise<unknown[]> {
+  const module = await meteredModule(core);
+  const info = new PolicyInstance(module, manifest, () => EFAULT).describe();
+  return vectors.map((vector) => answerTo(vector, module, manifest, info));
+}
+
 /** What a module answers to a vector, in words. */
 function answerTo(vector: Vector, module: WebAssembly.Module, manifest: Manifest, info: ClassInfo): unknown {
   const command = commandNumber(vector, info);

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { type ComparedPolicy, type DiffReport, diffPolicies } from '../../host/audit/diff.js';
+import { type ComparedPolicy, type DiffReport, diffPolicies, verdictText } from '../../host/audit/diff.js';
 import type { Difference } from '../../host/audit/diff-tables.js';
-import { loadVectors } from '../../host/policy/vectors.js';
+import type { DescribedVerdict } from '../../host/policy/described.js';
+import { answersOf, loadVectors, parseVectors } from '../../host/policy/vectors.js';
 import { policyPackage } from '../policy/support.js';
 import { denies } from '../serve/variants.js';
 import { audited } from './broken-modules.js';
@@ -14,6 +15,30 @@ const diff = (before: ComparedPolicy, after: ComparedPolicy): Promise<DiffReport
   diffPolicies(before, after, { calls: CALLS });
 const found = ({ differences }: DiffReport, what: string): Difference[] =>
   differences.filter((one) => one.what.startsWith(what));
+
+/** A witness is a call that anybody can have both modules judge again, with what the comparison says. */
+async function expectReplayable(
+  { differences }: DiffReport,
+  before: ComparedPolicy,
+  after: ComparedPolicy,
+): Promise<void> {
+  const judged = differences.filter(({ witness }) => witness !== undefined);
+  if (judged.length === 0) return;
+  const vectors = judged.map(({ witness }, index) => {
+    const expect = witness !== undefined && 'outcome' in witness ? { settle: {} } : { deny: DENIAL };
+    return { ...witness, name: String(index), expect };
+  });
+  const file = parseVectors(JSON.stringify({ class: before.manifest.class, vectors }), 'the witnesses');
+  const older = await answersOf(before, file.vectors);
+  const newer = await answersOf(after, file.vectors);
+  for (const [index, { aspect, before: was, after: is }] of judged.entries()) {
+    expect(older[index], `${judged[index]?.what}, ${aspect}`).not.toEqual(newer[index]);
+    if (aspect !== 'verdict' && aspect !== 'errno') continue;
+    expect(verdictText(older[index] as DescribedVerdict)).toBe(was);
+    expect(verdictText(newer[index] as DescribedVerdict)).toBe(is);
+  }
+}
+const DENIAL = { errno: 'EPERM', reason: '-' };
 
 describe('a comparison of policy modules', () => {
   it('of a module with itself finds nothing', async () => {
@@ -36,7 +61,9 @@ describe('a comparison of policy modules', () => {
         witness: { command: 'TIOCSWINSZ' },
       },
     ]);
+    await expectReplayable(narrower, pty, strict);
     const wider = await diff(strict, pty);
+    await expectReplayable(wider, strict, pty);
     expect(wider).toMatchObject({ wider: 1, narrower: 0 });
     expect(found(wider, 'TIOCSWINSZ')[0]?.after).toBe('allowed: head to-driver');
   });
@@ -63,10 +90,10 @@ describe('a comparison of policy modules', () => {
       'wider',
     ],
   ])('finds %s', async (_, [parts, envelope], what, aspect, direction) => {
-    const report = await diff(
-      audited({}, { operations: ['open', 'ioctl', 'read'] }),
-      audited(parts, { operations: ['open', 'ioctl', 'read'], ...envelope }),
-    );
+    const before = audited({}, { operations: ['open', 'ioctl', 'read'] });
+    const after = audited(parts, { operations: ['open', 'ioctl', 'read'], ...envelope });
+    const report = await diff(before, after);
+    await expectReplayable(report, before, after);
     const difference = found(report, what).find(
       (one) => one.aspect === aspect && one.direction === direction,
     );
@@ -78,6 +105,8 @@ describe('a comparison of policy modules', () => {
   it('finds commands that have come, gone or changed in the table', async () => {
     const [tun, pty] = [await policyPackage('tun'), await policyPackage('pty')];
     const report = await diff(tun, pty);
+    expect(report.differences.filter(({ witness }) => witness !== undefined).length).toBeGreaterThan(10);
+    await expectReplayable(report, tun, pty);
     expect(found(report, 'TUNSETIFF')).toContainEqual(
       expect.objectContaining({ aspect: 'command', direction: 'narrower', after: 'not in the table' }),
     );

@@ -6,7 +6,7 @@ import { schemaFaults } from '../../host/policy/checked-json.js';
 import { withProgress } from '../../host/setup/progress.js';
 import { charts } from './charts.js';
 import { atMoment, describeMachine } from './machine.js';
-import { type Figures, record } from './record.js';
+import { type Figures, record, recordedFigures } from './record.js';
 import { renderFigures } from './reports.js';
 import { onStage, type Stage } from './stage.js';
 import { BENCHMARKS, GROUPS, NAMES, type Name } from './suite.js';
@@ -31,11 +31,13 @@ async function run(name: Name | undefined, options: Options): Promise<void> {
   if (options.record && options.quick)
     throw new Error('--quick is for a look: figures that are recorded are taken without it.');
   const names = name === undefined ? NAMES : (GROUPS[name] ?? [name]);
+  // Looked at before anything is measured: a record that can't be kept on with shall not cost a run.
+  const before = options.record && name !== undefined ? recordedFigures() : undefined;
   const figures: Figures = { machine: describeMachine(), measured: {} };
   const failures = await onStage(options.quick ?? false, (stage) => measure(figures, names, stage));
   demandSchema(figures);
   if (options.charts !== undefined) draw(figures, options.charts);
-  if (options.record) record(figures);
+  if (options.record) record(figures, before);
   process.stdout.write(options.json ? `${JSON.stringify(figures)}\n` : renderFigures(figures));
   if (failures.length > 0) throw new Error(failures.join('\n'));
 }

@@ -64,7 +64,7 @@ const QUICK_CALLS_A_RUN = 2_000;
 /** An operation of a guest VM takes many times as long as the others. */
 const GUEST_VM_SHARE = 20;
 const ROUNDS = 5;
-const QUICK_ROUNDS = 3;
+const QUICK_ROUNDS = 2;
 const NS_PER_US = 1000;
 
 type Run = () => Promise<string>;

@@ -1,5 +1,6 @@
 import type { Machine } from './machine.js';
 import type { Figures } from './record.js';
+import { growthOf } from './scale.js';
 import type { Results } from './suite.js';
 
 const BEGIN = '<!-- figures: written by `npm run bench -- --record` -->';
@@ -34,8 +35,16 @@ function chapter(figures: Figures): string {
   ].join('\n');
 }
 
-const describeMachine = ({ processor, processors, memoryGb, kernel, node, governor, kvm }: Machine): string =>
-  `${processor}, ${processors} processors, ${memoryGb} GB, Linux ${kernel}, Node ${node}, ${kvm ? 'KVM' : 'no KVM'}, clock governor: ${governor}`;
+const describeMachine = ({
+  processor,
+  processors,
+  memoryGb,
+  kernel,
+  node,
+  governor,
+  accelerator,
+}: Machine): string =>
+  `${processor}, ${processors} processors, ${memoryGb} GB, Linux ${kernel}, Node ${node}, ${accelerator === 'tcg' ? 'VMs emulated (TCG)' : 'VMs by KVM'}, clock governor: ${governor}`;
 
 function daysOf({ measured }: Figures): string {
   const moments = Object.values(measured);
@@ -195,16 +204,23 @@ function untouchedRows(untouched: NonNullable<Figures['untouched']>): Row[] {
 
 function scaleRows(scale: NonNullable<Figures['scale']>): Row[] {
   const counts = Object.keys(scale).filter((count) => count !== '1');
-  return counts.map((count) => {
-    const { memoryMbPerGuest, memoryMb, opsPerSecond, costToOne } = scale[count] as NonNullable<
-      Figures['scale']
-    >[string];
-    return [
-      `${count} guests at once`,
-      `${memoryMbPerGuest.toFixed(1)} MB for each beyond the first (of the host ${memoryMb.host.toFixed(1)}); ${Math.round(opsPerSecond / 1000)} k operations a second`,
-      `an operation costs ${times(costToOne)} what it costs with one guest, for the same load in all`,
-    ];
-  });
+  const most = scale[counts.at(-1) ?? ''];
+  if (most === undefined) return [];
+  const growth = growthOf(scale);
+  const thousandsOf = (count: string): string =>
+    `${count}: ${Math.round((scale[count]?.opsPerSecond ?? Number.NaN) / 1000)}`;
+  return [
+    [
+      'a guest beyond the first, idle',
+      `${most.memoryMbPerGuest.toFixed(1)} MB: ${most.memoryMb.host.toFixed(1)} of the host, ${most.memoryMb.guests.toFixed(1)} launcher and program, ${most.memoryMb.backends.toFixed(1)} backend`,
+      `measured with ${counts.at(-1)}; the nearest line says ${growth.memoryMb.toFixed(1)} MB each`,
+    ],
+    [
+      'guests at work at once, thousands of operations a second of all together',
+      counts.map(thousandsOf).join('; '),
+      `${thousandsOf('1')}. With ${counts.at(-1)} an operation costs ${times(most.costToOne)} what it costs with one, for the same load in all; one beside idle ones ${times(most.idleToAlone)}`,
+    ],
+  ];
 }
 
 function growthRows({ sessions, handles, exponents }: NonNullable<Figures['growth']>): Row[] {

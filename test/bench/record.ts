@@ -37,11 +37,11 @@ export function filesOf(figures: Figures): Record<string, string> {
 }
 
 /**
- * Puts figures into the record, in place of what it had of the same benchmarks.
- * @throws Error when the record is of another machine and would keep some of that one's figures
+ * Keeps figures.
+ * @param before what was recorded, of which benchmarks stay that have not been run now; undefined: nothing shall stay
+ * @throws Error when that is of another machine
  */
-export function record(figures: Figures): void {
-  const before = recordedFigures();
+export function record(figures: Figures, before: Figures | undefined): void {
   const merged = before === undefined ? figures : merge(before, figures);
   const files = filesOf(merged);
   rmSync(RECORDED, { recursive: true, force: true });

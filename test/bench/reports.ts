@@ -2,13 +2,14 @@ import { renderTable } from '../../host/cli/table.js';
 import type { AudioResult } from './audio.js';
 import { NOOP_LABELS } from './charts.js';
 import type { DecisionResult } from './decision.js';
+import type { FairnessFigures, FairnessResult } from './fairness.js';
 import type { GrowthResult } from './growth.js';
 import type { InputResult } from './input.js';
 import type { NoopResult, Way } from './noop.js';
 import type { PacketsResult } from './packets.js';
 import type { Figures } from './record.js';
 import type { ReloadResult } from './reload.js';
-import type { ScaleResult } from './scale.js';
+import { growthOf, type ScaleResult } from './scale.js';
 import type { StartResult } from './start.js';
 import type { StreamResult } from './stream.js';
 import { NAMES, type Name, type Results } from './suite.js';
@@ -28,6 +29,7 @@ const REPORTS: { readonly [N in Name]: (result: Results[N]) => string } = {
   scale: reportScale,
   growth: reportGrowth,
   reload: reportReload,
+  fairness: reportFairness,
 };
 
 /** All figures as text for people. */
@@ -232,7 +234,11 @@ function reportScale(scale: ScaleResult): string {
     'start ms',
     'spread',
   ];
-  return renderTable(head, rows);
+  const growth = growthOf(scale);
+  return [
+    renderTable(head, rows),
+    `By the number of guests: operations a second by the power ${growth.opsPerSecond.toFixed(2)}, the median by ${growth.medianUs.toFixed(2)}, one guest beside idle ones by ${growth.idle.toFixed(2)}; ${growth.memoryMb.toFixed(1)} MB each\n`,
+  ].join('\n');
 }
 
 function reportGrowth({ sessions, handles, exponents }: GrowthResult): string {
@@ -262,4 +268,23 @@ function reportReload(reload: ReloadResult): string {
     `${reload.operations} operations, ${reload.failed} failed; ${reload.swaps} swaps of ${reload.reloadMs.toFixed(1)} ms; ` +
       `memory over ${reload.reloads} reloads: ${reload.rssSlopeMb.toFixed(2)} MB a hundred\n`,
   ].join('\n');
+}
+
+function reportFairness({ local, vm }: FairnessResult): string {
+  const row = (label: string, { medianUs, p99Us, longestUs, p99Ratio }: FairnessFigures): string[] => [
+    label,
+    ...[medianUs, p99Us, longestUs].map(
+      ({ alone, flooded }) => `${alone.toFixed(1)} / ${flooded.toFixed(1)}`,
+    ),
+    p99Ratio.toFixed(2),
+  ];
+  const head = ['a guest alone / beside one that floods', 'median µs', 'p99 µs', 'longest µs', 'p99 ratio'];
+  const rows = [
+    row('local driver domain, call after call', local.busy),
+    row('local driver domain, with rests', local.paced),
+    row('driver VM, call after call', vm.busy),
+    row('driver VM, with rests', vm.paced),
+  ];
+  const floods = [local.busy, vm.busy].map(({ floodPerSecond }) => thousands(floodPerSecond)).join(' and ');
+  return `${renderTable(head, rows)}\nthe flood's calls a second: ${floods}\n`;
 }

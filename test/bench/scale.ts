@@ -4,7 +4,7 @@ import { openLog } from '../../host/cli/log.js';
 import type { DriverDomain } from '../../host/driver-vm/domain.js';
 import { type TreeMemory, treeMemory } from './process-tree.js';
 import { type Stage, TERMINAL } from './stage.js';
-import { interleave, summarize } from './statistics.js';
+import { growthExponent, interleave, type Point, slope, summarize } from './statistics.js';
 import { WaitingGuest } from './waiting-guest.js';
 
 /** By the number of guests of one host, each with a terminal open, in the local driver domain. */
@@ -28,6 +28,29 @@ export interface ScaleFigures {
   /** From the start of a guest until its program has its device open, milliseconds, while so many others start. */
   startMs: number;
   spread: number;
+}
+
+/** How things grow with the number of guests: powers of it (0 not at all, 1 in proportion), and memory by the nearest line. */
+export interface ScaleGrowth {
+  opsPerSecond: number;
+  medianUs: number;
+  /** Of one guest's median while the others are idle. */
+  idle: number;
+  /** MB a guest. */
+  memoryMb: number;
+}
+
+/** @param scale of at least two numbers of guests */
+export function growthOf(scale: ScaleResult): ScaleGrowth {
+  const points = (of: (figures: ScaleFigures, guests: number) => number): Point[] =>
+    Object.entries(scale).map(([guests, figures]) => [Number(guests), of(figures, Number(guests))]);
+  return {
+    opsPerSecond: growthExponent(points(({ opsPerSecond }) => opsPerSecond)),
+    medianUs: growthExponent(points(({ medianUs }) => medianUs)),
+    idle: growthExponent(points(({ idleToAlone }) => idleToAlone)),
+    // Beyond the first guest, whose memory has what a host needs once.
+    memoryMb: slope(points(({ memoryMbPerGuest }, guests) => (guests - 1) * memoryMbPerGuest)),
+  };
 }
 
 const GUESTS = [1, 4, 16, 64] as const;

@@ -7,6 +7,7 @@ import { charts } from './charts.js';
 import { processorSeconds, treeMemory } from './process-tree.js';
 import { numbersAfter } from './programs.js';
 import { filesOf, RECORDED, recordedFigures } from './record.js';
+import { growthOf, type ScaleFigures } from './scale.js';
 import { growthExponent, interleave, slope, summarize } from './statistics.js';
 import { NAMES } from './suite.js';
 
@@ -52,6 +53,27 @@ describe('growth', () => {
   it.each([0, 0.5, 1, 2])('finds the power %d', (power) => {
     const points = [1, 4, 16, 64].map((x) => [x, 7 * x ** power] as const);
     expect(growthExponent(points)).toBeCloseTo(power);
+  });
+});
+
+describe('the growth of a host', () => {
+  it('is told from the figures by number of guests', () => {
+    const of = (guests: number): ScaleFigures => ({
+      opsPerSecond: 8000 / guests,
+      medianUs: 3 * guests ** 2,
+      p99Us: 1,
+      costToOne: guests,
+      idleToAlone: 1,
+      memoryMbPerGuest: guests === 1 ? 99 : 12,
+      memoryMb: { host: 11, guests: 0.5, backends: 0.5 },
+      startMs: 1,
+      spread: 0,
+    });
+    const growth = growthOf(Object.fromEntries([1, 4, 16].map((guests) => [guests, of(guests)])));
+    expect(growth.opsPerSecond).toBeCloseTo(-1);
+    expect(growth.medianUs).toBeCloseTo(2);
+    expect(growth.idle).toBeCloseTo(0);
+    expect(growth.memoryMb).toBeCloseTo(12);
   });
 });
 

@@ -1,5 +1,6 @@
 import { type AudioResult, benchAudio } from './audio.js';
 import { benchDecision, type DecisionResult } from './decision.js';
+import { benchFairness, type FairnessResult } from './fairness.js';
 import { benchGrowth, type GrowthResult } from './growth.js';
 import { benchInput, type InputResult } from './input.js';
 import { benchNoop, type NoopResult } from './noop.js';
@@ -24,6 +25,7 @@ export interface Results {
   scale: ScaleResult;
   growth: GrowthResult;
   reload: ReloadResult;
+  fairness: FairnessResult;
 }
 export type Name = keyof Results;
 
@@ -40,6 +42,7 @@ export const BENCHMARKS: { readonly [N in Name]: (stage: Stage) => Promise<Resul
   scale: benchScale,
   growth: benchGrowth,
   reload: ({ quick }) => benchReload(quick),
+  fairness: benchFairness,
 };
 export const NAMES = Object.keys(BENCHMARKS) as Name[];
 

@@ -38,8 +38,13 @@ export class WaitingGuest {
 
   /** Has the guest make operations. */
   async work(operations: number): Promise<Times> {
-    this.#launcher?.stdin?.write(`${operations}\n`);
-    return numbersAfter(await this.#line(), ['median', 'p99']);
+    return numbersAfter(await this.ask(`${operations}`), ['median', 'p99']);
+  }
+
+  /** Tells the guest a line, and returns the line that it answers. */
+  async ask(line: string): Promise<string> {
+    this.#launcher?.stdin?.write(`${line}\n`);
+    return await this.#line();
   }
 
   /** Ends the guest. */

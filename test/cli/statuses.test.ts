@@ -7,7 +7,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DecisionLog } from '../../host/audit/log.js';
 import { DecisionTap } from '../../host/audit/tap.js';
 import { program } from '../../host/cli/program.js';
+import { pack, unpack } from '../../host/package/archive.js';
 import { packSources } from '../../host/package/create.js';
+import { canonicalJson } from '../../host/package/json.js';
 import { openPackage, policyOf, readPackageFile } from '../../host/package/package.js';
 import { PolicyInstance } from '../../host/policy/abi.js';
 import { meteredModule } from '../../host/policy/meter.js';
@@ -39,6 +41,10 @@ beforeAll(async () => {
   writeFileSync(BRIGHT, await packSources('lamp', at('bright/lamp')));
   variant(at('dark/lamp'), 'commands([LAMP_SET_STATE]);', 'refuse([LAMP_SET_STATE], ENOTTY, EVERYBODY);');
   writeFileSync(DARK, await packSources('lamp', at('dark/lamp')));
+  writeFileSync(at('untested.postern'), await untested());
+  const call = { operation: 'ioctl', command: 'LAMP_SET_STATE', head: { bytes: 4 } };
+  writeFileSync(at('good.json'), JSON.stringify(call));
+  writeFileSync(at('bad.json'), JSON.stringify([call, { ...call, head: { bytes: 4, at: { '1': '01' } } }]));
   await good('policy', 'build', 'lamp', '--output', LAMP);
   await good('policy', 'keygen', KEY);
   await good('policy', 'sign', LAMP, '--key', KEY);
@@ -64,6 +70,14 @@ function variant(path: string, from: string, to: string): void {
   const source = readFileSync(join(path, 'lamp.ts'), 'utf8');
   expect(source).toContain(from);
   writeFileSync(join(path, 'lamp.ts'), source.replace(from, to));
+}
+
+/** The class with the first of its vectors alone. */
+async function untested(): Promise<Buffer> {
+  const members = new Map(unpack(await packSources('lamp', at('lamp'))));
+  const { vectors, ...rest } = JSON.parse(String(members.get('vectors.json'))) as { vectors: object[] };
+  members.set('vectors.json', canonicalJson({ ...rest, vectors: vectors.slice(0, 1) }));
+  return pack(members);
 }
 
 /** A log of two operations: one that all versions but the dark one allow, and one that only the bright one allows. */
@@ -109,6 +123,11 @@ const ROWS: [command: string, status: number, ...parameters: string[]][] = [
   ['policy test', 1, DARK, ...FEW],
   ['policy test', 3, DAMAGED],
   ['policy test', 125, 'nothing'],
+  ['policy test', 1, at('untested.postern'), '--threshold', '100', ...FEW],
+  ['policy judge', 0, LAMP, at('good.json')],
+  ['policy judge', 1, LAMP, at('bad.json')],
+  ['policy judge', 3, DAMAGED, at('good.json')],
+  ['policy judge', 125, LAMP, KEY],
   ['policy bench', 0, LAMP],
   ['policy bench', 3, DAMAGED],
   ['policy bench', 125, 'nothing'],
@@ -230,3 +249,31 @@ function helpOf(command: Command): string {
   command.outputHelp();
   return text;
 }
+
+describe('policy test --coverage', () => {
+  it('names what no vector shows, and nothing where all is shown', async () => {
+    const { coverage } = JSON.parse(
+      (await runHere('policy', 'test', LAMP, '--coverage', '--json', ...FEW)).out,
+    );
+    expect(coverage).toMatchObject({ percent: 100, neverAllowed: [], neverRefused: [], neverGiven: [] });
+    const { out } = await runHere('policy', 'test', at('untested.postern'), '--threshold', '0', ...FEW);
+    for (const line of [
+      'The vectors show 1 of the 6 commands, file operations and reasons (16 %).',
+      '  no vector is allowed: LAMP_SET_STATE',
+      '  no vector is denied: LAMP_RESET',
+      '  no vector gets the reason: only the first bit of the state means anything',
+    ])
+      expect(out).toContain(`${line}\n`);
+  });
+});
+
+describe('policy judge', () => {
+  it('tells the verdict on each call, and what is wrong with what is none', async () => {
+    const { out } = await runHere('policy', 'judge', LAMP, at('bad.json'));
+    expect(out).toContain('LAMP_SET_STATE: allowed: head to-driver\n');
+    expect(out).toContain('LAMP_SET_STATE: denied: EINVAL, only the first bit of the state means anything\n');
+    writeFileSync(at('none.json'), '[{"operation":"fly"}]');
+    const { err } = await runHere('policy', 'judge', LAMP, at('none.json'));
+    expect(err).toContain('/vectors/0/operation');
+  });
+});

@@ -1,18 +1,12 @@
-import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import pino from 'pino';
 import { afterEach, describe, expect, it } from 'vitest';
 import { allOk, examineMachine } from '../../host/cli/doctor-checks.js';
-import { compileGuestProgram } from '../../host/cli/guest-program.js';
-import type { DriverDomain } from '../../host/driver-vm/domain.js';
 import { startDriverVm } from '../../host/driver-vm/driver-vm.js';
 import { startLocalDomain } from '../../host/driver-vm/local-domain.js';
-import { DomainKeeper } from '../../host/mediator/domain-keeper.js';
-import { type GuestReport, runGuest } from '../../host/mediator/guest.js';
-import { forgetDomain, type Mediation } from '../../host/mediator/mediation.js';
-import { descendantsOf, isAlive, RunningPostern, until } from '../cli/postern.js';
-import { CAMERA, RunningGuest, TERMINALS } from '../mediator/support.js';
+import { until } from '../cli/postern.js';
+import { CAMERA, type RunningGuest, TERMINALS } from '../mediator/support.js';
 import { runCrashes } from './crashes.js';
+import { backends, Stand } from './stand.js';
 
 /** A few here; the recorded run has a hundred (`npm run hostile -- --crashes 100`). */
 const CRASHES = 3;
@@ -20,96 +14,40 @@ const CRASHES = 3;
 const HANG_TIMEOUT_MS = 120_000;
 /** Much less than the usual deadline, and much more than any answer takes. */
 const SHORT_DEADLINE_MS = 1500;
-
-/** A kept domain with guests, and what was logged. */
-class Stand {
-  readonly records: Record<string, unknown>[] = [];
-  readonly #mediations: Mediation[] = [];
-  readonly #log = pino({ level: 'info' }, { write: (line) => this.records.push(JSON.parse(line)) });
-  readonly keeper: DomainKeeper;
-
-  constructor(open: () => Promise<DriverDomain>) {
-    this.keeper = new DomainKeeper({
-      open,
-      close: async (domain) => {
-        forgetDomain(domain);
-        await domain.close();
-      },
-      log: this.#log,
-      onLost: async () => {
-        await Promise.all(this.#mediations.map((each) => each.loseDomain()));
-      },
-      onReplaced: async (next) => {
-        await Promise.all(this.#mediations.map((each) => each.replaceDomain(next)));
-      },
-    });
-  }
-
-  async start(
-    program: string,
-    devices: { name: string; path: string }[],
-    operationDeadlineMs?: number,
-  ): Promise<RunningGuest> {
-    const domain = await this.keeper.current;
-    return await new Promise((resolve, reject) => {
-      const report: Promise<GuestReport> = runGuest({
-        ...{ program: compileGuestProgram(program, 'hostile'), args: [], devices, domain, name: program },
-        log: this.#log,
-        stdio: ['pipe', 'pipe', 'pipe'],
-        ...(operationDeadlineMs === undefined ? {} : { operationDeadlineMs }),
-        onMediation: (mediation) => this.#mediations.push(mediation),
-        onStart: (launcher) => resolve(new RunningGuest(launcher, () => report, this.records)),
-      });
-      report.catch(reject);
-    });
-  }
-
-  /** What was logged, as one text. */
-  logged(): string {
-    return this.records.map((record) => JSON.stringify(record)).join('\n');
-  }
-}
+/** What a guest prints that has lost its device and got it back. */
+const LOST_AND_BACK = /^lost ENODEV \d+\nback \d+\n/;
 
 /** Waits until the guest has lost its device and has it back, from `seen` characters of its output on. */
 async function backAgain(guest: RunningGuest, seen: number): Promise<string> {
   const isBack = (): boolean => /lost [\s\S]*back \d+\n/.test(guest.out.slice(seen));
   for (let attempt = 0; attempt < 3 && !isBack(); attempt++)
-    await until(isBack, `the guest to be served again; it says: ${guest.out.slice(seen)}`).catch(
-      (error: Error) => {
-        if (attempt === 2) throw error;
-      },
-    );
+    await until(isBack, 'the guest to be served again').catch((error: Error) => {
+      if (attempt === 2) throw new Error(`${error.message} It says: ${guest.out.slice(seen)}`);
+    });
   return guest.out.slice(seen);
 }
 
-/** The backend processes below this process, newest last. */
-function backends(): number[] {
-  return descendantsOf(process.pid).filter((pid) => {
-    try {
-      return readFileSync(`/proc/${pid}/comm`, 'utf8').startsWith('backend-');
-    } catch {
-      return false; // It has ended meanwhile.
-    }
-  });
-}
-
-describe.skipIf(!allOk(examineMachine(), 'required'))('faults', () => {
+describe.skipIf(!allOk(examineMachine(), 'required'))('faults of a driver domain', () => {
   let stand: Stand | undefined;
-  const guests: RunningGuest[] = [];
 
-  async function on(open: () => Promise<DriverDomain>): Promise<Stand> {
-    stand = new Stand(open);
-    await stand.keeper.current;
+  const onVm = async (shareRoot = false): Promise<Stand> => {
+    stand = await Stand.open(() => startDriverVm({ drivers: ['vivid'], shareRoot, log: () => {} }));
     return stand;
-  }
+  };
+  const onLocal = async (): Promise<Stand> => {
+    stand = await Stand.open(() => startLocalDomain({ log: () => {} }));
+    return stand;
+  };
+  const served = async (program: string, on: Stand, operationDeadlineMs?: number): Promise<RunningGuest> => {
+    const devices = program === 'terminals' ? TERMINALS : CAMERA;
+    const deadline = operationDeadlineMs === undefined ? {} : { operationDeadlineMs };
+    const guest = await on.start({ program, devices, ...deadline });
+    await guest.printed('back ');
+    return guest;
+  };
 
   afterEach(async () => {
-    for (const guest of guests.splice(0)) {
-      guest.launcher.kill('SIGCONT');
-      guest.launcher.kill('SIGKILL');
-      await guest.end.catch(() => {});
-    }
-    await stand?.keeper.close();
+    await stand?.close();
     stand = undefined;
   });
 
@@ -122,87 +60,102 @@ describe.skipIf(!allOk(examineMachine(), 'required'))('faults', () => {
     expect(streams).toBeGreaterThan(CRASHES);
   });
 
-  it('a driver VM whose kernel panics: the same, and the log says why', async () => {
-    const drivers = ['vivid'];
-    const { keeper, logged, start } = withMethods(
-      await on(() => startDriverVm({ drivers, shareRoot: true, log: () => {} })),
-    );
-    const guest = await start('reopener', CAMERA);
-    guests.push(guest);
-    await guest.printed('back ');
+  it('a driver VM whose kernel panics: the same, and the log says why; before, a jump of its clock is not even seen', async () => {
+    const on = await onVm(true);
+    const guest = await served('reopener', on);
     const seen = guest.out.length;
-    const domain = await keeper.current;
+    const domain = await on.keeper.current;
+    for (const date of ['2001-01-01', '2037-12-31']) {
+      expect(await domain.run(['date', '-s', date], () => {})).toEqual({ code: 0, signal: null });
+      await sleep(100);
+    }
+    expect(guest.out.slice(seen)).toBe('');
     await expect(domain.run(['sh', '-c', 'echo c >/proc/sysrq-trigger; sleep 60'], () => {})).rejects.toThrow(
       'panicked',
     );
-    expect(await backAgain(guest, seen)).toMatch(/^lost ENODEV \d+\nback \d+\n/);
-    expect(logged()).toContain('its kernel panicked: sysrq triggered crash');
-    expect(logged()).toContain('the driver domain is there again');
+    expect(await backAgain(guest, seen)).toMatch(LOST_AND_BACK);
+    expect(on.logged()).toContain('its kernel panicked: sysrq triggered crash');
+    expect(on.logged()).toContain('the driver domain is there again');
+  });
+
+  it('a driver that hangs in the VM: after the deadline its files are dead, and new ones are served', async () => {
+    const on = await onVm(true);
+    const guest = await served('reopener', on, SHORT_DEADLINE_MS);
+    const seen = guest.out.length;
+    const domain = await on.keeper.current;
+    const stopAll = 'cd /proc; for p in [0-9]*; do grep -q ^backend- $p/comm && kill -STOP $p; done; :';
+    expect(await domain.run(['sh', '-c', stopAll], () => {})).toEqual({ code: 0, signal: null });
+    expect(await backAgain(guest, seen)).toMatch(LOST_AND_BACK);
+    expect(on.logged()).toContain('operation-overdue');
+    expect(on.keeper.restarts).toBe(0);
   });
 
   it(
     'a driver VM that hangs: found by its watchdog, then the same',
     async () => {
-      const { keeper, logged, start } = withMethods(
-        await on(() => startDriverVm({ drivers: ['vivid'], log: () => {} })),
-      );
-      const guest = await start('reopener', CAMERA);
-      guests.push(guest);
-      await guest.printed('back ');
+      const on = await onVm();
+      const guest = await served('reopener', on);
       const seen = guest.out.length;
-      const { pid } = (await keeper.current) as DriverDomain & { pid: number };
-      process.kill(pid, 'SIGSTOP');
-      expect(await backAgain(guest, seen)).toMatch(/^lost ENODEV \d+\nback \d+\n/);
-      expect(logged()).toMatch(/it hung: its agent did not answer|operation-overdue/);
+      process.kill(await on.process(), 'SIGSTOP');
+      expect(await backAgain(guest, seen)).toMatch(LOST_AND_BACK);
+      expect(on.logged()).toMatch(/it hung: its agent did not answer|operation-overdue/);
     },
     HANG_TIMEOUT_MS,
   );
 
+  it('a driver VM or a local agent that is stopped for a moment: guests wait, and nothing is lost', async () => {
+    for (const open of [onVm, onLocal]) {
+      const on = await open();
+      const guest = await served(open === onVm ? 'reopener' : 'terminals', on);
+      const seen = guest.out.length;
+      for (let round = 0; round < 3; round++) {
+        process.kill(await on.process(), 'SIGSTOP');
+        await sleep(200);
+        process.kill(await on.process(), 'SIGCONT');
+        await sleep(100);
+      }
+      guest.launcher.stdin?.end();
+      expect(await guest.end).toMatchObject({ exitCode: 0 });
+      expect(guest.out.slice(seen)).toBe('');
+      await on.close();
+    }
+    stand = undefined;
+  });
+
   it('a local agent that is killed: ENODEV, a new one by itself', async () => {
-    const { keeper, start } = withMethods(await on(() => startLocalDomain({ log: () => {} })));
-    const guest = await start('terminals', TERMINALS);
-    guests.push(guest);
-    await guest.printed('back ');
+    const on = await onLocal();
+    const guest = await served('terminals', on);
     const seen = guest.out.length;
-    const { pid } = (await keeper.current) as DriverDomain & { pid: number };
-    process.kill(pid, 'SIGKILL');
-    expect(await backAgain(guest, seen)).toMatch(/^lost ENODEV \d+\nback \d+\n/);
+    process.kill(await on.process(), 'SIGKILL');
+    expect(await backAgain(guest, seen)).toMatch(LOST_AND_BACK);
   });
 
   it('a backend process that is killed: its guest process alone notices, and can go on', async () => {
-    const { start, logged, keeper } = withMethods(await on(() => startLocalDomain({ log: () => {} })));
-    const first = await start('terminals', TERMINALS);
-    guests.push(first);
-    await first.printed('back ');
+    const on = await onLocal();
+    const first = await served('terminals', on);
     const [victim] = backends();
-    const other = await start('terminals', TERMINALS);
-    guests.push(other);
-    await other.printed('back ');
+    const other = await served('terminals', on);
     const seen = first.out.length;
     const seenOther = other.out.length;
     process.kill(victim as number, 'SIGKILL');
-    expect(await backAgain(first, seen)).toMatch(/^lost ENODEV \d+\nback \d+\n/);
+    expect(await backAgain(first, seen)).toMatch(LOST_AND_BACK);
     expect(other.out.slice(seenOther)).toBe('');
-    expect(logged()).toContain('backend-lost');
-    expect(keeper.restarts).toBe(0);
+    expect(on.logged()).toContain('backend-lost');
+    expect(on.keeper.restarts).toBe(0);
   });
 
   it('a backend process that hangs: after the deadline its files are dead, and new ones are served', async () => {
-    const { start, logged } = withMethods(await on(() => startLocalDomain({ log: () => {} })));
-    const guest = await start('terminals', TERMINALS, SHORT_DEADLINE_MS);
-    guests.push(guest);
-    await guest.printed('back ');
+    const on = await onLocal();
+    const guest = await served('terminals', on, SHORT_DEADLINE_MS);
     const seen = guest.out.length;
     for (const pid of backends()) process.kill(pid, 'SIGSTOP');
-    expect(await backAgain(guest, seen)).toMatch(/^lost ENODEV \d+\nback \d+\n/);
-    expect(logged()).toContain('operation-overdue');
+    expect(await backAgain(guest, seen)).toMatch(LOST_AND_BACK);
+    expect(on.logged()).toContain('operation-overdue');
   });
 
   it('a backend process that is stopped for a moment: its guest waits, and nothing is lost', async () => {
-    const { start } = withMethods(await on(() => startLocalDomain({ log: () => {} })));
-    const guest = await start('terminals', TERMINALS);
-    guests.push(guest);
-    await guest.printed('back ');
+    const on = await onLocal();
+    const guest = await served('terminals', on);
     const seen = guest.out.length;
     for (let round = 0; round < 5; round++) {
       for (const pid of backends()) process.kill(pid, 'SIGSTOP');
@@ -214,37 +167,4 @@ describe.skipIf(!allOk(examineMachine(), 'required'))('faults', () => {
     guest.launcher.stdin?.end();
     expect(await guest.end).toMatchObject({ exitCode: 0 });
   });
-
-  it('a guest that is stopped, and then killed: nothing of it stays', async () => {
-    const { start } = withMethods(await on(() => startLocalDomain({ log: () => {} })));
-    const guest = await start('terminals', TERMINALS);
-    guests.push(guest);
-    await guest.printed('back ');
-    const below = descendantsOf(guest.launcher.pid as number);
-    for (const pid of below) process.kill(pid, 'SIGSTOP');
-    await sleep(50);
-    guest.launcher.kill('SIGKILL');
-    expect(await guest.end).toMatchObject({ exitCode: null, signal: 'SIGKILL' });
-    await until(() => !below.some(isAlive) && backends().length === 0, 'its processes to be gone');
-  });
-
-  it('a host that is killed: its guests and its domain go with it', async () => {
-    const sharedMemory = readdirSync('/dev/shm').sort();
-    const running = new RunningPostern([
-      ...['run', '--alone', '--driver-vm', 'local', '--device', 'ptmx', '--'],
-      ...['sh', '-c', 'echo ready; sleep 1000'],
-    ]);
-    await running.printed('ready');
-    const started = descendantsOf(running.child.pid as number);
-    expect(started.length).toBeGreaterThan(2);
-    running.child.kill('SIGKILL');
-    expect(await running.end()).toEqual({ status: null, signal: 'SIGKILL' });
-    await until(() => !started.some(isAlive), `the processes ${started.join(', ')} to end`);
-    expect(readdirSync('/dev/shm').sort()).toEqual(sharedMemory);
-  });
 });
-
-/** The stand's methods, bound. */
-function withMethods(stand: Stand): Pick<Stand, 'keeper' | 'logged' | 'start'> {
-  return { keeper: stand.keeper, logged: () => stand.logged(), start: (...words) => stand.start(...words) };
-}
