@@ -50,7 +50,7 @@ export const MANIFEST: Manifest = {
   class: 'audited',
   version: '1.0.0',
   sequence: 1,
-  contract: '0.1.0',
+  contract: '0.2.0',
   uapi: 'none 1',
   nodes: [{ pattern: 'audited' }],
   sharing: 'concurrent',
@@ -148,7 +148,7 @@ export function audited(
 function textOf(parts: Parts): string {
   const parameters = '(param i32 i32 i32 i32 i32 i64 i64 i64 i64 i32 i32';
   return `(module
-    (import "postern:device/guest-memory@0.1.0" "read" (func $read (param i64 i32 i32)))
+    (import "postern:device/guest-memory@0.2.0" "read" (func $read (param i64 i32 i32)))
     ${parts.memory}
     (global $top (mut i32) (i32.const ${ARENA}))
     (global $count (mut i32) (i32.const 0))

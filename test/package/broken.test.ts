@@ -287,12 +287,12 @@ const MODULE_CASES: Case[] = [
   [
     'a component for a contract of the future',
     'POSTERN_PKG_WORLD',
-    () => named('postern:device/guest-memory@0.1.0', 'postern:device/guest-memory@0.2.0'),
+    () => named('postern:device/guest-memory@0.2.0', 'postern:device/guest-memory@0.3.0'),
   ],
   [
     'a component that imports sockets',
     'POSTERN_PKG_WORLD',
-    () => named('postern:device/guest-memory@0.1.0', 'wasi:sockets/tcp-create-so@0.2.0'),
+    () => named('postern:device/guest-memory@0.2.0', 'wasi:sockets/tcp-create-so@0.2.0'),
   ],
   [
     'a core module that is not valid',

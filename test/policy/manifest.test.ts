@@ -23,7 +23,7 @@ describe('a manifest', () => {
       "/ must have required property 'sharing'",
       '/ must NOT have additional properties: surprise',
       '/version must match pattern',
-      '/contract must be equal to constant: "0.1.0"',
+      '/contract must be equal to constant: "0.2.0"',
       '/nodes/0/pattern must match format "regex"',
       '/envelope/grantsMax must be >= 0',
       '/envelope/operations/0 must be equal to one of the allowed values: "open"',
