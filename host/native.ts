@@ -164,6 +164,8 @@ export interface NativeAddon {
   /** An event counter (eventfd), non-blocking, close-on-exec. */
   eventFd(): number;
   closeDescriptor(descriptor: number): void;
+  /** No thread of this process has other capabilities than these from here on (linux/capability.h), nor gets any. Throws when one keeps some. */
+  keepCapabilities(numbers: readonly number[]): void;
   /** What this process's C library has allocated, and what it has of the kernel for that, in bytes. */
   nativeHeap(): { inUse: number; held: number };
   /** Listens at a path that only this user can connect to. Its errors, as those of the functions below, have a `code` (EADDRINUSE, …). */

@@ -28,6 +28,7 @@
         'addon/placeholder.cc',
         'addon/plan.cc',
         'addon/polls.cc',
+        'addon/privileges.cc',
         'addon/process_view.cc',
         'addon/reload.cc',
         'addon/remote_mapper.cc',

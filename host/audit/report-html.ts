@@ -34,7 +34,7 @@ export function reportHtml(report: IsolationReport): string {
 <h1>Isolation report</h1>
 <p class="soft">What guests may do with devices through Postern: ${report.classes.length} ${plural(report.classes.length, 'class', 'classes')}, ${commands} commands and file operations.
 ${broken === 0 ? 'Every module keeps every isolation rule that it was tried against.' : `<strong>${broken} ${plural(broken, 'module breaks', 'modules break')} an isolation rule.</strong>`}
-Made ${escaped(report.time.slice(0, 16).replace('T', ' '))} UTC${report.log.length === 0 ? '' : `, with the log ${report.log.map((file) => `<code>${escaped(file)}</code>`).join(', ')}, whose chain holds`}.</p>
+Made <span class="whole">${escaped(report.time.slice(0, 16).replace('T', ' '))} UTC</span>${report.log.length === 0 ? '' : `, with the log ${report.log.map((file) => `<code>${escaped(file)}</code>`).join(', ')}, whose chain holds`}.</p>
 <ul class="overview">${report.classes.map(card).join('')}</ul>
 </header>
 <main>
@@ -92,17 +92,26 @@ function facts(one: ReportedClass): string {
     ]),
     ['Module', `${escaped(one.name)} ${escaped(one.version)}, sequence ${one.sequence}`],
     ['Digest', `<code class="digest">sha256:${escaped(one.digest)}</code>`],
-    [
-      'Signed by',
-      one.signers.length === 0
-        ? '<span class="tag note">nobody</span> built from this repository'
-        : one.signers.map((key) => `<code class="digest">${escaped(key)}</code>`).join('<br>'),
-    ],
+    ['Signed by', signersText(one)],
     ['Kernel headers', `${escaped(one.uapi)}; ${coverageText(one)}`],
     ['Sharing', escaped(one.sharing)],
     ...(one.seen === null ? [] : [['Seen in the log', seenText(one.seen)] as [string, string]]),
   ];
   return `<dl class="facts">${rows.map(([term, text]) => `<dt>${term}</dt><dd>${text}</dd>`).join('')}</dl>`;
+}
+
+/** A signature that nobody has verified is not taken for somebody's word. */
+function signersText({ signers }: ReportedClass): string {
+  if (signers === null) return '<span class="tag note">nobody</span> it came in no package';
+  if (signers.length === 0) return '<span class="tag bad">nobody</span> the package is not signed';
+  const told = signers.map(({ fingerprint, name, refusal }) => {
+    const tag =
+      refusal === null
+        ? `<span class="tag good">✓ ${escaped(name ?? '')}</span>`
+        : `<span class="tag bad">✗ ${escaped(name ?? 'unknown')}</span> ${escaped(refusal)}`;
+    return `${tag} <code class="digest">${escaped(fingerprint)}</code>`;
+  });
+  return told.join('<br>');
 }
 
 function seenText({ allowed, denied, dropped, guests }: NonNullable<ReportedClass['seen']>): string {
@@ -151,7 +160,7 @@ function handles({ tables }: ReportedClass): string {
 
 function codes(names: readonly string[]): string {
   return names.length === 0
-    ? '<span class="soft">none</span>'
+    ? '<span class="soft">none of its vectors</span>'
     : names.map((name) => `<code>${escaped(name)}</code>`).join(', ');
 }
 

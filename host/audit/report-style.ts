@@ -47,6 +47,7 @@ ul.plain { margin: .2rem 0; padding-left: 1.1rem; }
 .limits div { display: flex; justify-content: space-between; gap: 1rem; border-bottom: 1px solid var(--line); padding: .2rem 0; break-inside: avoid; }
 .limits dd { margin: 0; font-variant-numeric: tabular-nums; }
 footer { padding-bottom: 3rem; color: var(--soft); font-size: .9rem; }
+.whole { white-space: nowrap; }
 [hidden] { display: none !important; }
 @media (max-width: 44rem) {
   section.class { padding: 1rem; } .facts { grid-template-columns: 1fr; gap: 0; } .facts dd { margin-bottom: .5rem; }

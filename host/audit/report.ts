@@ -47,6 +47,16 @@ export interface ReportedCommand {
   seen: { allowed: number; denied: number } | null;
 }
 
+/** A signature of a package. */
+export interface ReportedSignature {
+  /** Of the key that it claims. */
+  fingerprint: string;
+  /** The trust policy's name of that key; null: it has none. */
+  name: string | null;
+  /** Why it does not count; null: it does. */
+  refusal: string | null;
+}
+
 /** What a report says of one class. */
 export interface ReportedClass {
   class: string;
@@ -55,8 +65,8 @@ export interface ReportedClass {
   sequence: number;
   digest: string;
   uapi: string;
-  /** Fingerprints of the keys that signed its package; empty for a module that was built here. */
-  signers: string[];
+  /** The signatures of its package; null: it came in no package. */
+  signers: ReportedSignature[] | null;
   nodes: string[];
   refuses: { pattern: string; reason: string }[];
   sharing: string;
@@ -80,7 +90,7 @@ export interface IsolationReport {
 export interface ReportSubject {
   policy: PolicyPackage;
   vectors: VectorFile | undefined;
-  signers: string[];
+  signers: ReportedSignature[] | null;
 }
 
 /**

@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { jsonOption } from './policy-options.js';
+import { jsonOption, trustOption } from './policy-options.js';
 import { MODULE, type TryOptions, withGenerator } from './policy-try.js';
 import { refusing } from './refusal.js';
 import { plainStatusHelp, statusHelp } from './status.js';
@@ -66,6 +66,7 @@ export interface ReportOptions {
   html?: string;
   json?: boolean;
   log?: string[];
+  trust?: string;
 }
 
 function reportCommand(): Command {
@@ -79,6 +80,7 @@ function reportCommand(): Command {
     .option('--html <file>', 'write one self-contained HTML page')
     .addOption(jsonOption())
     .option('--log <file...>', 'a decision log, whose chain must hold')
+    .addOption(trustOption())
     .addHelpText(
       'after',
       `\nExample:\n  postern audit report v4l2 lamp-0.1.0.postern --html report.html --log decisions.log\n${statusHelp(

@@ -23,9 +23,12 @@ export function openLog({ verbose, log: file, tellErrors }: LogOptions): pino.Lo
   return pino({ level: 'debug', base: null }, pino.multistream(streams));
 }
 
+/** What guests did is nobody else's business. A file that is there keeps its mode. */
+const LOG_MODE = 0o600;
+
 function fileStream(file: string): pino.DestinationStream {
   // Synchronous, so that the last lines are there however the program ends.
-  return pino.destination({ dest: file, append: true, mkdir: true, sync: true });
+  return pino.destination({ dest: file, append: true, mkdir: true, sync: true, mode: LOG_MODE });
 }
 
 /** One line of text for each JSON record: what happened, then the rest as name=value. */

@@ -5,6 +5,7 @@ import type { DecisionLog } from '../audit/log.js';
 import { DomainKeeper } from '../mediator/domain-keeper.js';
 import { type GuestReport, runGuest } from '../mediator/guest.js';
 import type { Mediation } from '../mediator/mediation.js';
+import { leavePrivileges } from '../privileges.js';
 import { connectToHost, runServedGuest } from '../serve/client.js';
 import { defaultSocketPath } from '../serve/door.js';
 import { DRIVERS_DEFAULT } from './domain-choice.js';
@@ -61,7 +62,7 @@ async function runServed(
 ): Promise<GuestReport> {
   const devices = options.device ?? null;
   const networkAdministration = options.netAdmin ?? false;
-  return await withSignals((onStart) =>
+  return await withSignals('command', (onStart) =>
     runServedGuest(connection, {
       ...{ program, args, devices, networkAdministration, fast: options.fast ?? false, log, onStart },
       name: basename(program).slice(0, NAME_CHARACTERS_MAX),
@@ -103,7 +104,7 @@ async function runInOwnDomain(
     const onMediation = (made: Mediation): void => {
       mediation = made;
     };
-    return await withSignals((onStart) =>
+    return await withSignals(domain.kind, (onStart) =>
       runGuest({
         ...{ program, args, devices, domain, policies, log, name: program, networkAdministration, onStart },
         ...{ fast: options.fast ?? false, audit, onMediation },
@@ -114,13 +115,20 @@ async function runInOwnDomain(
   }
 }
 
-/** Passes signals on from the guest's start to its end. */
+/** Passes signals on from the guest's start to its end, with the privileges that are needed once its launcher has its own. */
 async function withSignals(
+  role: Parameters<typeof leavePrivileges>[0],
   run: (onStart: (launcher: ChildProcess) => void) => Promise<GuestReport>,
 ): Promise<GuestReport> {
   let stopForwarding = (): void => undefined;
   const guest = run((launcher) => {
     stopForwarding = forwardSignals(launcher);
+    try {
+      leavePrivileges(role);
+    } catch (error) {
+      launcher.kill('SIGKILL');
+      throw error;
+    }
   });
   return await guest.finally(() => stopForwarding());
 }

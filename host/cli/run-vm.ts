@@ -1,6 +1,7 @@
 import { constants } from 'node:os';
 import type { ProgramEnd } from '../driver-vm/domain.js';
 import { startGuestVm } from '../guest-vm/guest-vm.js';
+import { leavePrivileges } from '../privileges.js';
 import { DRIVERS_DEFAULT } from './domain-choice.js';
 import { closeDomain, everyServedDevice, openDomain } from './driver-domain.js';
 import { exitLike } from './exit.js';
@@ -29,6 +30,7 @@ export async function runInVm(argv: readonly string[], options: VmOptions): Prom
       progress: (line) => log.info({ from: 'guest VM' }, line),
       ...(options.memory === undefined ? {} : { memoryMiB: options.memory }),
     });
+    leavePrivileges(domain.kind);
     const stopListening = endOnSignals(() => vm.close());
     try {
       exitLike(endingOf(await vm.run(inThisFolder(argv), write, process.stdin)));

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { defaultStoreFolder, defaultTrustPath } from '../package/locations.js';
+import { leavePrivileges } from '../privileges.js';
 import { defaultSocketPath } from '../serve/door.js';
 import { Host } from '../serve/host.js';
 import { StoreSource, withSharing } from '../serve/source.js';
@@ -29,8 +30,9 @@ export async function serveGuests(options: ServeOptions): Promise<void> {
     served: everyServedDevice,
   });
   const crashed = once(process, 'uncaughtException').then(([error]) => Promise.reject(error));
-  process.stdout.write(`postern: serving at ${socket}\n`);
   try {
+    leavePrivileges(mode === 'local' ? 'local' : 'vm');
+    process.stdout.write(`postern: serving at ${socket}\n`);
     await Promise.race([ended, host.failed, crashed]);
   } finally {
     await host.close('The host is ending; so is its guest.');

@@ -1,9 +1,12 @@
 import { writeFileSync } from 'node:fs';
 import { type IsolationReport, isolationReport, type ReportSubject } from '../audit/report.js';
 import { reportHtml } from '../audit/report-html.js';
+import { defaultTrustPath } from '../package/locations.js';
 import { openPackage, PACKAGE_ENDING, readPackageFile } from '../package/package.js';
-import { signatureFingerprints } from '../package/signatures.js';
+import { signatureStates } from '../package/signatures.js';
+import { TrustPolicy } from '../package/trust.js';
 import { loadPolicies } from '../policy/store.js';
+import { hostTrust } from '../serve/source.js';
 import type { ReportOptions } from './audit.js';
 import { resolvePolicy } from './resolve-policy.js';
 import { linesOf, soundLog } from './show-replay.js';
@@ -14,10 +17,15 @@ import { renderTable } from './table.js';
  * Writes an isolation report: as text, as JSON, or as one HTML page.
  * @throws Error when there is no such module, or the log is not what was written
  */
-export async function showReport(modules: string[], { html, json, log = [] }: ReportOptions): Promise<void> {
+export async function showReport(
+  modules: string[],
+  { html, json, log = [], trust: trustPath = defaultTrustPath() }: ReportOptions,
+): Promise<void> {
   const names = modules.length > 0 ? modules : loadPolicies().map(({ manifest }) => manifest.name);
+  const trust = hostTrust(trustPath).policy ?? TrustPolicy.nobody();
   const subjects: ReportSubject[] = [];
-  for (const name of names) subjects.push({ ...(await resolvePolicy(name)), signers: signersOf(name) });
+  for (const name of names)
+    subjects.push({ ...(await resolvePolicy(name)), signers: signersOf(name, trust) });
   const { files } = log.length === 0 ? { files: [] } : soundLog(log);
   const lines = log.length === 0 ? undefined : [...linesOf(files)];
   const report = await isolationReport(subjects, lines, files);
@@ -28,16 +36,22 @@ export async function showReport(modules: string[], { html, json, log = [] }: Re
     process.exitCode = OBJECTION_STATUS;
 }
 
-/** Whose keys a package carries signatures of; whether they are trusted is told by `postern policy verify`. */
-function signersOf(name: string): string[] {
-  return name.endsWith(PACKAGE_ENDING)
-    ? signatureFingerprints(openPackage(readPackageFile(name)).members)
-    : [];
+/** The signatures of a package, each verified by the trust policy. */
+function signersOf(name: string, trust: TrustPolicy): ReportSubject['signers'] {
+  if (!name.endsWith(PACKAGE_ENDING)) return null;
+  const { members, manifest } = openPackage(readPackageFile(name));
+  return signatureStates(members, manifest.class, trust, new Date()).map(
+    ({ fingerprint, name: signer, refusal }) => ({
+      fingerprint,
+      name: signer ?? null,
+      refusal: refusal?.message ?? null,
+    }),
+  );
 }
 
 function renderText({ classes }: IsolationReport): string {
   return classes
-    .map(({ class: className, name, version, sequence, digest, commands, tables, rules, seen }) => {
+    .map(({ class: className, name, version, sequence, digest, commands, tables, rules, seen, signers }) => {
       const served = commands.filter(({ refused }) => refused === null);
       const broken = rules.filter(({ result }) => result === 'broken').map(({ id }) => id);
       const rows = commands.map(({ name: command, access, headBytes, refused, requires, denials }) => [
@@ -50,6 +64,7 @@ function renderText({ classes }: IsolationReport): string {
       const lines = [
         `${className}: ${name} ${version}, sequence ${sequence}, sha256:${digest}`,
         `  ${served.length} commands and file operations served, ${commands.length - served.length} refused by name`,
+        `  signed by: ${signedBy(signers)}`,
         `  isolation rules: ${broken.length === 0 ? 'all kept' : `broken: ${broken.join(', ')}`}`,
         ...tables.map(
           ({ name: table, requiredBy }) =>
@@ -60,4 +75,15 @@ function renderText({ classes }: IsolationReport): string {
       return `${lines.join('\n')}\n\n${renderTable(['command', 'access', 'bytes', 'own handles', 'denied when'], rows)}`;
     })
     .join('\n');
+}
+
+function signedBy(signers: ReportSubject['signers']): string {
+  if (signers === null) return 'nobody (it came in no package)';
+  if (signers.length === 0) return 'nobody';
+  return signers
+    .map(
+      ({ name, fingerprint, refusal }) =>
+        `${name ?? fingerprint}${refusal === null ? '' : ` (not good: ${refusal})`}`,
+    )
+    .join(', ');
 }

@@ -26,7 +26,7 @@ function expected(text: string): Partial<ChainHead> {
 function renderText({ files, lines, first, head, kinds, faults }: VerifyReport): string {
   const counts = Object.entries(kinds).map(([kind, count]) => `${count} ${kind}`);
   const told = [
-    `${lines} lines in ${files.length === 1 ? 'one file' : `${files.length} files`}: ${counts.join(', ')}.`,
+    `${lines} lines in ${files.length === 1 ? 'one file' : `${files.length} files`}: ${counts.join(', ') || 'none of a decision log'}.`,
     ...(first > 1 ? [`The chain begins at line ${first}: earlier segments were not given.`] : []),
     ...faults.map(({ file, at, what }) => `${file}:${at}: ${what}`),
     faults.length === 0

@@ -95,6 +95,7 @@ interface Plan {
   qemuArguments: string[];
   memoryBytes: number;
   snapshotKey: string;
+  sharedRoot: boolean;
   /** Whether QEMU renders: it needs an X server, and can't be saved. */
   rendering: boolean;
   recording?: number;
@@ -152,6 +153,7 @@ async function planOf(options: DriverVmOptions): Promise<Plan> {
     qemuArguments: commandLine,
     memoryBytes: memoryMiB * BYTES_PER_MIB,
     snapshotKey: snapshotKey([kernel.digest, initramfs.digest, qemuIdentity(), ...commandLine]),
+    sharedRoot,
     rendering,
     log: options.log,
     ...(options.aperture === undefined ? {} : { aperture: options.aperture }),
@@ -275,6 +277,7 @@ async function startQemu(
   const environment = await display?.environment(QEMU_DESCRIPTORS.authority);
   const launch = {
     qemuArguments: [...plan.qemuArguments, ...incoming],
+    needs: { sharedRoot: plan.sharedRoot, rendering: plan.rendering },
     kernel: plan.kernel.vmlinux,
     initramfs: plan.initramfs.path,
     memory,
@@ -303,9 +306,7 @@ function domainOf(running: Running, plan: Plan): DriverVm {
   let closing: Promise<void> | undefined;
   // A guest VM may be as slow as it likes.
   const watchdog =
-    plan.aperture === undefined
-      ? new Watchdog(qemu.control, (ms) => qemu.kill(`it hung: its agent did not answer for ${ms} ms`))
-      : undefined;
+    plan.aperture === undefined ? new Watchdog(qemu.control, (reason) => qemu.kill(reason)) : undefined;
   void qemu.ended.then(() => watchdog?.stop());
   const end = async (): Promise<void> => {
     watchdog?.stop();

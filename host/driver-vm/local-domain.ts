@@ -84,9 +84,7 @@ function closeAll({ memory, doorbell, events }: Descriptors): void {
 
 function domainOf(agent: AgentProcess, descriptors: Descriptors, channelsAddress: bigint): LocalDomain {
   let closing: Promise<void> | undefined;
-  const watchdog = new Watchdog(agent.control, (ms) =>
-    agent.kill(`it hung: the backend agent did not answer for ${ms} ms`),
-  );
+  const watchdog = new Watchdog(agent.control, (reason) => agent.kill(reason));
   void agent.ended.then(() => watchdog.stop());
   const end = async (): Promise<void> => {
     watchdog.stop();

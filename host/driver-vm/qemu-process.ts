@@ -3,7 +3,7 @@ import { closeSync, openSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
 import { ControlClient } from './control-client.js';
 import type { Log } from './domain.js';
-import { QEMU_DESCRIPTORS, qemuCommand } from './qemu.js';
+import { CONFINE, QEMU_DESCRIPTORS, type QemuNeeds, qemuCommand } from './qemu.js';
 import { QmpClient } from './qmp.js';
 import { withStreams } from './streams.js';
 import { UntrustedLog } from './untrusted-log.js';
@@ -24,6 +24,7 @@ export interface ApertureEnds {
 
 export interface QemuLaunch {
   qemuArguments: readonly string[];
+  needs: QemuNeeds;
   kernel: string;
   initramfs: string;
   /** Descriptors of this process that QEMU gets. */
@@ -143,9 +144,10 @@ export class QemuProcess {
 }
 
 function spawnQemu(launch: QemuLaunch): ChildProcess {
-  const { command, commandArguments } = qemuCommand(launch.qemuArguments);
+  const { command, commandArguments } = qemuCommand(launch.qemuArguments, launch.needs);
   const kernel = openSync(launch.kernel, 'r');
   const initramfs = openSync(launch.initramfs, 'r');
+  const confine = openSync(CONFINE, 'r');
   try {
     const fd = QEMU_DESCRIPTORS;
     const stdio: (number | 'ignore' | 'pipe')[] = ['ignore', 'pipe', 'pipe'];
@@ -159,11 +161,13 @@ function spawnQemu(launch: QemuLaunch): ChildProcess {
     stdio[fd.aperture] = launch.aperture?.socket ?? 'ignore';
     stdio[fd.driverMemory] = launch.aperture?.memory ?? 'ignore';
     stdio[fd.driverMemoryReadOnly] = launch.aperture?.memoryReadOnly ?? 'ignore';
+    stdio[fd.confine] = confine;
     const env = launch.display?.environment ?? process.env;
     // A session of its own: a terminal's Ctrl-C is for the guest, not for the driver VM.
     return spawn(command, commandArguments, { stdio, detached: true, cwd: launch.folder, env });
   } finally {
     closeSync(kernel);
     closeSync(initramfs);
+    closeSync(confine);
   }
 }

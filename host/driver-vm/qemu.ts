@@ -1,10 +1,13 @@
 import { accessSync, constants, realpathSync, statSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
+import { ROOT } from '../root.js';
 import { AUDIO_BACKEND } from './hardware.js';
 import { screenArguments } from './screen.js';
 
 export const QEMU = 'qemu-system-x86_64';
 const NOBODY = '65534';
+/** Takes from QEMU what its VM does not need (native/launcher/confine.c). */
+export const CONFINE = join(ROOT, 'native', 'build', 'confine');
 
 /** Descriptors that QEMU inherits, by their numbers there. They are part of the command line, and so the same at every start. */
 export const QEMU_DESCRIPTORS = {
@@ -28,6 +31,8 @@ export const QEMU_DESCRIPTORS = {
   /** A guest VM: the driver domain's memory, which the host maps into the aperture, and the same for reading only. */
   driverMemory: 15,
   driverMemoryReadOnly: 16,
+  /** The program that confines it, which nobody need be able to reach by its path; closed before QEMU begins. */
+  confine: 17,
 } as const;
 
 export interface QemuOptions {
@@ -109,9 +114,40 @@ function audioArguments({ devices, recording }: QemuOptions): string[] {
   return ['-audiodev', recording ? file : `none,id=${AUDIO_BACKEND}`];
 }
 
-/** The command that starts QEMU: killed by the kernel when this process's thread ends. */
-export function qemuCommand(qemuArgumentList: readonly string[]): UnprivilegedCommand {
-  return unprivileged([QEMU, ...qemuArgumentList], 'KILL');
+/** What a QEMU needs beyond its descriptors. */
+export interface QemuNeeds {
+  /** This machine's root, to share it for reading. */
+  sharedRoot: boolean;
+  /** An X server, which it finds by an abstract socket: that is the network's. */
+  rendering: boolean;
+}
+
+/**
+ * The command that starts QEMU: killed by the kernel when this process's thread ends. It has no network, reads nothing but the system's
+ * libraries and its own data, writes nothing, and reaches no other process. Its descriptor `confine` must be CONFINE.
+ */
+export function qemuCommand(
+  qemuArgumentList: readonly string[],
+  { sharedRoot, rendering }: QemuNeeds,
+): UnprivilegedCommand {
+  const { confine } = QEMU_DESCRIPTORS;
+  const reads = [dirname(dirname(realpathSync(qemuPath()))), ...(sharedRoot ? ['/'] : [])];
+  const confined = unprivileged(
+    [
+      ...[`/proc/self/fd/${confine}`, '--close', String(confine)],
+      // A user namespace would show it every file of the shared root as nobody's.
+      ...(rendering || sharedRoot ? ['--share-network'] : []),
+      ...reads.flatMap((path) => ['--read', path]),
+      ...['--', QEMU, ...qemuArgumentList],
+    ],
+    'KILL',
+  );
+  return sharedRoot && !rendering && isRoot() ? withoutNetwork(confined) : confined;
+}
+
+/** Root needs no user namespace for a network namespace. */
+function withoutNetwork({ command, commandArguments }: UnprivilegedCommand): UnprivilegedCommand {
+  return { command: 'unshare', commandArguments: ['--net', '--', command, ...commandArguments] };
 }
 
 /** A program with its arguments, as spawn takes them. */
@@ -125,13 +161,16 @@ export interface UnprivilegedCommand {
  * thread ends.
  */
 export function unprivileged(argv: readonly string[], signal: 'KILL' | 'TERM'): UnprivilegedCommand {
-  const isRoot = process.getuid?.() === 0;
   const asNobody = ['--reuid', NOBODY, '--regid', NOBODY, '--clear-groups', '--bounding-set', '-all'];
-  const privileges = [...(isRoot ? asNobody : []), '--inh-caps', '-all', '--no-new-privs'];
+  const privileges = [...(isRoot() ? asNobody : []), '--inh-caps', '-all', '--no-new-privs'];
   return {
     command: 'setpriv',
     commandArguments: [...privileges, '--pdeathsig', signal, '--', ...argv],
   };
+}
+
+function isRoot(): boolean {
+  return process.getuid?.() === 0;
 }
 
 /**
@@ -140,15 +179,25 @@ export function unprivileged(argv: readonly string[], signal: 'KILL' | 'TERM'): 
  * @throws Error when QEMU is not installed
  */
 export function qemuIdentity(): string {
-  for (const folder of (process.env.PATH ?? '').split(delimiter)) {
-    try {
-      const path = realpathSync(join(folder, QEMU));
-      accessSync(path, constants.X_OK);
-      const { size, mtimeMs } = statSync(path);
-      return `${path} ${size} ${mtimeMs}`;
-    } catch {
-      // Not in this folder.
-    }
+  const path = realpathSync(qemuPath());
+  const { size, mtimeMs } = statSync(path);
+  return `${path} ${size} ${mtimeMs}`;
+}
+
+/** The first QEMU on PATH that may be run. */
+function qemuPath(): string {
+  const paths = (process.env.PATH ?? '').split(delimiter).map((folder) => join(folder, QEMU));
+  const found = paths.find(mayRun);
+  if (found === undefined)
+    throw new Error(`${QEMU} is not on PATH: the driver VM needs it. Install the package qemu-system-x86.`);
+  return found;
+}
+
+function mayRun(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
   }
-  throw new Error(`${QEMU} is not on PATH: the driver VM needs it. Install the package qemu-system-x86.`);
 }

@@ -16,6 +16,8 @@ const MIGRATION_TIMEOUT_MS = 20_000;
 /** The device state of this small machine is well below one MiB; RAM is not part of it. */
 const STATE_BYTES_MAX = 16 << 20;
 const POLL_MS = 5;
+/** A VM's memory is its owner's. QEMU gets descriptors. */
+const FILE_MODE = 0o600;
 const SOCKET_NAME = 'state.socket';
 
 interface Record {
@@ -91,8 +93,8 @@ async function unlessDenied(change: Promise<void>): Promise<void> {
 /** A folder for a snapshot to be made; QEMU must have it as its working folder. */
 export async function newSnapshotFolder(key: string): Promise<string> {
   const folder = await newWorkFolder(SNAPSHOT_FOLDER, key);
-  // QEMU, which may be another user, must find the socket in it.
-  await chmod(folder, 0o755);
+  // QEMU, which may be another user, must find the socket in it, and nothing else.
+  await chmod(folder, 0o711);
   return folder;
 }
 
@@ -108,10 +110,10 @@ export async function takeSnapshot(
 ): Promise<void> {
   try {
     const state = await receiveState(qmp, folder);
-    await writeFile(join(folder, 'state'), state, { mode: 0o644 });
+    await writeFile(join(folder, 'state'), state, { mode: FILE_MODE });
     const extents = await saveRam(memory.descriptor, memory.bytes, join(folder, 'ram'));
     const record: Record = { memoryBytes: memory.bytes, stateDigest: digestOf(state), extents };
-    await writeFile(join(folder, 'snapshot.json'), JSON.stringify(record));
+    await writeFile(join(folder, 'snapshot.json'), JSON.stringify(record), { mode: FILE_MODE });
   } finally {
     await qmp.execute('cont');
   }

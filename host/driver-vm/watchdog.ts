@@ -8,20 +8,24 @@ const ANSWER_TIMEOUT_MS = 10_000;
 /** This process may have been stopped meanwhile, and the answer wait to be read: it is given the time. */
 const GRACE_MS = 1000;
 
-/** Asks an agent again and again whether it is alive, and tells once when it is not. */
+/** Asks an agent again and again whether it is alive, and tells once when it is not, or when it can't be asked any more. */
 export class Watchdog {
   readonly #stopping = new AbortController();
 
-  /** @param onHang told when the agent has not answered for `ANSWER_TIMEOUT_MS` */
-  constructor(control: ControlClient, onHang: (afterMs: number) => void) {
-    void this.#watch(control, onHang).catch(() => {}); // Stopped, or the stream has ended: whoever owns it knows.
+  /** @param onHang told why the domain is to be given up */
+  constructor(control: ControlClient, onHang: (reason: string) => void) {
+    this.#watch(control, onHang).catch(async ({ message }: Error) => {
+      // A stream that is broken stays so, and nobody could begin in such a domain. Of one that has just ended the owner is about to know.
+      await sleep(GRACE_MS, undefined, { ref: false });
+      if (!this.#stopping.signal.aborted) onHang(`it can't be asked any more: ${message}`);
+    });
   }
 
   stop(): void {
     this.#stopping.abort();
   }
 
-  async #watch(control: ControlClient, onHang: (afterMs: number) => void): Promise<void> {
+  async #watch(control: ControlClient, onHang: (reason: string) => void): Promise<void> {
     for (;;) {
       await this.#pause(PING_INTERVAL_MS);
       if (!control.isIdle) continue;
@@ -30,7 +34,7 @@ export class Watchdog {
         (await Promise.race([answered, this.#pause(ANSWER_TIMEOUT_MS)])) ??
         (await Promise.race([answered, this.#pause(GRACE_MS)]));
       if (isAlive) continue;
-      onHang(ANSWER_TIMEOUT_MS + GRACE_MS);
+      onHang(`it hung: the backend agent did not answer for ${ANSWER_TIMEOUT_MS + GRACE_MS} ms`);
       return;
     }
   }

@@ -33,6 +33,11 @@ const SPIN_US = availableParallelism() > 1 ? 50 : 0;
  * answer such operations within milliseconds; setting up hardware, emulated on a busy machine, takes seconds.
  */
 export const OPERATION_DEADLINE_MS = 30_000;
+/**
+ * What an operation leaves behind is dead when it has ended, so room for more of it makes no collection shorter: V8 would let it grow to
+ * 48 MB a guest.
+ */
+const YOUNG_MB_MAX = 6;
 /** What is written to an event counter to wake who waits for it (eventfd(2)). */
 const ONE = new BigUint64Array([1n]);
 
@@ -115,6 +120,7 @@ export class Mediation {
     };
     const worker = new Worker(WORKER, {
       workerData: input,
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB_MAX },
       transferList: tap === undefined ? [port2] : [port2, tap.port],
     });
     this.ended = endOf(worker, (message) => {

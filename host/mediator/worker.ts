@@ -28,6 +28,8 @@ const EFAULT = 14;
 const input = workerData as WorkerInput;
 /** A collection takes some milliseconds, and an instance some tens of KiB. */
 const SWITCHES_A_COLLECTION = 64;
+/** All guests change modules together: so many of them in a row collect at switches of their own, for a processor can't serve two. */
+const COLLECTING_APART = 8;
 
 /** A kill takes milliseconds; what does not end by then is of a command that does not kill. */
 const GUEST_END_MS = 2000;
@@ -38,8 +40,8 @@ const clock = new DecisionClock();
 const budget = new LogBudget(performance.now());
 const tap = input.tap === undefined ? undefined : new DecisionTap(input.tap);
 let mediator: NativeMediator | undefined;
+let switches = ((input.guest % COLLECTING_APART) * SWITCHES_A_COLLECTION) / COLLECTING_APART;
 let guestProcess = 0;
-let switches = 0;
 /** Why a policy was blamed last. */
 let lastFault = '';
 /** Commands that wait for the native side's word. */

@@ -28,10 +28,15 @@ export async function meteredModule(core: Uint8Array): Promise<WebAssembly.Modul
   return WebAssembly.compile(await meteredCore(core));
 }
 
+/** Where the metered binary is kept. */
+export function meteredPath(core: Uint8Array, cacheFolder: string = CACHE_FOLDER): string {
+  const digest = createHash('sha256').update(`${METER_VERSION}\0`).update(core).digest('hex');
+  return join(cacheFolder, `${digest}.wasm`);
+}
+
 /** As meteredModule, but the binary. */
 export async function meteredCore(core: Uint8Array, cacheFolder: string = CACHE_FOLDER): Promise<Uint8Array> {
-  const digest = createHash('sha256').update(`${METER_VERSION}\0`).update(core).digest('hex');
-  const path = join(cacheFolder, `${digest}.wasm`);
+  const path = meteredPath(core, cacheFolder);
   if (existsSync(path)) return readFileSync(path);
   const metered = await meter(core);
   mkdirSync(cacheFolder, { recursive: true });

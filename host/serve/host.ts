@@ -80,8 +80,6 @@ export class Host {
    * @throws Error when a policy module is not fit, another host listens there, or the driver domain does not start
    */
   static async start(options: HostOptions): Promise<Host> {
-    // Mediators of a host that reloads collect their garbage themselves: they never rest.
-    setFlagsFromString('--expose-gc');
     // A module's code is compiled once and for good when it is made ready. By default V8 would do it twice, the second time while guests
     // call it and on as many threads as there are, which go before nobody but take the processors from the guests.
     setFlagsFromString('--no-liftoff');

@@ -4,6 +4,7 @@ import type { ModuleInput } from '../mediator/messages.js';
 import { isSameModule, keyOfModule } from '../mediator/same-module.js';
 import type { PolicyPackage } from '../policy/store.js';
 import { Candidates } from './candidates.js';
+import { Garbage } from './garbage.js';
 import { type Guest, type Guests, moduleName } from './guests.js';
 import { Preparer, type TestedPolicy } from './prepare.js';
 import type { ClassState, ModuleName, ShadowReport, Switch } from './protocol.js';
@@ -25,6 +26,7 @@ export class Modules {
   readonly #compiled = new Map<string, Promise<ModuleInput>>();
   readonly #preparer = new Preparer();
   readonly #candidates: Candidates;
+  readonly #garbage = new Garbage();
   readonly #latest = new Map<string, Switch>();
   /** Changes happen one after the other. */
   #last: Promise<unknown> = Promise.resolve();
@@ -194,6 +196,7 @@ export class Modules {
       else result.kept.push({ guest: guest.name, reason: refusal });
     }
     await this.#candidates.restart(candidate.manifest.class);
+    this.#garbage.add();
   }
 
   /** Why the guest keeps what it has; undefined when it has the new module, or has ended. */

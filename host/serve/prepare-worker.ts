@@ -20,8 +20,15 @@ export type PrepareAnswer = { module: ModuleInput } | { refusal: string };
 /** What guests do goes before: setpriority(2) with 0 means the calling thread. */
 const NICE = 10;
 
+/** Compiled code is small to V8 and not to the machine. */
+const MODULES_A_COLLECTION = 16;
+let modules = 0;
+
 setPriority(0, NICE);
-parentPort?.on('message', async (input: PrepareInput) => parentPort?.postMessage(await prepare(input)));
+parentPort?.on('message', async (input: PrepareInput) => {
+  parentPort?.postMessage(await prepare(input));
+  if (++modules % MODULES_A_COLLECTION === 0) globalThis.gc?.();
+});
 
 async function prepare({ metered, manifest, digest, vectors }: PrepareInput): Promise<PrepareAnswer> {
   try {

@@ -42,10 +42,10 @@ export class Preparer {
     clearTimeout(this.#idle);
     try {
       this.#trial ??= startTrial();
-      const tried = await answerOf(this.#trial, { core, manifest, vectors });
+      const tried = await this.#trial.ask({ core, manifest, vectors });
       if ('refusal' in tried) throw new Error(tried.refusal);
       this.#compiler ??= startCompiler();
-      const answer = await answerOf(this.#compiler, { metered: tried.metered, manifest, digest, vectors });
+      const answer = await this.#compiler.ask({ metered: tried.metered, manifest, digest, vectors });
       if ('refusal' in answer) throw new Error(answer.refusal);
       this.#idle = setTimeout(() => void this.close(), IDLE_MS_MAX).unref();
       return answer.module;
@@ -64,13 +64,41 @@ export class Preparer {
   }
 }
 
-/** Who does one of the steps: it answers each input once. */
-interface Helper<Input, Answer> {
-  readonly what: string;
-  post(input: Input): void;
-  /** Its next answer; rejects when it has ended. */
-  next(): Promise<Answer>;
-  end(): Promise<void>;
+/** Who does one of the steps, one input after the other. */
+class Helper<Input, Answer> {
+  #waiting: { resolve: (answer: Answer) => void; reject: (error: Error) => void } | undefined;
+
+  constructor(
+    private readonly what: string,
+    private readonly post: (input: Input) => void,
+    readonly end: () => Promise<void>,
+  ) {}
+
+  /**
+   * Its answer to an input.
+   * @throws Error when it has ended, or takes too long
+   */
+  async ask(input: Input): Promise<Answer> {
+    const late = `is not done after ${PREPARE_MS_MAX / 1000} seconds`;
+    const timer = setTimeout(() => this.fail(late), PREPARE_MS_MAX);
+    try {
+      return await new Promise<Answer>((resolve, reject) => {
+        this.#waiting = { resolve, reject };
+        this.post(input);
+      });
+    } finally {
+      clearTimeout(timer);
+      this.#waiting = undefined;
+    }
+  }
+
+  take(answer: Answer): void {
+    this.#waiting?.resolve(answer);
+  }
+
+  fail(why: string): void {
+    this.#waiting?.reject(new Error(`The ${this.what} ${why}.`));
+  }
 }
 
 function startTrial(): Helper<TrialInput, TrialAnswer> {
@@ -83,56 +111,29 @@ function startTrial(): Helper<TrialInput, TrialAnswer> {
     child.once('exit', () => resolve());
     child.once('error', () => resolve());
   });
-  return {
-    what: 'process that tries the module',
-    post: (input) => void child.send(input),
-    next: () => firstOf<TrialAnswer>((resolve) => child.once('message', resolve), gone),
-    end: async () => {
+  const helper = new Helper<TrialInput, TrialAnswer>(
+    'process that tries the module',
+    (input) => child.send(input, (error) => error && helper.fail(`takes nothing: ${error.message}`)),
+    async () => {
       child.kill('SIGKILL');
       await gone;
     },
-  };
+  );
+  child.on('message', (answer: TrialAnswer) => helper.take(answer));
+  child.once('error', ({ message }) => helper.fail(`does not run: ${message}`));
+  child.once('exit', () => helper.fail('has ended'));
+  return helper;
 }
 
 function startCompiler(): Helper<PrepareInput, PrepareAnswer> {
   const worker = new Worker(WORKER);
-  const gone = new Promise<void>((resolve) => {
-    worker.once('exit', () => resolve());
-    worker.once('error', () => resolve());
-  });
-  return {
-    what: 'thread that compiles the module',
-    post: (input) => worker.postMessage(input),
-    next: () => firstOf<PrepareAnswer>((resolve) => worker.once('message', resolve), gone),
-    end: async () => void (await worker.terminate()),
-  };
-}
-
-function firstOf<Answer>(
-  listen: (resolve: (answer: Answer) => void) => void,
-  gone: Promise<void>,
-): Promise<Answer> {
-  return new Promise((resolve, reject) => {
-    listen(resolve);
-    void gone.then(() => reject(new Error('has ended')));
-  });
-}
-
-async function answerOf<Input, Answer>(helper: Helper<Input, Answer>, input: Input): Promise<Answer> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(
-      () => reject(new Error(`is not done after ${PREPARE_MS_MAX / 1000} seconds`)),
-      PREPARE_MS_MAX,
-    );
-  });
-  try {
-    const answer = helper.next();
-    helper.post(input);
-    return await Promise.race([answer, late]);
-  } catch (error) {
-    throw new Error(`The ${helper.what} ${(error as Error).message}.`);
-  } finally {
-    clearTimeout(timer);
-  }
+  const helper = new Helper<PrepareInput, PrepareAnswer>(
+    'thread that compiles the module',
+    (input) => worker.postMessage(input),
+    async () => void (await worker.terminate()),
+  );
+  worker.on('message', (answer: PrepareAnswer) => helper.take(answer));
+  worker.once('error', ({ message }) => helper.fail(`failed: ${message}`));
+  worker.once('exit', () => helper.fail('has ended'));
+  return helper;
 }

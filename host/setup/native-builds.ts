@@ -24,7 +24,7 @@ const BUILDS: readonly NativeBuild[] = [
   {
     name: 'guest launcher',
     inputs: ['native/launcher', 'native/protocol'],
-    outputs: ['native/build/launcher'],
+    outputs: ['native/build/launcher', 'native/build/confine'],
     build: (note) => make('native/launcher', note),
   },
   {

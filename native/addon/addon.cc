@@ -7,6 +7,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   postern::bindMediator(env, exports);
   postern::bindAperture(env, exports);
   postern::bindHeap(env, exports);
+  postern::bindPrivileges(env, exports);
   return exports;
 }
 

@@ -10,5 +10,6 @@ void bindDescriptors(Napi::Env env, Napi::Object exports);
 void bindMediator(Napi::Env env, Napi::Object exports);
 void bindAperture(Napi::Env env, Napi::Object exports);
 void bindHeap(Napi::Env env, Napi::Object exports);
+void bindPrivileges(Napi::Env env, Napi::Object exports);
 
 }  // namespace postern

@@ -26,6 +26,8 @@ constexpr size_t kThreadsMax = 512;
 Mediator::Thread* Mediator::threadOf(pid_t tid) {
   auto known = threads_.find(tid);
   if (known != threads_.end()) return &known->second;
+  // A guest that only opens, and is refused, looks up no descriptor: its threads' ends are seen here.
+  for (pid_t ended : cache_.reapThreads()) threads_.erase(ended);
   if (threads_.size() >= kThreadsMax) {
     for (auto& [other, thread] : threads_) cache_.forgetThread(other);
     threads_.clear();

@@ -103,12 +103,24 @@ static int is_kept(int capability, int keep_net_admin) {
   return 0;
 }
 
-static void drop_capabilities(int keep_net_admin) {
+/* Of who attends a program: init ends it by a signal whoever it has become. */
+static int is_init_s(int capability, int unused) {
+  (void)unused;
+  return capability == CAP_KILL;
+}
+
+static int is_nobody_s(int capability, int unused) {
+  (void)capability;
+  (void)unused;
+  return 0;
+}
+
+static void drop_capabilities(int (*keeps)(int, int), int keep_net_admin) {
   struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   struct __user_cap_data_struct data[2];
   if (syscall(SYS_capget, &header, data) != 0) fail("capget");
   for (int capability = 0; capability <= CAP_LAST_CAP; capability++) {
-    if (is_kept(capability, keep_net_admin)) continue;
+    if (keeps(capability, keep_net_admin)) continue;
     (void)prctl(PR_CAPBSET_DROP, capability, 0, 0, 0); /* EPERM where there was none to drop. */
     uint32_t bit = ~(1u << (capability % 32));
     data[capability / 32].effective &= bit;
@@ -143,7 +155,7 @@ static void send_listener(int listener) {
 static void run_program(char **argv, int keep_net_admin, int answers_poll, const sigset_t *original_mask) {
   if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) fail("PR_SET_PDEATHSIG");
   raise_descriptor_limit();
-  drop_capabilities(keep_net_admin);
+  drop_capabilities(is_kept, keep_net_admin);
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) fail("no_new_privs");
   int listener = install_filter(world_has_stand_ins(), answers_poll, !world_has_terminals());
   if (listener < 0) fail("the seccomp filter with its listener (Linux 5.19 or later)");
@@ -163,6 +175,11 @@ static void run_program(char **argv, int keep_net_admin, int answers_poll, const
 /* A signal that the terminal sent (SI_KERNEL) has reached the whole foreground group already. */
 static void forward(pid_t pid, const siginfo_t *info) {
   if (info->si_code != SI_KERNEL) kill(pid, info->si_signo);
+}
+
+/* From here on this process waits and forwards signals: it gets no right any more, and nobody without privileges looks into it. */
+static void attend_only(void) {
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) _exit(EXIT_LAUNCHER);
 }
 
 /* Waits for `pid`, forwarding signals to it and reaping every other child. Returns its wait status. */
@@ -206,8 +223,8 @@ static void run_init(char *plan, char **argv, int status_pipe, const sigset_t *o
   if (pid == 0) run_program(argv, keep_net_admin, answers_poll, original_mask);
   close(POSTERN_LAUNCH_FD);
   /* Init runs without the filter: it keeps no right that the guest could want, and can't be traced by it. */
-  drop_capabilities(0);
-  if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) _exit(EXIT_LAUNCHER);
+  drop_capabilities(is_init_s, 0);
+  attend_only();
   int status = attend(pid);
   (void)!write(status_pipe, &status, sizeof status);
   _exit(0);
@@ -250,6 +267,9 @@ int main(int argc, char **argv) {
     run_init(plan, argv + 1, status_pipe[1], &original_mask);
   }
   close(status_pipe[1]);
+  /* Init is of the same user. */
+  drop_capabilities(is_nobody_s, 0);
+  attend_only();
   close(POSTERN_LAUNCH_FD);
   int init_status = attend(init);
   int status;

@@ -26,7 +26,7 @@ let report: IsolationReport;
 const subjectOf = async (name: string): Promise<Parameters<typeof isolationReport>[0][number]> => ({
   policy: await policyPackage(name),
   vectors: loadVectors(name),
-  signers: [],
+  signers: null,
 });
 const seen = (fields: Partial<LoggedDecision>): LoggedDecision =>
   ({
@@ -72,11 +72,23 @@ describe('an isolation report', () => {
     expect(pty?.commands.find(({ name }) => name === 'TIOCSTI')?.seen).toEqual({ allowed: 0, denied: 1 });
   });
 
+  it('takes no signature for somebody’s word that was not verified', async () => {
+    const fingerprint = 'ab'.repeat(32);
+    const page = async (signers: Parameters<typeof isolationReport>[0][number]['signers']): Promise<string> =>
+      reportHtml(await isolationReport([{ ...(await subjectOf('dma-buf')), signers }], undefined, []));
+    expect(await page(null)).toContain('it came in no package');
+    expect(await page([])).toContain('the package is not signed');
+    expect(await page([{ fingerprint, name: 'alice', refusal: null }])).toContain('tag good">✓ alice');
+    const stranger = await page([{ fingerprint, name: null, refusal: 'a key <of> nobody' }]);
+    expect(stranger).toContain('tag bad">✗ unknown</span> a key &lt;of&gt; nobody');
+    expect(stranger).not.toContain('✓ unknown');
+  });
+
   it('shows a rule that is broken, and by what', async () => {
     const broken = audited({ headAccess: 3 });
     const policy = { ...broken, component: 'x', digest: '0'.repeat(64) };
     const html = reportHtml(
-      await isolationReport([{ policy, vectors: undefined, signers: [] }], undefined, []),
+      await isolationReport([{ policy, vectors: undefined, signers: null }], undefined, []),
     );
     expect(html).toContain('1 module breaks');
     expect(html).toContain('✗ broken');

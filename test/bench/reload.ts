@@ -1,9 +1,13 @@
+import { rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { compileGuestProgram } from '../../host/cli/guest-program.js';
+import { meteredPath } from '../../host/policy/meter.js';
 import { loadPolicies, type PolicyPackage } from '../../host/policy/store.js';
-import { TestHost } from '../serve/in-process.js';
+import { loadVectors } from '../../host/policy/vectors.js';
+import type { TestedPolicy } from '../../host/serve/prepare.js';
 import { variant } from '../serve/variants.js';
 import { numbersAfter } from './programs.js';
+import { ReloadedHost } from './reload-host.js';
 import { slope } from './statistics.js';
 
 /** What guests at work notice of modules that are exchanged under them, and what a host keeps of them. */
@@ -24,7 +28,7 @@ export interface ReloadResult {
   /** From a new module to the last guest's switch, milliseconds, median. */
   reloadMs: number;
   reloads: number;
-  /** The host's memory over all reloads, MB a hundred reloads, by least squares. */
+  /** The host process's memory over the last four fifths of all reloads, MB a hundred reloads, by least squares. */
   rssSlopeMb: number;
   rssMb: { first: number; last: number };
 }
@@ -43,33 +47,35 @@ const SETTLING_SHARE = 0.2;
 const MB = 1 << 20;
 /** Between two swaps, so that they are spread over the guests' work. */
 const PAUSE_MS = 50;
-/** Quiet times and times of swaps take turns, so that whatever else the machine does meets both. */
+/** Times of swaps and quiet times of the same length take turns, so that whatever else the machine does meets both. */
 const SWAPS_A_PERIOD = 5;
 const NS_PER_MS = 1e6;
 /** What test/bench/reload.c prints. */
 const COUNTED = ['operations', 'failed', 'quiet', 'quietLongest', 'swapping', 'swappingLongest'] as const;
 
-/** A host in this process with guests at work on terminals of the local driver domain. */
+/**
+ * A host with guests at work on terminals of the local driver domain. What is installed comes with its test vectors, and is new to the
+ * machine when guests' calls are timed: it is metered, tried and compiled then, as whatever an operator installs.
+ */
 export async function benchReload(quick: boolean): Promise<ReloadResult> {
   const pty = loadPolicies().find(({ manifest }) => manifest.name === 'pty') as PolicyPackage;
   const swaps = quick ? QUICK_SWAPS : SWAPS;
   const reloads = quick ? QUICK_RELOADS : RELOADS;
   const calls = (quick ? QUICK_OPERATIONS : OPERATIONS) / GUESTS;
-  const versions = Array.from({ length: Math.min(VERSIONS, swaps) }, (_, number) => variant(pty, number));
-  const host = await TestHost.start([pty]);
+  const versions = Array.from({ length: Math.min(VERSIONS, swaps) }, (_, number) => newVersion(pty, number));
+  const host = await ReloadedHost.start();
   try {
-    // Once through all of them, so that none is metered for the first time while it is timed.
-    for (const version of versions) await installed(host, version);
     const times: number[] = [];
     const load = await underLoad(host, calls, async (say) => {
       for (let swap = 0; swap < swaps; ) {
-        say('q');
-        await sleep(SWAPS_A_PERIOD * PAUSE_MS);
         say('s');
+        const began = performance.now();
         for (const end = swap + SWAPS_A_PERIOD; swap < end; swap++) {
           times.push(await installed(host, at(versions, swap)));
           await sleep(PAUSE_MS);
         }
+        say('q');
+        await sleep(performance.now() - began);
       }
     });
     const memory = await memoryOver(host, versions, reloads);
@@ -88,10 +94,17 @@ export async function benchReload(quick: boolean): Promise<ReloadResult> {
   }
 }
 
+/** A version as if this machine had not seen it before. */
+function newVersion(pty: PolicyPackage, number: number): TestedPolicy {
+  const version = { ...variant(pty, number), vectors: loadVectors('pty') };
+  rmSync(meteredPath(version.core), { force: true });
+  return version;
+}
+
 /** Installs a version, and returns how long that took, in milliseconds. */
-async function installed(host: TestHost, version: PolicyPackage): Promise<number> {
+async function installed(host: ReloadedHost, version: TestedPolicy): Promise<number> {
   const began = performance.now();
-  const [done] = await host.install(version);
+  const done = await host.install(version);
   if (done === undefined || done.failure !== null || done.kept.length > 0)
     throw new Error(`A module was not put into force: ${JSON.stringify(done)}`);
   return performance.now() - began;
@@ -101,7 +114,7 @@ type Load = Pick<ReloadResult, 'operations' | 'failed' | 'p999Ms' | 'longestMs'>
 
 /** What guests count that work until `during` has ended, and at least for so many calls; `say` tells them which period begins. */
 async function underLoad(
-  host: TestHost,
+  host: ReloadedHost,
   calls: number,
   during: (say: (period: 'q' | 's') => void) => Promise<void>,
 ): Promise<Load> {
@@ -126,23 +139,23 @@ async function underLoad(
 }
 
 async function memoryOver(
-  host: TestHost,
-  versions: readonly PolicyPackage[],
+  host: ReloadedHost,
+  versions: readonly TestedPolicy[],
   reloads: number,
 ): Promise<Pick<ReloadResult, 'rssSlopeMb' | 'rssMb'>> {
   const samples: [reload: number, mb: number][] = [];
   await underLoad(host, 1, async () => {
     for (let reload = 0; reload < reloads; reload++) {
       await installed(host, at(versions, reload));
-      if (reload >= reloads * SETTLING_SHARE) samples.push([reload, process.memoryUsage.rss() / MB]);
+      if (reload >= reloads * SETTLING_SHARE) samples.push([reload, host.rssBytes() / MB]);
     }
   });
   const [first, last] = [samples[0], samples.at(-1)] as [[number, number], [number, number]];
   return { rssSlopeMb: 100 * slope(samples), rssMb: { first: first[1], last: last[1] } };
 }
 
-function at(versions: readonly PolicyPackage[], number: number): PolicyPackage {
-  return versions[number % versions.length] as PolicyPackage;
+function at(versions: readonly TestedPolicy[], number: number): TestedPolicy {
+  return versions[number % versions.length] as TestedPolicy;
 }
 
 function median(values: readonly number[]): number {

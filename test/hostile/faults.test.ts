@@ -98,7 +98,7 @@ describe.skipIf(!allOk(examineMachine(), 'required'))('faults of a driver domain
       const seen = guest.out.length;
       process.kill(await on.process(), 'SIGSTOP');
       expect(await backAgain(guest, seen)).toMatch(LOST_AND_BACK);
-      expect(on.logged()).toMatch(/it hung: its agent did not answer|operation-overdue/);
+      expect(on.logged()).toMatch(/it hung: the backend agent did not answer|operation-overdue/);
     },
     HANG_TIMEOUT_MS,
   );

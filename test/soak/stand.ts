@@ -44,7 +44,7 @@ const LOCAL_VISITOR: Work = { name: 'visitor', kind: 'terminal', devices: TERMIN
 const VISITOR_ROUNDS = 20;
 const VISITOR_KILLED_MS = 300;
 /** A guest that begins just when its domain ends is refused in so many words, or begins and finds its device gone. */
-const REFUSED_BY_A_CRASH = /driver (domain|VM)|ENODEV/;
+const REFUSED_BY_A_CRASH = /driver (domain|VM)|backend agent|ENODEV/;
 
 /** Versions of each module that are put in force in turn. */
 const VERSIONS = 16;

@@ -13,7 +13,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../host/driver-vm/devices.js';
 import { ensureKernel } from '../../host/driver-vm/kernel.js';
-import { qemuCommand } from '../../host/driver-vm/qemu.js';
+import { CONFINE, QEMU_DESCRIPTORS, qemuCommand } from '../../host/driver-vm/qemu.js';
 import { isAlive } from '../driver-vm/processes.js';
 import { recordOf, SNAPSHOTS, snapshotsOf, Vms } from './support.js';
 
@@ -163,18 +163,16 @@ describe("the driver VM's end", () => {
   });
 
   it("comes with its host's end", async () => {
-    const { command, commandArguments } = qemuCommand([
-      '-nodefaults',
-      '-display',
-      'none',
-      '-machine',
-      'none',
-      '-S',
-    ]);
-    const script = `const [command, ...rest] = process.argv.slice(1);
-      const child = require('node:child_process').spawn(command, rest, { detached: true, stdio: 'ignore' });
+    const { command, commandArguments } = qemuCommand(
+      ['-nodefaults', '-display', 'none', '-machine', 'none', '-S'],
+      { sharedRoot: false, rendering: false },
+    );
+    const script = `const [confine, at, command, ...rest] = process.argv.slice(1);
+      const stdio = [...Array(Number(at)).fill('ignore'), require('node:fs').openSync(confine, 'r')];
+      const child = require('node:child_process').spawn(command, rest, { detached: true, stdio });
       child.on('spawn', () => console.log(child.pid));`;
-    const host = spawn(process.execPath, ['-e', script, '--', command, ...commandArguments]);
+    const confine = [CONFINE, String(QEMU_DESCRIPTORS.confine)];
+    const host = spawn(process.execPath, ['-e', script, '--', ...confine, command, ...commandArguments]);
     const pid = Number(await new Promise<Buffer>((resolve) => host.stdout.once('data', resolve)));
     await expect.poll(() => readFileSync(`/proc/${pid}/comm`, 'utf8')).toMatch(/^qemu-system/);
     host.kill('SIGKILL');

@@ -46,6 +46,17 @@ describe('a program beside the driver', () => {
     expect(await run('touch', '/etc/postern-was-here')).toMatchObject({ code: 1 });
   });
 
+  it('has no network, no disk, and of this machine only files that can’t be written', async () => {
+    const { output } = await run('sh', '-c', 'ls /sys/class/net; ls /sys/block; grep 9p /proc/mounts');
+    const lines = output.trim().split('\n');
+    expect(lines[0]).toBe('lo');
+    expect(
+      lines.slice(1).every((line) => / 9p ro[,\s]/.test(line)),
+      output,
+    ).toBe(true);
+    expect(lines.length).toBeGreaterThan(1);
+  });
+
   it('waits for the one before it', async () => {
     const outputs = await Promise.all([1, 2, 3].map((n) => run('echo', `${n}`)));
     expect(outputs.map(({ output }) => output)).toEqual(['1\n', '2\n', '3\n']);
