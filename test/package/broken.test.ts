@@ -218,7 +218,7 @@ const JSON_CASES: Case[] = [
     'POSTERN_PKG_JSON_NOT_CANONICAL',
     () => text('vectors.json', (all) => JSON.stringify(JSON.parse(all))),
   ],
-  ['a contract of the future', 'POSTERN_PKG_CONTRACT', () => manifest({ contract: '0.2.0' })],
+  ['a contract of the future', 'POSTERN_PKG_CONTRACT', () => manifest({ contract: '0.3.0' })],
   [
     'a manifest without an envelope',
     'POSTERN_PKG_MANIFEST',

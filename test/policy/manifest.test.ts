@@ -15,7 +15,7 @@ describe('a manifest', () => {
   it('is refused with all its faults at once, each with its path', async () => {
     const manifest = await v4l2Manifest();
     const envelope = { ...manifest.envelope, grantsMax: -1, operations: ['fly'] };
-    const faults = { version: '1', contract: '0.2.0', surprise: true, nodes: [{ pattern: '(' }], envelope };
+    const faults = { version: '1', contract: '0.3.0', surprise: true, nodes: [{ pattern: '(' }], envelope };
     const { sharing: _missing, ...broken } = { ...manifest, ...faults };
     const check = (): Manifest => parseManifest(JSON.stringify(broken), 'broken.manifest.json');
     expect(check).toThrow(/^broken\.manifest\.json is not a policy manifest:/);
