@@ -38,6 +38,10 @@ export interface NativeCommand {
   headBytes: number;
   access: number;
   nested: boolean;
+  /** Nothing is settled when it has ended. */
+  unsettled: boolean;
+  /** It does not change what the file is ready for. */
+  steady: boolean;
   /** The table refuses it on purpose: whatever the module says then, it does not reach the driver. */
   refused: boolean;
 }
@@ -77,6 +81,8 @@ export interface NativeClass {
   onTrial: boolean;
   foreground: NativeForeground | null;
   commands: NativeCommand[];
+  /** Nothing is settled when a read or write has ended. */
+  unsettledTransfers: boolean;
 }
 
 /** A guest that is a VM, as the addon takes it: native/addon/vm_guest.h has the meanings. */

@@ -2,7 +2,18 @@
 import * as t from './__generated__/ioctls';
 import { admitted, ARGUMENT, BLOCKING, call, commands, deny, device, EACCES, ENOTTY, EPERM } from './sdk';
 import { FROM_DRIVER, GUEST, HEAD, hooks, learn, plain, POLLHUP, POLLPRI, READING, reason } from './sdk';
-import { refuse, requireHandle, settles, table, TO_DRIVER, u32At, watches, words, WRITING } from './sdk';
+import {
+  refuse,
+  requireHandle,
+  settles,
+  steady,
+  table,
+  TO_DRIVER,
+  u32At,
+  watches,
+  words,
+  WRITING,
+} from './sdk';
 
 export { admit, cabi_realloc, complete, describe } from './sdk';
 
@@ -23,28 +34,40 @@ const PTMX: u32 = 0;
 const TERMINAL: u32 = 1;
 
 plain(FROM_DRIVER, t.termios.SIZE, [t.TCGETS, t.TIOCGLCKTRMIOS]);
+steady();
 plain(TO_DRIVER, t.termios.SIZE, [t.TCSETS]);
 plain(TO_DRIVER, t.termios.SIZE, [t.TCSETSW, t.TCSETSF], BLOCKING);
 plain(FROM_DRIVER, t.termio.SIZE, [t.TCGETA]);
+steady();
 plain(TO_DRIVER, t.termio.SIZE, [t.TCSETA]);
 plain(TO_DRIVER, t.termio.SIZE, [t.TCSETAW, t.TCSETAF], BLOCKING);
-commands([t.TCGETS2, t.TCSETS2]);
+commands([t.TCGETS2]);
+steady();
+commands([t.TCSETS2]);
 commands([t.TCSETSW2, t.TCSETSF2], BLOCKING);
 plain(FROM_DRIVER, 4, [t.TIOCGETD]);
+steady();
 plain(TO_DRIVER, 4, [t.TIOCSETD], 0, lineDiscipline);
 plain(FROM_DRIVER, t.winsize.SIZE, [t.TIOCGWINSZ]);
+steady();
 plain(TO_DRIVER, t.winsize.SIZE, [t.TIOCSWINSZ]);
 plain(FROM_DRIVER, 4, [t.TIOCINQ, t.TIOCOUTQ, t.TIOCGSOFTCAR, t.TIOCMGET]);
+steady();
 plain(TO_DRIVER, 4, [t.TIOCSSOFTCAR, t.TIOCMBIS, t.TIOCMBIC, t.TIOCMSET]);
 words([t.TCSBRK, t.TCSBRKP, t.TCXONC], BLOCKING);
-words([t.TIOCSBRK, t.TIOCCBRK, t.TCFLSH, t.TIOCEXCL, t.TIOCNXCL]);
+words([t.TIOCSBRK, t.TIOCCBRK, t.TCFLSH]);
+words([t.TIOCEXCL, t.TIOCNXCL]);
+steady();
 commands([t.TIOCGEXCL]);
+steady();
 refuse([t.TIOCSLCKTRMIOS, t.TIOCCONS, t.TIOCVHANGUP], EPERM, PRIVILEGED);
 refuse([t.TIOCLINUX], ENOTTY, PRIVILEGED);
 refuse([t.TIOCSTI], EPERM, INJECTION);
 
 plain(TO_DRIVER, 4, [t.TIOCPKT]);
-commands([t.TIOCGPKT, t.TIOCSPTLCK, t.TIOCGPTLCK, t.TIOCGDEV]);
+commands([t.TIOCGPKT, t.TIOCGPTLCK, t.TIOCGDEV]);
+steady();
+commands([t.TIOCSPTLCK]);
 commands([t.TIOCGPTN]);
 settles(terminalMade);
 refuse([t.TIOCGPTPEER], ENOTTY, DESCRIPTOR);

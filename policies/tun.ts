@@ -2,7 +2,7 @@
 import * as t from './__generated__/if_tun';
 import { admitted, ALL_BITS, ARGUMENT, atMost, BOTH_WAYS, commands, device, EINVAL, EPERM } from './sdk';
 import { FROM_DRIVER, hides, hooks, marks, plain, READING, reason, refuse, takes, TO_DRIVER } from './sdk';
-import { watches, without, words, WRITING } from './sdk';
+import { steady, watches, without, words, WRITING } from './sdk';
 export { admit, cabi_realloc, complete, describe } from './sdk';
 
 device('tun', t.nameOf);
@@ -24,9 +24,11 @@ plain(BOTH_WAYS, t.ifreq.SIZE, [t.TUNSETIFF]);
 without(t.IFF_MULTI_QUEUE, t.ifreq.ifr_flags, 2, EINVAL, QUEUES);
 marks(ATTACHED);
 commands([t.TUNGETFEATURES]);
+steady();
 hides(t.IFF_MULTI_QUEUE, 0, 4);
 refuse([t.TUNSETQUEUE], EINVAL, QUEUES);
 plain(FROM_DRIVER, t.ifreq.SIZE, [t.TUNGETIFF]);
+steady();
 plain(BOTH_WAYS, t.ifreq.SIZE, [t.SIOCGIFHWADDR]);
 plain(TO_DRIVER, t.ifreq.SIZE, [t.SIOCSIFHWADDR]);
 commands([t.TUNSETIFINDEX, t.TUNSETCARRIER, t.TUNGETSNDBUF, t.TUNSETSNDBUF]);

@@ -4,7 +4,7 @@ import { admitted, after, ALL_BITS, ALWAYS_COPY, among, atMost, BLOCKING, call, 
 import { commands, device, DMA_BUF, EAGAIN, EBADR, EINVAL, empties, ENOTTY, EPERM, fills, HEAD } from './sdk';
 import { hides, hooks, INTO_DRIVER, learn, makesFd, marks, never, OFFSET, onlyFor, Operation } from './sdk';
 import { passDescriptor, payloads, POLLERR, POLLPRI, READING, reason, refuse, REPEATED } from './sdk';
-import { requireHandle, SESSION, settles, table, u32At, u64At, without, WRITING } from './sdk';
+import { requireHandle, SESSION, settles, steady, table, u32At, u64At, without, WRITING } from './sdk';
 export { admit, cabi_realloc, complete, describe } from './sdk';
 
 device('v4l2', v.nameOf);
@@ -48,7 +48,9 @@ const REFUSED_BUF_CAPS: u64 = v.V4L2_BUF_CAP_SUPPORTS_USERPTR | v.V4L2_BUF_CAP_S
 
 commands([v.VIDIOC_QUERYCAP]);
 settles(capabilities);
+steady();
 commands([v.VIDIOC_ENUM_FMT, v.VIDIOC_ENUM_FRAMESIZES, v.VIDIOC_ENUM_FRAMEINTERVALS]);
+steady();
 commands([v.VIDIOC_G_FMT, v.VIDIOC_S_FMT, v.VIDIOC_TRY_FMT]);
 fills(v.v4l2_format.fmt_win_clips, v.v4l2_format.fmt_win_clipcount, v.v4l2_clip.SIZE);
 atMost(CLIPS_MAX, EINVAL, TOO_MANY);

@@ -141,7 +141,13 @@ function compareCall(
     keepSmallest(found, { what, ...difference, witness: { ...witness, outcome: 0 } });
 }
 
-const UNNAMED: ClassInfo = { class: '', commands: [], reasons: [], tables: [] };
+const UNNAMED: ClassInfo = {
+  class: '',
+  commands: [],
+  reasons: [],
+  tables: [],
+  unsettledTransfers: false,
+};
 
 /** What either has read: all that the call needs to be judged again by both. */
 function unionOf(one: Contestant['reads'], other: Contestant['reads']): Contestant['reads'] {

@@ -52,7 +52,7 @@ export function manifestText(name: string): string {
     class: name,
     version: '0.1.0',
     sequence: 1,
-    contract: '0.1.0',
+    contract: '0.2.0',
     uapi: 'linux-libc-dev 6.1',
     nodes: [{ pattern: `${name}[0-9]+` }],
     sharing: 'concurrent',

@@ -12,14 +12,17 @@ export function nativeClassOf({ info, input: { manifest } }: Judge, onTrial: boo
     exclusive: manifest.sharing === 'exclusive',
     onTrial,
     foreground: manifest.sharing === 'foreground' ? foregroundOf(manifest, info) : null,
-    commands: info.commands.map(({ number, mask, head, access, nested, refused }) => ({
+    commands: info.commands.map(({ number, mask, head, access, nested, unsettled, steady, refused }) => ({
       number,
       mask,
       headBytes: head,
       access: accessBits(access),
       nested,
+      unsettled,
+      steady,
       refused: refused !== 0,
     })),
+    unsettledTransfers: info.unsettledTransfers,
   };
 }
 

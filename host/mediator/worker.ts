@@ -141,7 +141,7 @@ function admit(serving: NativeMediator): void {
     else exchange.writeFault();
     return;
   }
-  exchange.writeVerdict(verdict);
+  exchange.writeVerdict(verdict, tap !== undefined || seat.tape !== undefined);
   tap?.decided(judge, call, exchange.head(), verdict, exchange.process);
   if (verdict.tag === 'deny') {
     if (input.tellsDenied) tellDenial(judge, verdict.val, call.operation, call.command);

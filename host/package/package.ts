@@ -17,8 +17,8 @@ import { sha256, statementBytes } from './statement.js';
 
 /** What package files are called: NAME-VERSION.postern. */
 export const PACKAGE_ENDING = '.postern';
-/** The contract that this host speaks: `postern:device@0.1.0`. */
-const CONTRACT = '0.1.0';
+/** The contract that this host speaks: `postern:device@0.2.0`. */
+const CONTRACT = '0.2.0';
 /** EFAULT (asm-generic/errno-base.h): a module that is only looked at has no guest whose memory it could read. */
 const EFAULT = 14;
 

@@ -4,7 +4,7 @@ import { componentSections, type Section, type SectionReader, sectionReader } fr
 const COMPONENT_SECTION = { import: 10, export: 11 } as const;
 /** The contract's world, by the names that a component has for it: its import, the interface of its types, and those it uses. */
 const IMPORTS = [
-  ...['postern:device/guest-memory@0.1.0', 'postern:device/types@0.1.0'],
+  ...['postern:device/guest-memory@0.2.0', 'postern:device/types@0.2.0'],
   ...['call', 'verdict', 'settlement', 'class-info'],
 ];
 const EXPORTS = ['admit', 'complete', 'describe'];

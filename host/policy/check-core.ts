@@ -1,7 +1,7 @@
 import { coreSections, type Limits, memoryLimits, SECTION, tableLimits } from './wasm-sections.js';
 
 /** The world's only import, by its canonical name. */
-export const GUEST_MEMORY = 'postern:device/guest-memory@0.1.0';
+export const GUEST_MEMORY = 'postern:device/guest-memory@0.2.0';
 const ALLOWED_IMPORTS = [`${GUEST_MEMORY} read function`];
 const EXPECTED_EXPORTS = [
   'memory memory',

@@ -23,7 +23,7 @@ import type { Envelope } from './manifest.js';
 /** Sizes and alignments, in bytes, of the contract's types by the canonical ABI. */
 const VERDICT = { bytes: 52, align: 4 };
 const SETTLEMENT = { bytes: 32, align: 8 };
-const CLASS_INFO = { bytes: 32, align: 4 };
+const CLASS_INFO = { bytes: 36, align: 4 };
 const GRANT = { bytes: 16, align: 8 };
 const RELOCATION = { bytes: 12, align: 4 };
 const REQUIREMENT = { bytes: 28, align: 4 };
@@ -113,6 +113,7 @@ export class Lifter {
       commands: this.list(start + 8, COMMAND, CLASS_ENTRIES_MAX, this.command),
       reasons: this.list(start + 16, STRING, CLASS_ENTRIES_MAX, this.string),
       tables: this.list(start + 24, STRING, CLASS_ENTRIES_MAX, this.string),
+      unsettledTransfers: this.bool(start + 32),
     };
   }
 
@@ -247,6 +248,8 @@ export class Lifter {
       head: this.word(at + 16),
       access: this.access(at + 20),
       nested: this.bool(at + 21),
+      unsettled: this.bool(at + 22),
+      steady: this.bool(at + 23),
       refused: this.word(at + 24),
     };
   }

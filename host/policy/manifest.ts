@@ -77,7 +77,7 @@ export interface Manifest {
   class: string;
   version: string;
   sequence: number;
-  contract: '0.1.0';
+  contract: '0.2.0';
   uapi: string;
   nodes: ManifestNode[];
   refuses?: { pattern: string; reason: string }[];

@@ -112,6 +112,7 @@ struct Exchange {
   uint32_t verdict, errnum, reason, field;
   uint32_t headAccess, blocking, grants, relocations;
   uint32_t requirements, descriptors, forgets, alone;
+  uint32_t observed, verdictReserved;  // the operation's end is wanted, though nothing is to be settled
   // Down: the settlement.
   uint64_t state;
   uint32_t watch, idle, lessons, masks, settlementFault, settlementReserved;

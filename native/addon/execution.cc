@@ -62,6 +62,7 @@ std::optional<Event> Mediator::admit(Op& op) {
     return finishNow(op, 0, error);
   }
   counters_.allowed++;
+  op.isObserved = exchange_->observed != 0;
   op.admission = ++admissions_;
   op.session->admitted++;
   op.session->isAlone = op.plan.alone;
@@ -345,7 +346,8 @@ postern_op Mediator::submissionOf(const Op& op) const {
   submission.id = op.id;
   submission.file = op.session->file;
   submission.flags = (op.plan.blocking || op.operation == Operation::kOpen ? uint32_t(POSTERN_OP_BLOCKING) : 0u) |
-                     (op.nonblocking ? uint32_t(POSTERN_OP_NONBLOCK) : 0u) | (op.positional ? uint32_t(POSTERN_OP_POSITIONAL) : 0u);
+                     (op.nonblocking ? uint32_t(POSTERN_OP_NONBLOCK) : 0u) | (op.positional ? uint32_t(POSTERN_OP_POSITIONAL) : 0u) |
+                     (isSteady(op) ? uint32_t(POSTERN_OP_STEADY) : 0u);
   submission.command = op.call.command;
   submission.length = op.call.length;
   submission.offset = op.call.offset;
@@ -405,6 +407,12 @@ std::optional<Event> Mediator::complete(Op& op, const postern_completion& comple
   }
   if (!op.passed.empty()) receiveDescriptors(op);
   op.phase = Phase::kSettling;
+  if (isUnsettled(op)) {
+    if (op.hasReady) op.session->ready = op.ready;
+    keepForReplay(op);
+    conclude(op);
+    return std::nullopt;
+  }
   current_ = &op;
   exchange_->classIndex = op.session->node->classIndex;
   exchange_->commandRow = op.commandRow;
@@ -415,6 +423,19 @@ std::optional<Event> Mediator::complete(Op& op, const postern_completion& comple
   exchange_->headBytes = static_cast<uint32_t>(op.head.size());
   std::memcpy(exchange_->head, op.head.data(), op.head.size());
   return Event::kComplete;
+}
+
+// Whether the module that is in force says so of the operation, which it has judged, and what it said of the session before still holds.
+bool Mediator::isUnsettled(const Op& op) const {
+  const DeviceClass& deviceClass = options_.classes[op.session->node->classIndex];
+  if (op.isObserved || op.call.generation != deviceClass.generation || op.session->settledBy != deviceClass.generation) return false;
+  if (op.operation == Operation::kRead || op.operation == Operation::kWrite) return deviceClass.areTransfersUnsettled;
+  return op.operation == Operation::kIoctl && op.passed.empty() && deviceClass.rows[op.commandRow].isUnsettled;
+}
+
+bool Mediator::isSteady(const Op& op) const {
+  const DeviceClass& deviceClass = options_.classes[op.session->node->classIndex];
+  return op.operation == Operation::kIoctl && op.call.generation == deviceClass.generation && deviceClass.rows[op.commandRow].isSteady;
 }
 
 void Mediator::settle(Op& op) {
@@ -470,6 +491,7 @@ uint8_t* Mediator::regionBytes(Op& op, uint32_t region, uint32_t offset, uint32_
 void Mediator::applySettlement(Op& op) {
   Session& session = *op.session;
   session.state = exchange_->state;
+  session.settledBy = op.call.generation;
   HandleTables& tables = handles_[session.node->classIndex];
   const uint32_t lessons = std::min(exchange_->lessons, kLessonsMax);
   for (uint32_t i = 0; i < lessons; i++) {

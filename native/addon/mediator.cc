@@ -213,6 +213,7 @@ std::optional<Event> Mediator::drainCompletions() {
 }
 
 void Mediator::retryQueued() {
+  if (queued_.empty() && undrained_.empty()) return;
   std::deque<Op*> waiting;
   waiting.swap(queued_);  // What has to wait once more queues up again, in the same order.
   for (Op* op : waiting) {

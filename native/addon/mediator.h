@@ -56,6 +56,8 @@ constexpr uint64_t kTagMask = 0xffffffff00000000ull;
 struct CommandRow {
   uint32_t number = 0, mask = 0, headBytes = 0, access = 0;
   bool nested = false;
+  bool isUnsettled = false;  // its end means nothing for the session: the policy is not asked
+  bool isSteady = false;     // what the file is ready for stays as it was: the driver is not polled
   bool isRefused = false;  // on purpose, so that a verdict that allows it is a fault of the module's
 };
 
@@ -77,6 +79,7 @@ struct Foreground {
 struct DeviceClass {
   Envelope envelope;
   bool isExclusive = false;  // a device of it is open in one guest at a time
+  bool areTransfersUnsettled = false;  // as a row's isUnsettled, of reads and writes
   bool isOnTrial = false;    // another module was in force before it, and is at hand
   std::optional<Foreground> foreground;
   uint32_t generation = 0;   // counts the modules of the class that this guest has had
@@ -285,6 +288,8 @@ class Mediator {
   int valueAt(Op& op, uint32_t source, uint32_t offset, uint32_t width, uint64_t& value);
   int extendHead(Op& op);
   std::optional<Event> complete(Op& op, const postern_completion& completion);
+  bool isUnsettled(const Op& op) const;
+  bool isSteady(const Op& op) const;
   void settle(Op& op);
   void conclude(Op& op);
   void applySettlement(Op& op);

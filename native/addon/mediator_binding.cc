@@ -150,11 +150,13 @@ DeviceClass classOf(const Napi::Object& from) {
   DeviceClass deviceClass;
   deviceClass.envelope = envelopeOf(from.Get("envelope").As<Napi::Object>());
   deviceClass.isExclusive = from.Get("exclusive").ToBoolean().Value();
+  deviceClass.areTransfersUnsettled = from.Get("unsettledTransfers").ToBoolean().Value();
   deviceClass.isOnTrial = from.Get("onTrial").ToBoolean().Value();
   forEach(from.Get("commands"), [&](const Napi::Value& item) {
     Napi::Object command = item.As<Napi::Object>();
     CommandRow row{number(command, "number"), number(command, "mask"), number(command, "headBytes"), number(command, "access"),
-                   command.Get("nested").ToBoolean().Value(), command.Get("refused").ToBoolean().Value()};
+                   command.Get("nested").ToBoolean().Value(), command.Get("unsettled").ToBoolean().Value(),
+                   command.Get("steady").ToBoolean().Value(), command.Get("refused").ToBoolean().Value()};
     const uint32_t index = static_cast<uint32_t>(deviceClass.rows.size());
     if (row.mask == 0xffffffffu)
       deviceClass.exact[row.number] = index;
@@ -333,7 +335,7 @@ Napi::Object exchangeLayout(Napi::Env env) {
   POSTERN_FIELD(event), POSTERN_FIELD(classIndex), POSTERN_FIELD(headBytes), POSTERN_FIELD(commandRow);
   POSTERN_FIELD(note), POSTERN_FIELD(noteDetail), POSTERN_FIELD(process), POSTERN_FIELD(noteErrno);
   POSTERN_FIELD(call), POSTERN_FIELD(outcome), POSTERN_FIELD(verdict), POSTERN_FIELD(errnum);
-  POSTERN_FIELD(reason), POSTERN_FIELD(field), POSTERN_FIELD(headAccess), POSTERN_FIELD(blocking), POSTERN_FIELD(alone);
+  POSTERN_FIELD(reason), POSTERN_FIELD(field), POSTERN_FIELD(headAccess), POSTERN_FIELD(blocking), POSTERN_FIELD(alone), POSTERN_FIELD(observed);
   POSTERN_FIELD(grants), POSTERN_FIELD(relocations), POSTERN_FIELD(requirements), POSTERN_FIELD(state);
   POSTERN_FIELD(descriptors), POSTERN_FIELD(descriptor);
   POSTERN_FIELD(watch), POSTERN_FIELD(idle), POSTERN_FIELD(lessons), POSTERN_FIELD(forgets);

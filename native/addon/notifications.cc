@@ -67,7 +67,7 @@ Mediator::Op& Mediator::begin(const seccomp_notif& notification, Session* sessio
   op.commandRow = op.rowAccess = 0;
   op.nested = op.positional = op.nonblocking = op.closeOnExec = op.abandoned = op.cancelled = op.hasReady = false;
   op.watchesAwaited = 0;
-  op.isRecalled = false;
+  op.isRecalled = op.isObserved = false;
   op.interruption = 0;
   op.admission = 0;
   op.signalRounds = 0;

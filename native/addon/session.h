@@ -53,6 +53,8 @@ struct RequiredHandle {
 
 // The classes have a handful of tables.
 constexpr uint32_t kTablesApart = 16;
+// No generation of a class's modules.
+constexpr uint32_t kNeverSettled = UINT32_MAX;
 
 // What a file is that a driver made and gave out as a descriptor.
 struct TakenFile {
@@ -93,6 +95,8 @@ struct Session {
   std::vector<Replay> replays;
   uint32_t operations = 0;  // under way: as in the kernel, the file stays open while one runs
   uint32_t admitted = 0;    // of these, what the driver has or will get
+  // The module by which the session was settled last; what it said holds on where an operation is not settled.
+  uint32_t settledBy = kNeverSettled;
   bool isAlone = false;     // one of them admits no other
   // When a handle table of the session was emptied, in admissions of the guest; two tables that share an entry are emptied together.
   uint64_t emptied[kTablesApart] = {};
@@ -206,6 +210,7 @@ struct OperationRecord {
   uint32_t watchesAwaited = 0;
   std::vector<PassedDescriptor> passed;
   uint32_t descriptorArena = Arena::kNone, descriptorBytes = 0;
+  bool isObserved = false;    // somebody records how it ends: JavaScript is told of it in any case
   bool mayHaveTaken = false;  // the backend has heard of its descriptors
   int interruption = 0;    // what the guest gets when the driver was interrupted: EINTR, or the kernel's ERESTARTSYS
   uint32_t signalRounds = 0;

@@ -104,6 +104,15 @@ static void sleep_until_submitted(const struct backend *backend, uint32_t head) 
   __atomic_store_n(&channel->agent_sleeping, 0, __ATOMIC_SEQ_CST);
 }
 
+/* Whether the submission at `head` is another transfer like this one, which will tell the file's readiness for both. Only of files that
+ * do not block: who believes an older word then, for as long as the other one takes, gets EAGAIN. */
+static bool is_followed(const struct backend *backend, const struct postern_op *op, uint32_t head, uint32_t tail) {
+  if (head == tail || (op->kind != POSTERN_OP_READ && op->kind != POSTERN_OP_WRITE)) return false;
+  const struct postern_op *next = &backend->channel->submissions[head % POSTERN_RING_ENTRIES];
+  return next->kind == op->kind && next->file == op->file && next->flags == op->flags &&
+         (op->flags & (POSTERN_OP_NONBLOCK | POSTERN_OP_BLOCKING)) == POSTERN_OP_NONBLOCK;
+}
+
 static void take_all(struct backend *backend, uint32_t *head) {
   uint32_t tail = submitted(backend);
   if (tail - *head > POSTERN_RING_ENTRIES) {
@@ -115,6 +124,7 @@ static void take_all(struct backend *backend, uint32_t *head) {
     struct postern_op op = backend->channel->submissions[*head % POSTERN_RING_ENTRIES];
     ++*head;
     __atomic_store_n(&backend->channel->submit_head, *head, __ATOMIC_RELEASE);
+    if (is_followed(backend, &op, *head, tail)) op.flags |= POSTERN_OP_STEADY;
     operations_dispatch(backend, &op);
   }
 }

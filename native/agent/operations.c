@@ -88,7 +88,8 @@ void operation_complete(struct backend *backend, struct operation *operation) {
   }
   /* Asked and posted under one lock: a rise that comes later is posted later, so the host's last word is the truth. */
   pthread_mutex_lock(&file->lock);
-  if (operation->ask_ready || file->watched != 0) completion.ready = watch_ask(file);
+  bool is_steady = operation->op.flags & POSTERN_OP_STEADY;
+  if (operation->ask_ready || (file->watched != 0 && !is_steady)) completion.ready = watch_ask(file);
   completions_post(backend, &completion);
   files_let_go(file);
   pthread_mutex_unlock(&file->lock);

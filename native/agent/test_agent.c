@@ -4,6 +4,7 @@
 #include <linux/if.h>
 #include <linux/if_tun.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,6 +143,32 @@ static void readiness_rises_and_falls(void) {
     struct postern_completion none = guest_do(&guest, read_on(SLAVE, 1, POSTERN_OP_NONBLOCK));
     CHECK(none.result == -EAGAIN && none.ready == 0, "result %ld, ready %u", (long)none.result, none.ready);
   }
+}
+
+/* Of operations that change nothing, and of transfers that others follow, the readiness is not asked; the last one tells it. */
+static void readiness_is_asked_where_it_may_change(void) {
+  open_pair();
+  CHECK(guest_do(&guest, watch_on(SLAVE, POLLIN)).ready == 0);
+  write_text(MASTER, "abc");
+  CHECK(guest_await_ready(&guest).ready == POLLIN);
+  struct postern_op asks = ioctl_on(SLAVE, TIOCINQ, guest_pointer(&guest, WORD_AT));
+  CHECK(guest_do(&guest, asks).ready == POLLIN);
+  asks.flags |= POSTERN_OP_STEADY;
+  CHECK(guest_do(&guest, asks).ready == POSTERN_READY_UNKNOWN);
+  enum { READS = 4 };
+  uint64_t reads[READS];
+  uint32_t asked = 0;
+  /* Stopped, the backend finds all of them at once. */
+  CHECK(kill((pid_t)guest.channel->pid, SIGSTOP) == 0);
+  for (int i = 0; i < READS; i++) reads[i] = guest_submit(&guest, read_on(SLAVE, 1, POSTERN_OP_NONBLOCK));
+  CHECK(kill((pid_t)guest.channel->pid, SIGCONT) == 0);
+  for (int i = 0; i < READS; i++) {
+    struct postern_completion read = guest_await(&guest, reads[i]);
+    CHECK(read.result == (i < 3 ? 1 : -EAGAIN), "read %d: result %ld", i, (long)read.result);
+    if (read.ready != POSTERN_READY_UNKNOWN) asked++;
+    if (i == READS - 1) CHECK(read.ready == 0, "ready %u", read.ready);
+  }
+  CHECK(asked == 1, "asked %u times", asked);
 }
 
 static void only_watched_events_are_told(void) {
@@ -353,6 +380,7 @@ static const struct test_case {
     CASE(operations_overtake_a_sleeping_one),
     CASE(nonblock_is_of_the_operation),
     CASE(readiness_rises_and_falls),
+    CASE(readiness_is_asked_where_it_may_change),
     CASE(only_watched_events_are_told),
     CASE(a_hangup_is_told),
     CASE(a_release_waits_for_its_files_operations),

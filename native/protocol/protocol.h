@@ -91,6 +91,8 @@ enum postern_op_flag {
   /* The file's O_NONBLOCK must be set (clear without this flag) before the operation. */
   POSTERN_OP_NONBLOCK = 1u << 1,
   POSTERN_OP_POSITIONAL = 1u << 2,
+  /* The file's readiness is the same after the operation as before: it is not asked, and the completion says UNKNOWN. */
+  POSTERN_OP_STEADY = 1u << 3,
 };
 
 /* A submission, written by the host. 64 bytes. */

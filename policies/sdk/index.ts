@@ -49,6 +49,7 @@ export {
   reason,
   refuse,
   settles,
+  steady,
   sized,
   table,
   TO_DRIVER,

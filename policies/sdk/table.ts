@@ -20,6 +20,8 @@ export const NESTED: u32 = 4;
 export const TEACHES: u32 = 8;
 /** What the session's state says changes in the command: no other operation of the session may be under way. */
 export const ALONE: u32 = 16;
+/** What the file is ready for is the same after the command as before. */
+const STEADY: u32 = 32;
 
 export type Handler = () => void;
 /** Gives a command its kernel identifier; the layouts generated from a header have one. */
@@ -177,6 +179,14 @@ export function settles(settler: Handler): void {
   for (let index = groupStart; index < rowCount; index++) rowAt(index).settler = changetype<usize>(settler);
 }
 
+/**
+ * What the file is ready for is the same after the commands before as it was: they only ask, or set what nobody waits for. The driver is not
+ * polled after them.
+ */
+export function steady(): void {
+  for (let index = groupStart; index < rowCount; index++) rowAt(index).options |= STEADY;
+}
+
 /** The list before gets the rule of that index, as the next one of each row; `options` come with it. */
 export function ruleForGroup(rule: u32, options: u32): void {
   for (let index = groupStart; index < rowCount; index++) {
@@ -257,9 +267,12 @@ function addText(list: usize, index: u32, text: string): u32 {
   return index;
 }
 
-/** The contract's `class-info`, in the arena. */
-export function description(): usize {
-  const info = allocate(32, 4);
+/**
+ * The contract's `class-info`, in the arena.
+ * @param settlesTransfers the end of a read or write may mean something for the session
+ */
+export function description(settlesTransfers: bool): usize {
+  const info = allocate(36, 4);
   putText(info, className);
   const commands = putList(info + 8, rowCount, 28);
   for (let index: u32 = 0; index < rowCount; index++) {
@@ -267,16 +280,20 @@ export function description(): usize {
   }
   putTexts(info + 16, reasonTexts, reasonCount);
   putTexts(info + 24, tableNames, tableCount);
+  store<u8>(info, settlesTransfers ? 0 : 1, 32);
   return info;
 }
 
 function putCommand(at: usize, from: Row): void {
+  const settles = from.settler != 0 || (from.options & TEACHES) != 0;
   putText(at, changetype<string>(from.name));
   store<u32>(at, from.number, 8);
   store<u32>(at, from.mask, 12);
   store<u32>(at, from.head, 16);
   store<u8>(at, from.access, 20);
   store<u8>(at, from.options & NESTED ? 1 : 0, 21);
+  store<u8>(at, settles ? 0 : 1, 22);
+  store<u8>(at, from.options & STEADY ? 1 : 0, 23);
   store<u32>(at, from.refused, 24);
 }
 

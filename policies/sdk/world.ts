@@ -27,7 +27,10 @@ export namespace hooks {
   export let write: Handler | null = null;
   export let mmap: Handler | null = null;
   export let seek: Handler | null = null;
-  /** After every operation, and after what the command's row says: changes `after`, and may learn, forget and mask. */
+  /**
+   * After every operation that is settled, and after what the command's row says: changes `after`, and may learn, forget and mask. A command
+   * of which no line of the table says what its success means is not settled: for it, this must follow from the state and the node alone.
+   */
   export let settle: Handler | null = null;
 }
 
@@ -58,7 +61,7 @@ export function admitted(): void {}
 
 export function describe(): usize {
   beginCall();
-  const info = description();
+  const info = description(hooks.settle != null);
   endCall();
   return info;
 }

@@ -21,6 +21,7 @@ const INFO: ClassInfo = {
   ],
   reasons: ['', 'not what the class does', 'the handle is not the guest’s', 'refused on purpose'],
   tables: ['things'],
+  unsettledTransfers: false,
 };
 
 function row(
@@ -31,7 +32,17 @@ function row(
   nested = false,
 ): ClassInfo['commands'][number] {
   const access = { toDriver: (bits & 1) !== 0, fromDriver: (bits & 2) !== 0, fromDriverOnError: false };
-  return { name, number, mask: 0xffffffff, head, access, nested, refused: 0 };
+  return {
+    name,
+    number,
+    mask: 0xffffffff,
+    head,
+    access,
+    nested,
+    unsettled: false,
+    steady: false,
+    refused: 0,
+  };
 }
 
 export const MANIFEST: Manifest = {
@@ -39,7 +50,7 @@ export const MANIFEST: Manifest = {
   class: 'audited',
   version: '1.0.0',
   sequence: 1,
-  contract: '0.1.0',
+  contract: '0.2.0',
   uapi: 'none 1',
   nodes: [{ pattern: 'audited' }],
   sharing: 'concurrent',
@@ -137,7 +148,7 @@ export function audited(
 function textOf(parts: Parts): string {
   const parameters = '(param i32 i32 i32 i32 i32 i64 i64 i64 i64 i32 i32';
   return `(module
-    (import "postern:device/guest-memory@0.1.0" "read" (func $read (param i64 i32 i32)))
+    (import "postern:device/guest-memory@0.2.0" "read" (func $read (param i64 i32 i32)))
     ${parts.memory}
     (global $top (mut i32) (i32.const ${ARENA}))
     (global $count (mut i32) (i32.const 0))
@@ -207,7 +218,7 @@ function textOf(parts: Parts): string {
 /** The canonical ABI's class-info at DESCRIPTION, and all that it leads to behind it. */
 function descriptionData(info: ClassInfo): string {
   const bytes = Buffer.alloc(4096);
-  let top = 32;
+  let top = 36;
   const take = (length: number): number => {
     const at = top;
     top += Math.ceil(length / 4) * 4;

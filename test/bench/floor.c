@@ -2,15 +2,22 @@
  * the caller's argument. Nothing that judges and drives can be faster.
  * Usage: floor COPY_BYTES ROUNDS [STEP]
  * STEP: something more that a supervisor may do for each call, so that its cost can be told: poll (epoll before receiving), borrow
- * (pidfd_getfd and close), valid (is the thread still there), read (104 bytes of the argument).
+ * (pidfd_getfd and close), valid (is the thread still there), read (104 bytes of the argument), domain (another process performs an ioctl
+ * on a terminal before the answer: both spin, as a mediator and a backend do).
  * Prints one line: `median NS p99 NS`. */
 #include <errno.h>
 #include <linux/filter.h>
+#include <fcntl.h>
 #include <linux/seccomp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdalign.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -71,12 +78,53 @@ static int receive_descriptor(int socket) {
   return *(int *)CMSG_DATA(&control.header);
 }
 
+/* One operation at a time goes to the second process: how many have been submitted, and how many are done. */
+struct domain {
+  alignas(64) _Atomic unsigned submitted;
+  alignas(64) _Atomic unsigned done;
+};
+
+/* As the backend's own loop: looks for a while, then lets others run. */
+#define PAUSES_UNTIL_YIELD 32
+
+static void await_count(_Atomic unsigned *count, unsigned value) {
+  while (atomic_load(count) != value) {
+    for (int i = 0; i < PAUSES_UNTIL_YIELD && atomic_load(count) != value; i++) __builtin_ia32_pause();
+    if (atomic_load(count) != value) sched_yield();
+  }
+}
+
+static void drive(struct domain *domain) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  const int terminal = open("/dev/ptmx", O_RDWR | O_NOCTTY);
+  must(terminal >= 0, "/dev/ptmx");
+  for (unsigned count = 1;; count++) {
+    await_count(&domain->submitted, count);
+    must(ioctl(terminal, TIOCNXCL) == 0, "TIOCNXCL");
+    atomic_store(&domain->done, count);
+  }
+}
+
+static struct domain *start_domain(void) {
+  struct domain *domain = mmap(NULL, sizeof *domain, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  must(domain != MAP_FAILED, "mmap");
+  const pid_t driver = fork();
+  must(driver >= 0, "fork");
+  if (driver == 0) drive(domain);
+  return domain;
+}
+
 static void call(void *argument) { must(ioctl(0, 0x1234, argument) == 0, "ioctl"); }
 
 /* What the supervisor does beside receiving and answering. */
 static void do_step(const char *step, int listener, const struct seccomp_notif *notification) {
   static char bytes[104];
-  if (strcmp(step, "borrow") == 0) {
+  static struct domain *domain;
+  if (strcmp(step, "domain") == 0) {
+    if (!domain) domain = start_domain();
+    const unsigned count = atomic_fetch_add(&domain->submitted, 1) + 1;
+    await_count(&domain->done, count);
+  } else if (strcmp(step, "borrow") == 0) {
     static int process = -1;
     if (process < 0) process = (int)syscall(SYS_pidfd_open, notification->pid, 0);
     int copy = (int)syscall(SYS_pidfd_getfd, process, STDOUT_FILENO, 0);

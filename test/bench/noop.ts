@@ -17,9 +17,21 @@ export interface NoopResult extends Record<Way, number> {
   p99: Record<Way, number>;
   /** Interquartile range of the rounds' medians, as a share. */
   spread: Record<Way, number>;
-  /** transparent to floor, and transparentCopy and vm to floorCopy; what the fast frontend adds to native, to what being trapped adds. */
-  ratios: { transparent: number; transparentCopy: number; vm: number; fastLocal: number };
-  /** What a step adds to the floor: polling first, borrowing the descriptor, asking whether the thread waits, reading 104 bytes. */
+  /**
+   * transparent to floor, and transparentCopy and vm to floorCopy; transparentDomain: transparent to a floor whose supervisor has another
+   * process perform the ioctl; what the fast frontend adds to native, to what being trapped adds.
+   */
+  ratios: {
+    transparent: number;
+    transparentCopy: number;
+    transparentDomain: number;
+    vm: number;
+    fastLocal: number;
+  };
+  /**
+   * What a step adds to the floor: polling first, borrowing the descriptor, asking whether the thread waits, reading 104 bytes, having
+   * another process perform an ioctl.
+   */
   stepsUs: Record<(typeof STEPS)[number], number>;
 }
 
@@ -37,7 +49,7 @@ const WAYS = [
   'guestVm',
 ] as const;
 export type Way = (typeof WAYS)[number];
-const STEPS = ['poll', 'borrow', 'valid', 'read'] as const;
+const STEPS = ['poll', 'borrow', 'valid', 'read', 'domain'] as const;
 
 /** asm-generic/ioctls.h and linux/videodev2.h. */
 const TIOCNXCL = '0x540d';
@@ -124,6 +136,7 @@ function resultOf(samples: Samples): NoopResult {
       number
     >;
   const figures = each(({ medians }) => summarize(medians).median);
+  const medianOf = (step: string): number => summarize(samples[step]?.medians ?? []).median;
   return {
     ...figures,
     p99: each(({ tails }) => summarize(tails).median),
@@ -131,11 +144,12 @@ function resultOf(samples: Samples): NoopResult {
     ratios: {
       transparent: figures.transparent / figures.floor,
       transparentCopy: figures.transparentCopy / figures.floorCopy,
+      transparentDomain: figures.transparent / medianOf('domain'),
       vm: figures.vm / figures.floorCopy,
       fastLocal: (figures.fastLocal - figures.native) / (figures.transparent - figures.native),
     },
     stepsUs: Object.fromEntries(
-      STEPS.map((step) => [step, summarize(samples[step]?.medians ?? []).median - figures.floor]),
+      STEPS.map((step) => [step, medianOf(step) - figures.floor]),
     ) as NoopResult['stepsUs'],
   };
 }

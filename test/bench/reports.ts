@@ -59,7 +59,7 @@ function reportNoop(noop: NoopResult): string {
   const steps = Object.entries(noop.stepsUs).map(([step, us]) => `${step} ${us.toFixed(2)}`);
   return [
     renderTable(['one ioctl', 'median µs', 'p99 µs', 'spread', 'to its floor'], rows),
-    `Posting adds ${noop.ratios.fastLocal.toFixed(2)} of what being trapped adds. What steps of a supervisor cost, µs: ${steps.join(', ')}\n`,
+    `Posting adds ${noop.ratios.fastLocal.toFixed(2)} of what being trapped adds. Trapped is ${noop.ratios.transparentDomain.toFixed(2)} times a bare supervisor that has another process drive. What steps of a supervisor cost, µs: ${steps.join(', ')}\n`,
   ].join('\n');
 }
 

@@ -30,6 +30,11 @@ const LAST_BYTES = 4 * 65536 - 16;
 /** What a verdict that allows takes at most. */
 const VERDICT_BYTES = 52;
 const SETTLEMENT = { lessonCount: 20 } as const;
+/** Where a description has its commands, how many they are, and where a command says that nothing is to be settled of it. */
+const DESCRIPTION = { commands: 8, count: 12 } as const;
+const COMMAND = { bytes: 28, unsettled: 22 } as const;
+/** More than the class has. */
+const COMMANDS_MAX = 128;
 
 const { i32, i64 } = binaryen;
 /** call: session, node, operation, command, file flags; argument, length, offset, state; then the head. */
@@ -85,11 +90,28 @@ export function spoiltPolicy(good: PolicyPackage, faultsMax: number): PolicyPack
     before: [when('FIONREAD', module.unreachable())],
     after: [when('TIOCGETD', put(SETTLEMENT.lessonCount, -1, CALL.length + 1))],
   });
+  wrap(module, 'describe', [], { before: [], after: settleAll(module) });
   if (module.validate() !== 1) throw new Error('The spoilt policy is not valid WebAssembly.');
   const core = module.emitBinary();
   module.dispose();
   const { manifest } = good;
   return { ...good, core, manifest: { ...manifest, envelope: { ...manifest.envelope, faultsMax } } };
+}
+
+/** Has the description say that every command is settled: what goes wrong there is to be met. */
+function settleAll(module: binaryen.Module): number[] {
+  const word = (offset: number): number => module.i32.load(offset, 4, module.local.get(0, i32));
+  return Array.from({ length: COMMANDS_MAX }, (_, index) =>
+    module.if(
+      module.i32.gt_u(word(DESCRIPTION.count), module.i32.const(index)),
+      module.i32.store8(
+        index * COMMAND.bytes + COMMAND.unsettled,
+        1,
+        word(DESCRIPTION.commands),
+        module.i32.const(0),
+      ),
+    ),
+  );
 }
 
 /** The policy as it is, but that TIOCEXCL runs alone and TIOCNXCL ends what its file has learnt. */

@@ -218,7 +218,7 @@ const JSON_CASES: Case[] = [
     'POSTERN_PKG_JSON_NOT_CANONICAL',
     () => text('vectors.json', (all) => JSON.stringify(JSON.parse(all))),
   ],
-  ['a contract of the future', 'POSTERN_PKG_CONTRACT', () => manifest({ contract: '0.2.0' })],
+  ['a contract of the future', 'POSTERN_PKG_CONTRACT', () => manifest({ contract: '0.3.0' })],
   [
     'a manifest without an envelope',
     'POSTERN_PKG_MANIFEST',
@@ -287,12 +287,12 @@ const MODULE_CASES: Case[] = [
   [
     'a component for a contract of the future',
     'POSTERN_PKG_WORLD',
-    () => named('postern:device/guest-memory@0.1.0', 'postern:device/guest-memory@0.2.0'),
+    () => named('postern:device/guest-memory@0.2.0', 'postern:device/guest-memory@0.3.0'),
   ],
   [
     'a component that imports sockets',
     'POSTERN_PKG_WORLD',
-    () => named('postern:device/guest-memory@0.1.0', 'wasi:sockets/tcp-create-so@0.2.0'),
+    () => named('postern:device/guest-memory@0.2.0', 'wasi:sockets/tcp-create-so@0.2.0'),
   ],
   [
     'a core module that is not valid',

@@ -14,6 +14,8 @@ const READ: Command = {
   head: 4,
   access: OUT,
   nested: false,
+  unsettled: false,
+  steady: false,
   refused: 0,
 };
 const ALLOWED: EnvelopeCommand = {
@@ -38,6 +40,7 @@ const infoOf = (row: Partial<Command>): ClassInfo => ({
   commands: [{ ...READ, ...row }],
   reasons: ['', 'no'],
   tables: [],
+  unsettledTransfers: false,
 });
 
 describe('the commands of an envelope', () => {

@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { anyCall, guestBytes, guestReader } from '../../host/audit/generated-calls.js';
-import { type ClassInfo, PolicyInstance, type Verdict } from '../../host/policy/abi.js';
+import { type Call, type ClassInfo, PolicyInstance, type Verdict } from '../../host/policy/abi.js';
+import { rowOf } from '../../host/policy/described.js';
 import { meteredModule } from '../../host/policy/meter.js';
 import type { PolicyPackage } from '../../host/policy/store.js';
 import { ROOT } from '../../host/root.js';
@@ -30,6 +31,11 @@ function expectWithin(verdict: Verdict, info: ClassInfo, { manifest: { envelope 
   expect(descriptors.length).toBeLessThanOrEqual(envelope.descriptorsMax ?? 0);
   for (const { region } of descriptors) expect(region).toBeLessThanOrEqual(grants.length);
   for (const { table } of [...requirements, ...forget]) expect(table).toBeLessThan(info.tables.length);
+}
+
+function isUnsettled(info: ClassInfo, { operation, command }: Call): boolean {
+  if (operation === 'read' || operation === 'write') return info.unsettledTransfers;
+  return operation === 'ioctl' && rowOf(info, command)?.unsettled === true;
 }
 
 const CLASSES = readdirSync(join(ROOT, 'policies'))
@@ -85,5 +91,26 @@ describe.each(CLASSES)('the glue for %s', (name) => {
       }),
       { numRuns: CALLS },
     );
+  });
+
+  it('settles nothing of what it says nothing is to be settled of, whatever the driver answers', () => {
+    const info = ours.describe();
+    const quiet = info.commands.find(({ unsettled }) => unsettled);
+    const outcome = fc.bigInt({ min: -133n, max: 4096n });
+    let unsettled = 0;
+    fc.assert(
+      fc.property(anyCall(info.commands), outcome, ({ call, head }, result) => {
+        if (!isUnsettled(info, call)) return;
+        unsettled += 1;
+        const { state, watch, idle, learn, masks } = ours.complete(call, head, result);
+        expect({ state, learn, masks }).toEqual({ state: call.state, learn: [], masks: [] });
+        // The poll events follow from the state and the node alone: another such command says the same of them.
+        if (quiet === undefined) return;
+        const other = { ...call, operation: 'ioctl' as const, command: quiet.number, argument: 0n };
+        expect(ours.complete(other, new Uint8Array(quiet.head), 0n)).toMatchObject({ watch, idle });
+      }),
+      { numRuns: CALLS },
+    );
+    if (quiet !== undefined) expect(unsettled).toBeGreaterThan(0);
   });
 });

@@ -71,7 +71,7 @@ describe('whatever a module answers', () => {
             throw error;
           }
           // What passes the glue fits into the memory that the native side reads.
-          if (method === 'admit') exchange.writeVerdict(ours.admit(call, image));
+          if (method === 'admit') exchange.writeVerdict(ours.admit(call, image), false);
           else exchange.writeSettlement(ours.complete(call, image, 0n));
         }),
         { numRuns: IMAGES, seed: SEED },

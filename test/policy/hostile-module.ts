@@ -36,7 +36,7 @@ export function hostileText(parts: HostileParts): string {
   const parameters = '(param i32 i32 i32 i32 i32 i64 i64 i64 i64 i32 i32';
   const answer = `(i32.const ${ANSWER})`;
   return `(module
-    (import "postern:device/guest-memory@0.1.0" "read" (func $read (param i64 i32 i32)))
+    (import "postern:device/guest-memory@0.2.0" "read" (func $read (param i64 i32 i32)))
     ${parts.memory ?? '(memory (export "memory") 1 4)'}
     ${parts.fields ?? ''}
     (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) ${parts.realloc ?? `(i32.const ${ALLOCATION})`})

@@ -15,7 +15,7 @@ describe('a manifest', () => {
   it('is refused with all its faults at once, each with its path', async () => {
     const manifest = await v4l2Manifest();
     const envelope = { ...manifest.envelope, grantsMax: -1, operations: ['fly'] };
-    const faults = { version: '1', contract: '0.2.0', surprise: true, nodes: [{ pattern: '(' }], envelope };
+    const faults = { version: '1', contract: '0.3.0', surprise: true, nodes: [{ pattern: '(' }], envelope };
     const { sharing: _missing, ...broken } = { ...manifest, ...faults };
     const check = (): Manifest => parseManifest(JSON.stringify(broken), 'broken.manifest.json');
     expect(check).toThrow(/^broken\.manifest\.json is not a policy manifest:/);
@@ -23,7 +23,7 @@ describe('a manifest', () => {
       "/ must have required property 'sharing'",
       '/ must NOT have additional properties: surprise',
       '/version must match pattern',
-      '/contract must be equal to constant: "0.1.0"',
+      '/contract must be equal to constant: "0.2.0"',
       '/nodes/0/pattern must match format "regex"',
       '/envelope/grantsMax must be >= 0',
       '/envelope/operations/0 must be equal to one of the allowed values: "open"',

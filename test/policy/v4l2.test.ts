@@ -423,7 +423,7 @@ describe('the arena', () => {
   it('holds nothing of the last call', async () => {
     const { core } = await policyPackage('v4l2');
     const instance = new WebAssembly.Instance(new WebAssembly.Module(core), {
-      'postern:device/guest-memory@0.1.0': { read: () => {} },
+      'postern:device/guest-memory@0.2.0': { read: () => {} },
     });
     const { memory, cabi_realloc, describe, _initialize } = instance.exports as unknown as {
       memory: WebAssembly.Memory;
