@@ -33,6 +33,7 @@
         'addon/reload.cc',
         'addon/remote_mapper.cc',
         'addon/sessions.cc',
+        'addon/settlement.cc',
         'addon/stand_ins.cc',
         'addon/vm_guest.cc',
         'addon/vm_memory.cc',

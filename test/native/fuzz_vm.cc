@@ -1,5 +1,6 @@
 // libFuzzer: a guest VM does anything to its control page, its ring and its page tables, between any two steps of the host. A request is
 // copied out once and answered once; what a program's address leads to is what a second walk of the same tables finds, in RAM only.
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <vector>
@@ -60,11 +61,20 @@ class Checked {
     const uint64_t address = control_.ring_address;
     const bool fits = control_.ring_ready == 1 && control_.ring_bytes >= sizeof(postern_vm_ring) && address % kPageBytes == 0 &&
                       address <= kRamBytes && sizeof(postern_vm_ring) <= kRamBytes - address && control_.page_levels - 4 < 2;
-    const bool wasAttached = ring_.isAttached();
+    const bool wasAttached = at_ != nullptr;
     demand(ring_.attach() == (wasAttached || fits), "a ring is taken exactly when it lies in the guest's RAM");
     if (wasAttached || !fits) return;
     at_ = reinterpret_cast<postern_vm_ring*>(machine_.base + address);
     levels_ = control_.page_levels;
+  }
+
+  void withdraw() {
+    demand(ring_.isWithdrawn() == (at_ != nullptr && control_.ring_ready != 1), "a ring is withdrawn by one word");
+    if (!ring_.isWithdrawn()) return;
+    ring_.detach();
+    demand(control_.ring_taken == 0, "the frontend is told that its ring is let go of");
+    at_ = nullptr;
+    std::fill(std::begin(inHand_), std::end(inHand_), false);
   }
 
   void post(Input& input) {
@@ -184,7 +194,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t count) {
   std::memset(machine.base, 0, kRamBytes);
   Checked checked(machine);
   for (Input input(bytes, count); !input.isEmpty();) {
-    switch (input.byte() % 10) {
+    switch (input.byte() % 11) {
       case 0: checked.scribbleControl(input); break;
       case 1: checked.attach(input); break;
       case 2: checked.post(input); break;
@@ -194,6 +204,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t count) {
       case 6: checked.sleep(); break;
       case 7: checked.walk(input); break;
       case 8: checked.hold(input); break;
+      case 9: checked.withdraw(); break;
       default: checked.scribbleRam(input); break;
     }
   }
