@@ -418,6 +418,14 @@ std::optional<Event> Mediator::openNode(const seccomp_notif& notification, Node&
   int error = tgid && listener_.isValid(notification.id) ? 0 : ESRCH;
   const Envelope& envelope = options_.classes[node->classIndex].envelope;
   if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) error = EEXIST;
+  // Files that the guest has closed count no more: what hangs up may not have been looked at yet.
+  if (!vm_ && sessionsOf(node->classIndex) >= envelope.sessionsMax) {
+    pollEvents(0);
+    if (isHolding()) {
+      postponed_.push_back(notification);
+      return std::nullopt;
+    }
+  }
   if (sessionsOf(node->classIndex) >= envelope.sessionsMax || running_.size() >= envelope.operationsInFlightMax) {
     note(Note::kLimit, EMFILE);
     error = EMFILE;

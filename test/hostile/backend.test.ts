@@ -149,9 +149,11 @@ describe.skipIf(!allOk(examineMachine(), 'required'))('a hostile driver VM', () 
     expect(lines).toEqual(DEAD);
     expect(logged()).toContain('operation-overdue');
     for (const { channel, id } of late) fake.complete(channel, { id, result: 0n });
-    // It lies in the ring of the next guest, who did not ask: its file is dead, and the channel is begun anew after it.
-    expect(await under(() => undefined)).toEqual(['open: ENODEV']);
-    expect(logged()).toContain('backend-confused');
+    // It lies in the ring of the next guest, who did not ask: its file is dead, and the channel is begun anew after it. Or the channel had
+    // been begun anew already, and what lay in it is gone.
+    const next = await under(() => undefined);
+    expect([['open: ENODEV'], HONEST]).toContainEqual(next);
+    expect(logged().includes('backend-confused')).toBe(next.length === 1);
     await survives();
   });
 
