@@ -71,6 +71,13 @@ interface Admitted {
   signers: string[];
 }
 
+/** A class whose version in force is older than what came with Postern, both by their versions. */
+export interface Outdated {
+  class: string;
+  inForce: string;
+  builtIn: string;
+}
+
 /**
  * The policy modules that a host runs, in a folder: packages by their digest, and one state file that is replaced as a whole and is the
  * only truth. A crash at any moment leaves the store as it was before a change, or as it is after it. Every method that changes it takes
@@ -254,6 +261,17 @@ export class PolicyStore {
       if (wasInForce) this.#goBack(record, deviceClass);
       record.previous = record.previous.filter((entry) => entry.digest !== digest);
       return wasInForce;
+    });
+  }
+
+  /** Classes of which a version is in force that is older than what came with Postern: what was installed stays until it is taken back. */
+  outdated(): Outdated[] {
+    const own = new Map(this.builtIn().map(({ manifest }) => [manifest.class, manifest]));
+    return Object.entries(this.#state()?.classes ?? {}).flatMap(([deviceClass, record]) => {
+      const builtIn = own.get(deviceClass);
+      if (record.inForce === null || builtIn === undefined) return [];
+      if (builtIn.sequence <= record.inForce.sequence) return [];
+      return { class: deviceClass, inForce: record.inForce.version, builtIn: builtIn.version };
     });
   }
 

@@ -32,6 +32,7 @@ export interface PolicySource {
 /** A policy store: what is installed there takes effect, and so do packages that are dropped in its inbox. */
 export class StoreSource implements PolicySource {
   readonly #store: PolicyStore;
+  readonly #outdatedTold = new Set<string>();
 
   get folder(): string {
     return this.#store.folder;
@@ -51,7 +52,21 @@ export class StoreSource implements PolicySource {
   }
 
   async inForce(): Promise<StoredPolicy[]> {
+    this.#tellOutdated();
     return await this.#store.inForce(hostTrust(this.trustPath));
+  }
+
+  /** Once each: an older module may have a hole that what came with Postern has not. */
+  #tellOutdated(): void {
+    for (const found of this.#store.outdated()) {
+      const key = JSON.stringify(found);
+      if (this.#outdatedTold.has(key)) continue;
+      this.#outdatedTold.add(key);
+      this.log.warn(
+        { ...found, command: `postern policy rollback ${found.class} --store ${this.folder}` },
+        'the store has an older module in force than the one that came with Postern; the command takes it back, one version at a time',
+      );
+    }
   }
 
   async candidates(): Promise<StoredPolicy[]> {

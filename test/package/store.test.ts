@@ -129,6 +129,21 @@ describe('an old version', () => {
     expect((await inForce()).manifest.version).toBe('0.4.0');
   });
 
+  it('stays when Postern comes with a newer one, and the store says so until it is taken back', async () => {
+    const [own] = loadPolicies().filter(({ manifest }) => manifest.class === CLASS);
+    if (own === undefined) throw new Error(`There is no class ${CLASS}.`);
+    await store.install(await version(8), { trust });
+    expect(store.outdated()).toEqual([]);
+    const newer = new PolicyStore(store.folder, () => [
+      { ...own, manifest: { ...own.manifest, sequence: 9, version: '0.9.0' } },
+    ]);
+    expect((await inForce(newer)).manifest.version).toBe('0.8.0');
+    expect(newer.outdated()).toEqual([{ class: CLASS, inForce: '0.8.0', builtIn: '0.9.0' }]);
+    await newer.rollback(CLASS);
+    expect((await inForce(newer)).manifest.version).toBe('0.9.0');
+    expect(newer.outdated()).toEqual([]);
+  });
+
   it('is refused when it is older than what came with Postern', async () => {
     const [own] = loadPolicies().filter(({ manifest }) => manifest.class === CLASS);
     if (own === undefined) throw new Error(`There is no class ${CLASS}.`);
