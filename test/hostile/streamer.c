@@ -1,11 +1,7 @@
 /* A guest that streams from its camera until it is told to end, and begins anew when the device has gone. What it must see then is
  * ENODEV, or that the file is hung up; anything else ends it. */
 #include "../guests/video.h"
-
-static bool should_end(void) {
-  struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
-  return poll(&input, 1, 0) == 1;
-}
+#include "reopening.h"
 
 /* Whether it is to go on: what has failed may only be the whole device. */
 static void check(const char *what, long result) {
