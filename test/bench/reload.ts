@@ -28,9 +28,10 @@ export interface ReloadResult {
   /** From a new module to the last guest's switch, milliseconds, median. */
   reloadMs: number;
   reloads: number;
-  /** The host process's memory over the last four fifths of all reloads, MB a hundred reloads, by least squares. */
+  /** The host process's memory over these reloads, after as many that are not looked at, MB a hundred reloads, by least squares. */
   rssSlopeMb: number;
-  rssMb: { first: number; last: number };
+  /** Before the first reload of all, and at the first and the last that are looked at. */
+  rssMb: { before: number; first: number; last: number };
 }
 
 const GUESTS = 4;
@@ -42,8 +43,11 @@ const RELOADS = 500;
 const QUICK_RELOADS = 30;
 /** Versions that differ, in turn: each reload compiles and instantiates anew. */
 const VERSIONS = 50;
-/** Before memory is looked at: V8's own heaps grow at first. */
-const SETTLING_SHARE = 0.2;
+/**
+ * Before memory is looked at: the heaps of V8 and of the allocator grow with what is alive between two collections, for some 350 reloads.
+ */
+const SETTLING_RELOADS = 500;
+const QUICK_SETTLING_RELOADS = 6;
 const MB = 1 << 20;
 /** Between two swaps, so that they are spread over the guests' work. */
 const PAUSE_MS = 50;
@@ -78,7 +82,12 @@ export async function benchReload(quick: boolean): Promise<ReloadResult> {
         await sleep(performance.now() - began);
       }
     });
-    const memory = await memoryOver(host, versions, reloads);
+    const memory = await memoryOver(
+      host,
+      versions,
+      quick ? QUICK_SETTLING_RELOADS : SETTLING_RELOADS,
+      reloads,
+    );
     return {
       guests: GUESTS,
       swaps,
@@ -141,17 +150,19 @@ async function underLoad(
 async function memoryOver(
   host: ReloadedHost,
   versions: readonly TestedPolicy[],
+  settling: number,
   reloads: number,
 ): Promise<Pick<ReloadResult, 'rssSlopeMb' | 'rssMb'>> {
   const samples: [reload: number, mb: number][] = [];
+  const before = host.rssBytes() / MB;
   await underLoad(host, 1, async () => {
-    for (let reload = 0; reload < reloads; reload++) {
-      await installed(host, at(versions, reload));
-      if (reload >= reloads * SETTLING_SHARE) samples.push([reload, host.rssBytes() / MB]);
+    for (let reload = -settling; reload < reloads; reload++) {
+      await installed(host, at(versions, reload + settling));
+      if (reload >= 0) samples.push([reload, host.rssBytes() / MB]);
     }
   });
   const [first, last] = [samples[0], samples.at(-1)] as [[number, number], [number, number]];
-  return { rssSlopeMb: 100 * slope(samples), rssMb: { first: first[1], last: last[1] } };
+  return { rssSlopeMb: 100 * slope(samples), rssMb: { before, first: first[1], last: last[1] } };
 }
 
 function at(versions: readonly TestedPolicy[], number: number): TestedPolicy {
