@@ -30,9 +30,11 @@ export interface ReloadResult {
   /** From a new module to the last guest's switch, milliseconds, median. */
   reloadMs: number;
   reloads: number;
-  /** The host process's memory over the last four fifths of all reloads, MB a hundred reloads, by least squares. */
+  settlingReloads: number;
+  /** The host process's memory over `reloads`, after `settlingReloads` that are not looked at, MB a hundred reloads, by least squares. */
   rssSlopeMb: number;
-  rssMb: { first: number; last: number };
+  /** Before the first reload of all, and at the first and the last that are looked at. */
+  rssMb: { before: number; first: number; last: number };
 }
 
 const GUESTS = 4;
@@ -50,8 +52,11 @@ const RESTS_US = '1000';
 const NOTICED_SHARE = 2;
 /** Versions that differ, in turn: each reload compiles and instantiates anew. */
 const VERSIONS = 50;
-/** Before memory is looked at: V8's own heaps grow at first. */
-const SETTLING_SHARE = 0.2;
+/**
+ * Before memory is looked at: the heaps of V8 and of the allocator grow with what is alive between two collections, for some 350 reloads.
+ */
+const SETTLING_RELOADS = 500;
+const QUICK_SETTLING_RELOADS = 6;
 const MB = 1 << 20;
 /** Between two swaps, so that they are spread over the guests' work. */
 const PAUSE_MS = 50;
@@ -68,7 +73,7 @@ const COUNTED = ['operations', 'failed', 'quiet', 'quietLongest', 'swapping', 's
 export async function benchReload({ quick, budget }: Stage): Promise<ReloadResult> {
   const pty = loadPolicies().find(({ manifest }) => manifest.name === 'pty') as PolicyPackage;
   const swapsMax = quick ? QUICK_SWAPS : SWAPS;
-  const reloadsMax = quick ? QUICK_RELOADS : RELOADS;
+  const reloads = quick ? QUICK_RELOADS : RELOADS;
   const calls = (quick ? QUICK_OPERATIONS : OPERATIONS) / GUESTS;
   const versions = Array.from({ length: Math.min(VERSIONS, swapsMax) }, (_, number) =>
     newVersion(pty, number),
@@ -89,7 +94,8 @@ export async function benchReload({ quick, budget }: Stage): Promise<ReloadResul
         await sleep(performance.now() - began);
       }
     });
-    const memory = await memoryOver(host, versions, reloadsMax, budget);
+    const settling = quick ? QUICK_SETTLING_RELOADS : SETTLING_RELOADS;
+    const memory = await memoryOver(host, versions, settling, settling + reloads, budget);
     return {
       guests: GUESTS,
       swaps: times.length,
@@ -151,19 +157,27 @@ async function underLoad(
 async function memoryOver(
   host: ReloadedHost,
   versions: readonly TestedPolicy[],
+  settling: number,
   reloadsMax: number,
   budget: Budget,
-): Promise<Pick<ReloadResult, 'reloads' | 'rssSlopeMb' | 'rssMb'>> {
+): Promise<Pick<ReloadResult, 'reloads' | 'settlingReloads' | 'rssSlopeMb' | 'rssMb'>> {
   const all: [reload: number, mb: number][] = [];
+  const before = host.rssBytes() / MB;
   await underLoad(host, ['1', RESTS_US], async () => {
     while (all.length < RELOADS_MIN || (all.length < reloadsMax && budget.allows(0))) {
       await installed(host, at(versions, all.length));
       all.push([all.length, host.rssBytes() / MB]);
     }
   });
-  const samples = all.slice(all.length * SETTLING_SHARE);
+  // A machine that is too slow for all of them leaves half of those that there were.
+  const settlingReloads = Math.min(settling, Math.floor(all.length / 2));
+  const samples = all.slice(settlingReloads);
   const [first, last] = [samples[0], samples.at(-1)] as [[number, number], [number, number]];
-  return { reloads: all.length, rssSlopeMb: 100 * slope(samples), rssMb: { first: first[1], last: last[1] } };
+  return {
+    ...{ reloads: samples.length, settlingReloads },
+    rssSlopeMb: 100 * slope(samples),
+    rssMb: { before, first: first[1], last: last[1] },
+  };
 }
 
 function at(versions: readonly TestedPolicy[], number: number): TestedPolicy {
