@@ -20,6 +20,8 @@ export type DecisionRecord = AuditRecord & { kind: 'decision' };
 export interface LoggedGuest {
   name: string;
   number: number;
+  /** Whether its processes are this machine's: those of a guest VM have numbers of its own, and names that only it knows. */
+  isProcess: boolean;
 }
 
 /** Programs by process, as they were called when they were first seen. */
@@ -118,8 +120,8 @@ export function faultBody(
   };
 }
 
-function guestFields({ name, number }: LoggedGuest, process: number): object {
-  const program = programOf(process);
+function guestFields({ name, number, isProcess }: LoggedGuest, process: number): object {
+  const program = isProcess ? programOf(process) : undefined;
   return { guest: name, guestNumber: number, process, ...(program === undefined ? {} : { program }) };
 }
 

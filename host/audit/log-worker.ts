@@ -61,6 +61,7 @@ function takeCommands(): void {
       clients.add({
         name: command.name,
         number: command.number,
+        isProcess: command.isProcess,
         ring: new Ring(command.ring, bell),
         port: command.port,
         modules: new Map(),
@@ -87,7 +88,7 @@ function drain(): void {
 function takeRecord(client: Client, bytes: Uint8Array): void {
   const record = decodeRecord(bytes);
   // At once: a short program has ended when its driver answers.
-  if (record.kind !== 'outcome') programOf(record.process);
+  if (record.kind !== 'outcome' && client.isProcess) programOf(record.process);
   if (record.kind === 'refusal') {
     client.counts.denied++;
     file.add(refusalBody(client, moduleOf(client, record.module), record));

@@ -107,7 +107,7 @@ export class Mediation {
     const { port1, port2 } = new MessageChannel();
     this.#commands = port1;
     this.#nodes = assignment.nodes;
-    const tap = audit?.log.tapFor(audit.guest, this.guest);
+    const tap = audit?.log.tapFor(audit.guest, this.guest, 'socket' in source);
     const input: WorkerInput = {
       source: 'vm' in source ? source : { ...source, plan: planOf(assignment, networkAdministration) },
       control: this.#control,

@@ -384,10 +384,7 @@ void Mediator::handleReady(uint64_t tag, uint32_t events) {
         if (!backend->lost && backend->channel->index() == number) backend->channel->drainEvent();
       break;
     case kSessionTag:
-      if (auto session = sessions_.find(number); session != sessions_.end()) {
-        session->second->hungUp = true;
-        if (session->second->operations == 0) releaseSession(session->second.get());
-      }
+      noteHangUp(number);
       break;
     case kPollTag:
       pollReady(number);

@@ -336,6 +336,8 @@ class Mediator {
   void freeFile(Backend& backend, uint32_t file);
   void releaseClaims(Backend& backend);
   void releaseSession(Session* session);
+  bool reapHungUp();
+  void noteHangUp(uint32_t sessionId);
   void endOperation(Session& session);
   bool setWatch(Session& session, uint32_t watch, uint64_t waiter);
   void present(Session& session, int borrowed);

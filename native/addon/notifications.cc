@@ -420,7 +420,7 @@ std::optional<Event> Mediator::openNode(const seccomp_notif& notification, Node&
   if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) error = EEXIST;
   // Files that the guest has closed count no more: what hangs up may not have been looked at yet.
   if (!vm_ && sessionsOf(node->classIndex) >= envelope.sessionsMax) {
-    pollEvents(0);
+    (void)reapHungUp();
     if (isHolding()) {
       postponed_.push_back(notification);
       return std::nullopt;

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <vector>
 
 #include "mediator.h"
 
@@ -82,7 +83,10 @@ int Mediator::placeSession(Op& op, Session& session, bool closeOnExec, bool answ
     return -EMFILE;
   }
   Descriptor guestEnd;
-  if (int error = session.placeholder.create(guestEnd)) return -error;
+  int error = session.placeholder.create(guestEnd);
+  // What the guest has closed, and nobody has looked at yet, has descriptors of this process.
+  if ((error == EMFILE || error == ENFILE) && reapHungUp()) error = session.placeholder.create(guestEnd);
+  if (error != 0) return -error;
   const bool isNonblocking = op.operation == Operation::kOpen && (op.call.fileFlags & O_NONBLOCK) != 0;
   if (isNonblocking) (void)fcntl(guestEnd.get(), F_SETFL, O_RDWR | O_NONBLOCK);
   session.holder = op.tid;
@@ -151,6 +155,28 @@ void Mediator::releaseSession(Session* session) {
   if (!submitInternal(*backend, release, Internal::kRelease, file)) return;
   releasesPending_++;
   holdCalls();
+}
+
+// Looks at once for files whose last copy has gone, which would else be told of by the next look at all events. Whether there were any.
+bool Mediator::reapHungUp() {
+  std::vector<pollfd> ends;
+  std::vector<uint32_t> ids;
+  for (auto& [id, session] : sessions_) {
+    if (session->placeholder.hostEnd() < 0 || session->hungUp) continue;
+    ends.push_back({session->placeholder.hostEnd(), POLLRDHUP, 0});
+    ids.push_back(id);
+  }
+  if (::poll(ends.data(), ends.size(), 0) <= 0) return false;
+  for (size_t i = 0; i < ends.size(); i++)
+    if ((ends[i].revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0) noteHangUp(ids[i]);
+  return true;
+}
+
+void Mediator::noteHangUp(uint32_t sessionId) {
+  auto session = sessions_.find(sessionId);
+  if (session == sessions_.end()) return;
+  session->second->hungUp = true;
+  if (session->second->operations == 0) releaseSession(session->second.get());
 }
 
 bool Mediator::submitInternal(Backend& backend, postern_op op, Internal kind, uint32_t subject, uint64_t waiter) {
