@@ -1,14 +1,15 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { cachedFile, makeCacheFolder } from '../cache.js';
 import { ROOT } from '../root.js';
 import { type ArchiveEntry, archiveOf } from './cpio.js';
 import type { Kernel } from './kernel.js';
 import { type FindOwnModule, ownModules } from './own-modules.js';
 import { runTool } from './tools.js';
 
-const INITRAMFS_FOLDER = join(ROOT, '.cache', 'initramfs');
+const INITRAMFS_FOLDER = 'initramfs';
 /** The statically linked backend agent: /init of the driver VM. */
 export const AGENT_FILE = join(ROOT, 'native', 'agent', 'build', 'postern-agent');
 /** How many initramfs files stay: one for each set of drivers in use lately. */
@@ -50,21 +51,21 @@ interface Module {
 export async function ensureInitramfs(kernel: Kernel, options: InitramfsOptions): Promise<Initramfs> {
   const archive = archiveOf(await contentsOf(kernel, options));
   const digest = createHash('sha256').update(archive).digest('hex');
-  const path = join(INITRAMFS_FOLDER, `${digest.slice(0, 32)}.cpio`);
+  const path = cachedFile(INITRAMFS_FOLDER, `${digest.slice(0, 32)}.cpio`);
   if (!existsSync(path)) await write(path, archive);
   return { path, digest };
 }
 
 async function write(path: string, archive: Buffer): Promise<void> {
-  await mkdir(INITRAMFS_FOLDER, { recursive: true });
+  makeCacheFolder(dirname(path));
   const unfinished = `${path}.${process.pid}`;
   await writeFile(unfinished, archive, { mode: 0o644 });
   await rename(unfinished, path);
-  await dropOldFiles();
+  await dropOldFiles(dirname(path));
 }
 
-async function dropOldFiles(): Promise<void> {
-  const paths = (await readdir(INITRAMFS_FOLDER)).map((name) => join(INITRAMFS_FOLDER, name));
+async function dropOldFiles(folder: string): Promise<void> {
+  const paths = (await readdir(folder)).map((name) => join(folder, name));
   const dated = await Promise.all(paths.map(async (path) => ({ path, age: (await stat(path)).mtimeMs })));
   dated.sort((a, b) => b.age - a.age);
   for (const { path } of dated.slice(KEPT_FILES)) await rm(path, { force: true });

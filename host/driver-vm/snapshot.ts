@@ -3,12 +3,13 @@ import { closeSync, existsSync, openSync, readFileSync, statSync } from 'node:fs
 import { chmod, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { ROOT } from '../root.js';
+import { ownCache } from '../cache.js';
 import type { QmpClient } from './qmp.js';
 import { type Extent, loadRam, saveRam } from './ram-image.js';
 import { newWorkFolder } from './work-folder.js';
 
-const SNAPSHOT_FOLDER = join(ROOT, '.cache', 'driver-vm');
+/** A snapshot is its owner's alone: it is a VM's memory. */
+const SNAPSHOT_FOLDER = join(ownCache(), 'driver-vm');
 /** Each set of drivers has a snapshot of its own, of about a hundred MiB: the ones used last stay. */
 const KEPT_SNAPSHOTS = 4;
 /** Saving the device state takes some ten milliseconds; a machine that swaps, longer. */

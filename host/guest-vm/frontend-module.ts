@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { cp, mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { ownCache, SHARED_CACHE } from '../cache.js';
 import type { Kernel, Progress } from '../driver-vm/kernel.js';
 import { newWorkFolder } from '../driver-vm/work-folder.js';
 import { ROOT } from '../root.js';
@@ -42,11 +43,13 @@ export async function ensureVmModule(
   { name, sources, kept }: VmModule,
   progress: Progress,
 ): Promise<string> {
-  const modules = join(ROOT, '.cache', kept);
-  const folder = join(modules, release);
-  const stamp = join(folder, 'stamp');
   const digest = digestOf(ROOT, [...filesBelow(sources), PROTOCOL], release);
-  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === digest) return folder;
+  const isUpToDate = (built: string): boolean =>
+    existsSync(join(built, 'stamp')) && readFileSync(join(built, 'stamp'), 'utf8') === digest;
+  const modules = join(ownCache(), kept);
+  const folder = join(modules, release);
+  const built = [join(SHARED_CACHE, kept, release), folder].find(isUpToDate);
+  if (built !== undefined) return built;
   const headers = await ensureHeaders(release, progress);
   progress(`building the module ${name} for guest VMs`);
   const work = await newWorkFolder(modules, 'build');
@@ -57,7 +60,7 @@ export async function ensureVmModule(
     await rm(folder, { recursive: true, force: true });
     await mkdir(folder, { recursive: true });
     await rename(join(work, `${name}.ko`), join(folder, `${name}.ko`));
-    await writeFile(stamp, digest);
+    await writeFile(join(folder, 'stamp'), digest);
   } finally {
     await rm(work, { recursive: true, force: true });
   }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { ROOT } from '../root.js';
+import { dirname, join } from 'node:path';
+import { cachedFile } from '../cache.js';
 import { withoutCustomSections } from './wasm-sections.js';
 
 /** The global that holds what is left of the fuel. Its name, and the next one's, are no valid WIT names. */
@@ -11,7 +11,7 @@ export const REFUEL_EXPORT = 'postern:refuel';
 
 /** Grows with every change of what metering puts into a module, so that old results are not used. */
 const METER_VERSION = 2;
-const CACHE_FOLDER = join(ROOT, '.cache', 'metered');
+const CACHE_FOLDER = 'metered';
 /** The binaryen pass that calls a function at each function entry, loop turn and return, and the name of that function. */
 const PROBE_PASS = 'log-execution';
 const PROBE = 'log_execution';
@@ -28,18 +28,19 @@ export async function meteredModule(core: Uint8Array): Promise<WebAssembly.Modul
   return WebAssembly.compile(await meteredCore(core));
 }
 
-/** Where the metered binary is kept. */
-export function meteredPath(core: Uint8Array, cacheFolder: string = CACHE_FOLDER): string {
+/** Where the metered binary is kept: in `folder`, or where this user has such. */
+export function meteredPath(core: Uint8Array, folder?: string): string {
   const digest = createHash('sha256').update(`${METER_VERSION}\0`).update(core).digest('hex');
-  return join(cacheFolder, `${digest}.wasm`);
+  const name = `${digest}.wasm`;
+  return folder === undefined ? cachedFile(CACHE_FOLDER, name) : join(folder, name);
 }
 
 /** As meteredModule, but the binary. */
-export async function meteredCore(core: Uint8Array, cacheFolder: string = CACHE_FOLDER): Promise<Uint8Array> {
-  const path = meteredPath(core, cacheFolder);
+export async function meteredCore(core: Uint8Array, folder?: string): Promise<Uint8Array> {
+  const path = meteredPath(core, folder);
   if (existsSync(path)) return readFileSync(path);
   const metered = await meter(core);
-  mkdirSync(cacheFolder, { recursive: true });
+  mkdirSync(dirname(path), { recursive: true });
   const unfinished = `${path}.${process.pid}`;
   writeFileSync(unfinished, metered);
   renameSync(unfinished, path);

@@ -1,12 +1,16 @@
 import { execFile, execFileSync } from 'node:child_process';
+import { chmodSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
+import { allOk, examineMachine } from '../../host/cli/doctor-checks.js';
 import { ROOT } from '../../host/root.js';
 
 const run = promisify(execFile);
 const NOBODY = 65534;
 const POSTERN = join(ROOT, 'dist', 'host', 'cli', 'main.js');
+const STREAM = ['--stream-mmap', '--stream-count=3'];
 const as = { uid: NOBODY, gid: NOBODY, env: { PATH: process.env.PATH, HOME: '/' } };
 
 /** Why this can't be tried here, or undefined. */
@@ -53,6 +57,28 @@ describe.skipIf(missing !== undefined)(title, () => {
     ].join('\n');
     expect(await guest('python3', '-c', script)).toBe('hello True\n');
   });
+
+  it.skipIf(!allOk(examineMachine(), 'driver-vm'))(
+    'a camera in a driver VM works end to end, kept by the user, and where that is not possible it is said how',
+    async () => {
+      const cache = mkdtempSync(join(tmpdir(), 'postern-cache-'));
+      chmodSync(cache, 0o777);
+      const record = (env: NodeJS.ProcessEnv) =>
+        run(process.execPath, [POSTERN, 'run', '--alone', '--', 'v4l2-ctl', ...STREAM], { ...as, env });
+      try {
+        await expect(record({ ...as.env, XDG_CACHE_HOME: join(cache, 'kept') })).resolves.toMatchObject({
+          stderr: expect.stringContaining('<<<'),
+        });
+        expect(readdirSync(join(cache, 'kept', 'postern'))).toContain('driver-vm');
+        writeFileSync(join(cache, 'file'), '');
+        await expect(record({ ...as.env, XDG_CACHE_HOME: join(cache, 'file') })).rejects.toThrow(
+          'XDG_CACHE_HOME',
+        );
+      } finally {
+        rmSync(cache, { recursive: true });
+      }
+    },
+  );
 
   it('the guest is who started it', async () => {
     expect(await guest('id', '-u')).toBe(`${NOBODY}\n`);

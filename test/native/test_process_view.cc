@@ -177,8 +177,11 @@ TEST("a census sees those that appear while it is taken, and says when it may ha
     if (!late) late = std::make_unique<Child>(nothing);
   }));
   CHECK(contains(seen, getpid()) && contains(seen, late->pid()));
+  // In each list there is one that was not in the list before.
   std::vector<std::unique_ptr<Child>> endless;
-  CHECK(!takeCensus(own, [&](pid_t) { endless.push_back(std::make_unique<Child>(nothing)); }));
+  CHECK(!takeCensus(own, [&](pid_t pid) {
+    if (endless.empty() || pid == endless.back()->pid()) endless.push_back(std::make_unique<Child>(nothing));
+  }));
 }
 
 TEST("memory is seen when the first thread has ended and others go on") {
@@ -207,7 +210,10 @@ TEST("memory is seen when the first thread has ended and others go on") {
 TEST("a shared descriptor table is seen, an own one is not taken for shared") {
   const uint64_t own = pidNamespaceOf(getpid());
   Child separate(nothing);
-  CHECK(!sharesDescriptorTable(separate.pid(), separate.pid(), own));
+  // Where processes come all the time, a look that may have missed one says that it is shared: then it is looked again.
+  bool isTakenForShared = true;
+  for (int look = 0; look < 100 && isTakenForShared; look++) isTakenForShared = sharesDescriptorTable(separate.pid(), separate.pid(), own);
+  CHECK(!isTakenForShared);
   Child sharing(nothing, CLONE_FILES);
   CHECK(sharesDescriptorTable(sharing.pid(), sharing.pid(), own));
   CHECK(sharesDescriptorTable(getpid(), getpid(), own));
