@@ -111,7 +111,11 @@ describe.skipIf(!allOk(examineMachine(), 'required'))('postern run', () => {
   it.skipIf(!canSetUp)('lets socat set up its tunnel with --net-admin, and not without', () => {
     // An address of a network for documentation (RFC 5737): nobody else has it.
     const socat = ['socat', '-u', 'TUN:192.0.2.77/30,up,tun-name=postern77', 'FILE:/dev/null'];
-    const script = `${socat.join(' ')} & sleep 1; cat /proc/net/fib_trie | grep -c 192.0.2.77; kill $!`;
+    // Until the address is there, or socat has given up.
+    const wait =
+      'for i in $(seq 200); do grep -q 192.0.2.77 /proc/net/fib_trie && break; kill -0 $! || break; sleep 0.1; done';
+    const count = 'cat /proc/net/fib_trie | grep -c 192.0.2.77';
+    const script = `${socat.join(' ')} & ${wait} 2>/dev/null; ${count}; kill $! 2>/dev/null`;
     const tunnel = (...options: string[]): string =>
       postern(['run', '--driver-vm', 'local', ...options, '--', 'sh', '-c', script]).out;
     expect(Number(tunnel('--net-admin'))).toBeGreaterThan(0);
