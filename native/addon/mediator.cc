@@ -11,6 +11,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "descriptor_reserve.h"
 #include "injector.h"
 #include "process_view.h"
 #include "slice.h"
@@ -328,6 +329,7 @@ bool Mediator::mayDriveSpin() {
 }
 
 void Mediator::wait() {
+  DescriptorReserve::ofThread().fill();
   bool ready = vm_ && !isHolding() && !vm_->prepareToSleep();
   vmIsAwake_ = false;
   for (auto& ring : rings_) ready |= ring->isAwake() && !ring->sleep();
@@ -384,10 +386,7 @@ void Mediator::handleReady(uint64_t tag, uint32_t events) {
         if (!backend->lost && backend->channel->index() == number) backend->channel->drainEvent();
       break;
     case kSessionTag:
-      if (auto session = sessions_.find(number); session != sessions_.end()) {
-        session->second->hungUp = true;
-        if (session->second->operations == 0) releaseSession(session->second.get());
-      }
+      noteHangUp(number);
       break;
     case kPollTag:
       pollReady(number);
