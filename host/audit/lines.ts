@@ -20,6 +20,8 @@ export type DecisionRecord = AuditRecord & { kind: 'decision' };
 export interface LoggedGuest {
   name: string;
   number: number;
+  /** Whether its processes are this machine's: those of a guest VM have numbers of its own, and names that only it knows. */
+  isProcess: boolean;
 }
 
 /** Programs by process, as they were called when they were first seen. */
@@ -99,8 +101,27 @@ export function refusalBody(
   };
 }
 
-function guestFields({ name, number }: LoggedGuest, process: number): object {
-  const program = programOf(process);
+/** How a module has misbehaved, as a line's body. */
+export function faultBody(
+  guest: LoggedGuest,
+  module: ModuleMessage,
+  record: AuditRecord & { kind: 'fault' },
+): object {
+  const { info, name, version, digest } = module;
+  const { operation, command, process, errno, timeMs, text } = record;
+  return {
+    kind: 'fault',
+    time: new Date(timeMs).toISOString(),
+    ...guestFields(guest, process),
+    ...{ class: info.class, module: { name, version, digest }, operation },
+    ...(operation === 'ioctl' ? commandFields(info, command) : {}),
+    reason: text,
+    outcome: errno === 0 ? null : errnoName(errno),
+  };
+}
+
+function guestFields({ name, number, isProcess }: LoggedGuest, process: number): object {
+  const program = isProcess ? programOf(process) : undefined;
   return { guest: name, guestNumber: number, process, ...(program === undefined ? {} : { program }) };
 }
 

@@ -15,7 +15,14 @@ export interface LogWorkerInput {
 
 /** What the main thread asks of the writer. */
 export type LogCommand =
-  | { kind: 'guest'; name: string; number: number; ring: SharedArrayBuffer; port: MessagePort }
+  | {
+      kind: 'guest';
+      name: string;
+      number: number;
+      isProcess: boolean;
+      ring: SharedArrayBuffer;
+      port: MessagePort;
+    }
   | { kind: 'close' };
 
 /** What the writer tells the main thread. */

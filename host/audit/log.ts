@@ -79,13 +79,13 @@ export class DecisionLog {
   /**
    * What a guest's mediator needs for telling its decisions; `port` is to be transferred.
    * @param name as the log calls the guest
+   * @param isProcess whether its processes have the numbers and names that this machine gives them; false for a guest VM
    */
-  tapFor(name: string, number: number): TapInput {
+  tapFor(name: string, number: number, isProcess = true): TapInput {
     const { port1, port2 } = new MessageChannel();
     const ring = ringMemory();
-    this.commands.postMessage({ kind: 'guest', name, number, ring, port: port1 } satisfies LogCommand, [
-      port1,
-    ]);
+    const guest = { kind: 'guest', name, number, isProcess, ring, port: port1 } satisfies LogCommand;
+    this.commands.postMessage(guest, [port1]);
     this.ring();
     return {
       ring,

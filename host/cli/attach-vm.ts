@@ -10,6 +10,7 @@ import { DRIVERS_DEFAULT } from './domain-choice.js';
 import { closeDomain, everyServedDevice, openDomain } from './driver-domain.js';
 import { exitLike } from './exit.js';
 import { openLog } from './log.js';
+import { closeAuditLog, openAuditLog } from './open-audit-log.js';
 import { policiesInForce } from './policies-in-force.js';
 import { forwardSignals } from './signals.js';
 import type { AttachOptions, VmOptions } from './vm.js';
@@ -37,38 +38,36 @@ export async function attachVms({ socket = attachPath(), ...options }: AttachOpt
 export async function execVm(qemu: readonly string[], options: VmOptions): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'postern-vm-'));
   const socket = join(folder, 'vm.sock');
-  try {
-    await withAttachedVms(socket, options, async (vms) => {
-      const child = spawn(VM_EXEC, [socket, ...qemu], { stdio: 'inherit' });
-      const stop = forwardSignals(child);
-      const [exitCode, signal] = await Promise.race([once(child, 'exit'), vms.failed]);
-      stop();
-      exitLike({ exitCode, signal });
-    });
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
+  const running = withAttachedVms(socket, options, async (vms) => {
+    const child = spawn(VM_EXEC, [socket, ...qemu], { stdio: 'inherit' });
+    const stop = forwardSignals(child);
+    const [exitCode, signal] = await Promise.race([once(child, 'exit'), vms.failed]);
+    stop();
+    return { exitCode, signal };
+  });
+  exitLike(await running.finally(() => rmSync(folder, { recursive: true, force: true })));
 }
 
-async function withAttachedVms(
+async function withAttachedVms<T>(
   socket: string,
   options: VmOptions,
-  use: (vms: AttachedVms) => Promise<void>,
-): Promise<void> {
+  use: (vms: AttachedVms) => Promise<T>,
+): Promise<T> {
   const log = openLog({ ...options, tellErrors: true });
   const policies = await policiesInForce(options);
   const { driverVm: mode, driver: drivers = DRIVERS_DEFAULT, modules } = options;
-  const domain = await openDomain({ mode, drivers, modules }, log);
+  const audit = await openAuditLog(options, log);
   try {
-    const devices = options.device ?? (await everyServedDevice(domain, policies));
-    const vms = AttachedVms.open({ socket, domain, devices, policies, log });
+    const domain = await openDomain({ mode, drivers, modules }, log);
     try {
-      await use(vms);
+      const devices = options.device ?? (await everyServedDevice(domain, policies));
+      const vms = AttachedVms.open({ socket, domain, devices, policies, log, audit });
+      return await use(vms).finally(() => vms.close());
     } finally {
-      await vms.close();
+      await closeDomain(domain);
     }
   } finally {
-    await closeDomain(domain);
+    await closeAuditLog(audit, log);
   }
 }
 

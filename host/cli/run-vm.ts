@@ -1,4 +1,6 @@
 import { constants } from 'node:os';
+import type pino from 'pino';
+import type { DecisionLog } from '../audit/log.js';
 import type { ProgramEnd } from '../driver-vm/domain.js';
 import { startGuestVm } from '../guest-vm/guest-vm.js';
 import { leavePrivileges } from '../privileges.js';
@@ -6,8 +8,15 @@ import { DRIVERS_DEFAULT } from './domain-choice.js';
 import { closeDomain, everyServedDevice, openDomain } from './driver-domain.js';
 import { type Ending, exitLike } from './exit.js';
 import { openLog } from './log.js';
+import { closeAuditLog, openAuditLog } from './open-audit-log.js';
 import { policiesInForce } from './policies-in-force.js';
 import type { VmOptions } from './vm.js';
+
+/** Where is told what happens, and what is decided. */
+interface Logs {
+  log: pino.Logger;
+  audit: DecisionLog | undefined;
+}
 
 /** What ends the guest VM before its program does. */
 const ENDING_SIGNALS: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
@@ -15,6 +24,14 @@ const ENDING_SIGNALS: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'
 /** Boots a guest VM, runs `argv` in it from this folder, and ends this process as the program ended. */
 export async function runInVm(argv: readonly string[], options: VmOptions): Promise<void> {
   const log = openLog(options);
+  const audit = await openAuditLog(options, log);
+  const running = runInDomain(argv, options, { log, audit });
+  exitLike(await running.finally(() => closeAuditLog(audit, log)));
+}
+
+/** Runs the program from the driver VM's start to its end; how it ended. */
+async function runInDomain(argv: readonly string[], options: VmOptions, logs: Logs): Promise<Ending> {
+  const { log, audit } = logs;
   const policies = await policiesInForce(options);
   const domain = await openDomain(
     { mode: options.driverVm, drivers: options.driver ?? DRIVERS_DEFAULT, modules: options.modules },
@@ -26,6 +43,7 @@ export async function runInVm(argv: readonly string[], options: VmOptions): Prom
       devices: options.device ?? (await everyServedDevice(domain, policies)),
       policies,
       log,
+      audit,
       name: argv[0] ?? 'vm',
       progress: (line) => log.info({ from: 'guest VM' }, line),
       ...(options.memory === undefined ? {} : { memoryMiB: options.memory }),
@@ -34,7 +52,7 @@ export async function runInVm(argv: readonly string[], options: VmOptions): Prom
     const interruption = interruptions(() => vm.close());
     try {
       const run = vm.run(inThisFolder(argv), write, process.stdin).then(endingOf);
-      exitLike(await run.catch((error: Error) => interruption.ending() ?? Promise.reject(error)));
+      return await run.catch((error: Error) => interruption.ending() ?? Promise.reject(error));
     } finally {
       log.info({ ...(await vm.close()) }, 'the guest VM has ended');
       interruption.stop();

@@ -1,11 +1,12 @@
 import { Command } from 'commander';
+import { type AuditOptions, withAuditLog } from './audit-log.js';
 import type { DeviceChoice } from './device-option.js';
 import type { DomainMode } from './domain-choice.js';
 import { storeOption, trustOption } from './policy-options.js';
 import { deviceOption, driverOption, driverVmOption, modulesOption } from './run.js';
 
 /** What `postern vm run` and `postern vm boot` were asked for. */
-export interface VmOptions {
+export interface VmOptions extends AuditOptions {
   device?: DeviceChoice[];
   driverVm: DomainMode;
   driver?: string[];
@@ -126,7 +127,7 @@ function vmSubcommand(name: string): Command {
 }
 
 function domainOptions(command: Command): Command {
-  return command
+  return withAuditLog(command)
     .addOption(deviceOption())
     .addOption(driverVmOption().choices(['snapshot', 'cold'] satisfies DomainMode[]))
     .addOption(driverOption())

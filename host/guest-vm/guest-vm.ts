@@ -1,6 +1,7 @@
 import { closeSync, constants, openSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import type pino from 'pino';
+import type { DecisionLog } from '../audit/log.js';
 import type { DriverDomain, OnOutput, ProgramEnd } from '../driver-vm/domain.js';
 import { type DriverVm, startDriverVm } from '../driver-vm/driver-vm.js';
 import { ensureKernel } from '../driver-vm/kernel.js';
@@ -24,6 +25,8 @@ export interface GuestVmOptions {
   memoryMiB?: number;
   /** The policy modules; those that are built by default. */
   policies?: PolicyPackage[];
+  /** Where its decisions are logged, if anywhere. */
+  audit?: DecisionLog | undefined;
   /** Told what the VM and its start are at. */
   progress: (line: string) => void;
 }
@@ -63,6 +66,7 @@ export async function startGuestVm(options: GuestVmOptions): Promise<GuestVm> {
       modules,
       networkAdministration: false,
       log: options.log.child({ guest: options.name }),
+      audit: options.audit && { log: options.audit, guest: options.name },
     });
     // Nothing runs unjudged: a VM whose mediator has failed is ended.
     mediation.ended.catch(() => vm.close());

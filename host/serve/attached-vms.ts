@@ -1,5 +1,6 @@
 import { closeSync, constants, openSync } from 'node:fs';
 import type pino from 'pino';
+import type { DecisionLog } from '../audit/log.js';
 import type { DriverDomain } from '../driver-vm/domain.js';
 import { closeAperture, endsOf, fillAperture, newAperture } from '../guest-vm/aperture.js';
 import {
@@ -23,6 +24,14 @@ export interface AttachedVmsOptions {
   domain: DriverDomain;
   devices: DeviceNames;
   policies: PolicyPackage[];
+  log: pino.Logger;
+  /** Where decisions are logged, if anywhere. */
+  audit?: DecisionLog | undefined;
+}
+
+/** How an attached VM is called, and where what happens to it is told. */
+interface AttachedGuest {
+  name: string;
   log: pino.Logger;
 }
 
@@ -70,7 +79,7 @@ export class AttachedVms {
   async #serve(connection: number, pid: number): Promise<void> {
     const name = `vm-${this.#next++}`;
     const log = this.options.log.child({ guest: name });
-    const mediation = await this.#attach(connection, pid, log);
+    const mediation = await this.#attach(connection, pid, { name, log });
     log.info({ pid }, 'a VM has been attached');
     // Nothing runs unjudged.
     mediation.ended.catch(() => end(pid));
@@ -78,10 +87,10 @@ export class AttachedVms {
   }
 
   /** The connection's one request: answered with what QEMU needs, or with the reason why not. */
-  async #attach(connection: number, pid: number, log: pino.Logger): Promise<Mediation> {
+  async #attach(connection: number, pid: number, guest: AttachedGuest): Promise<Mediation> {
     const reader = new LineReader(connection);
     try {
-      return await this.#give(connection, pid, parseAttachment(await reader.line()), log);
+      return await this.#give(connection, pid, parseAttachment(await reader.line()), guest);
     } catch (error) {
       try {
         native.handOver(connection, `-${(error as Error).message}`, []);
@@ -98,9 +107,9 @@ export class AttachedVms {
     connection: number,
     pid: number,
     qemu: readonly string[],
-    log: pino.Logger,
+    { name, log }: AttachedGuest,
   ): Promise<Mediation> {
-    const { domain, devices, policies } = this.options;
+    const { domain, devices, policies, audit } = this.options;
     const memoryBytes = memoryBytesOf(qemu);
     const assignment = await assignDevices(domain, devices, policies);
     const modules = await Promise.all(assignment.packages.map(compileModule));
@@ -128,6 +137,7 @@ export class AttachedVms {
           },
         },
         ...{ domain, assignment, modules, networkAdministration: false, log },
+        audit: audit && { log: audit, guest: name },
       });
       isServed = true;
       void mediation.ended.catch(() => {}).then(release);

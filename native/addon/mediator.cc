@@ -11,6 +11,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "descriptor_reserve.h"
 #include "injector.h"
 #include "process_view.h"
 #include "slice.h"
@@ -342,6 +343,7 @@ bool Mediator::mayDriveSpin() {
 }
 
 void Mediator::wait() {
+  DescriptorReserve::ofThread().fill();
   const bool isReady = prepareToSleep() || !notes_.empty();
   const int timeoutMs = isReady ? 0 : waitTimeoutMs();
   if (timeoutMs < 0 && mayReceiveDirectly()) return receiveDirectly();
@@ -447,10 +449,7 @@ void Mediator::handleReady(uint64_t tag, uint32_t events) {
         if (!backend->lost && backend->channel->index() == number) backend->channel->drainEvent();
       break;
     case kSessionTag:
-      if (auto session = sessions_.find(number); session != sessions_.end()) {
-        session->second->hungUp = true;
-        if (session->second->operations == 0) releaseSession(session->second.get());
-      }
+      noteHangUp(number);
       break;
     case kThreadsTag:
       reapThreads();

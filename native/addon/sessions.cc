@@ -7,7 +7,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <vector>
 
+#include "descriptor_reserve.h"
 #include "mediator.h"
 
 namespace postern {
@@ -15,14 +17,19 @@ Backend* Mediator::backendFor(pid_t tgid) {
   for (auto& backend : backends_)
     if (backend->tgid == tgid && !backend->guestEnded && !backend->lost) return backend.get();
   retireBackends();
+  // A guest VM's processes are not this machine's.
+  Descriptor process(vm_ ? -1 : static_cast<int>(syscall(SYS_pidfd_open, tgid, 0)));
+  // Without it, nobody would see that the process has ended, and what is held for it would stay.
+  if (!vm_ && !process.valid() && isDescriptorShortage(errno)) return nullptr;
   Channel* channel = options_.domain->isLost() ? nullptr : options_.domain->acquireChannel(static_cast<uint32_t>(backends_.size()));
   if (channel == nullptr) return nullptr;
   auto backend = std::make_unique<Backend>();
   backend->domain = options_.domain;
   backend->channel = channel;
   backend->tgid = tgid;
-  // A guest VM's processes are not this machine's.
-  if (!vm_) backend->guestProcess.reset(static_cast<int>(syscall(SYS_pidfd_open, tgid, 0)));
+  backend->guestProcess = std::move(process);
+  // It has ended already.
+  backend->guestEnded = !vm_ && !backend->guestProcess.valid();
   poll(channel->event(), kChannelTag | channel->index(), EPOLLIN);
   if (backend->guestProcess.valid())
     poll(backend->guestProcess.get(), kProcessTag | static_cast<uint32_t>(tgid), EPOLLIN);
@@ -82,7 +89,12 @@ int Mediator::placeSession(Op& op, Session& session, bool closeOnExec, bool answ
     return -EMFILE;
   }
   Descriptor guestEnd;
-  if (int error = session.placeholder.create(guestEnd)) return -error;
+  // What is kept is for the files that there are.
+  DescriptorReserve::ofThread().fill();
+  int error = session.placeholder.create(guestEnd);
+  // What the guest has closed, and nobody has looked at yet, has descriptors of this process.
+  if (isDescriptorShortage(error) && reapHungUp()) error = session.placeholder.create(guestEnd);
+  if (error != 0) return -error;
   const bool isNonblocking = op.operation == Operation::kOpen && (op.call.fileFlags & O_NONBLOCK) != 0;
   if (isNonblocking) (void)fcntl(guestEnd.get(), F_SETFL, O_RDWR | O_NONBLOCK);
   session.holder = op.tid;
@@ -151,6 +163,28 @@ void Mediator::releaseSession(Session* session) {
   if (!submitInternal(*backend, release, Internal::kRelease, file)) return;
   releasesPending_++;
   holdCalls();
+}
+
+// Looks at once for files whose last copy has gone, which would else be told of by the next look at all events. Whether there were any.
+bool Mediator::reapHungUp() {
+  std::vector<pollfd> ends;
+  std::vector<uint32_t> ids;
+  for (auto& [id, session] : sessions_) {
+    if (session->placeholder.hostEnd() < 0 || session->hungUp) continue;
+    ends.push_back({session->placeholder.hostEnd(), POLLRDHUP, 0});
+    ids.push_back(id);
+  }
+  if (::poll(ends.data(), ends.size(), 0) <= 0) return false;
+  for (size_t i = 0; i < ends.size(); i++)
+    if ((ends[i].revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0) noteHangUp(ids[i]);
+  return true;
+}
+
+void Mediator::noteHangUp(uint32_t sessionId) {
+  auto session = sessions_.find(sessionId);
+  if (session == sessions_.end()) return;
+  session->second->hungUp = true;
+  if (session->second->operations == 0) releaseSession(session->second.get());
 }
 
 bool Mediator::submitInternal(Backend& backend, postern_op op, Internal kind, uint32_t subject, uint64_t waiter) {

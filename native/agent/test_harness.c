@@ -158,7 +158,8 @@ void guest_stop(struct guest *guest) {
   guest_await_state(guest, POSTERN_CHANNEL_FREE);
 }
 
-uint64_t guest_submit(struct guest *guest, struct postern_op op) {
+/* Writes one operation into the ring, without telling the agent of it. */
+static uint64_t put(struct guest *guest, struct postern_op op) {
   struct postern_channel *channel = guest->channel;
   for (int ms = 0; guest->submit_tail - __atomic_load_n(&channel->submit_head, __ATOMIC_ACQUIRE) == POSTERN_RING_ENTRIES;
        ms++) {
@@ -166,15 +167,31 @@ uint64_t guest_submit(struct guest *guest, struct postern_op op) {
     usleep(1000);
   }
   if (op.id == 0) op.id = ++guest->next_id;
-  channel->submissions[guest->submit_tail % POSTERN_RING_ENTRIES] = op;
-  __atomic_store_n(&channel->submit_tail, ++guest->submit_tail, __ATOMIC_SEQ_CST);
-  if (__atomic_exchange_n(&channel->agent_sleeping, 0, __ATOMIC_SEQ_CST) == 1) {
-    /* By turns, where the agent is on this machine: both ways to wake it must work. */
-    bool rings = op.id % 2 || guest->host->events[guest->number] < 0;
-    if (rings) host_ring(guest->host, guest->number);
-    else syscall(SYS_futex, &channel->submit_tail, FUTEX_WAKE, 1, NULL, NULL, 0);
-  }
+  channel->submissions[guest->submit_tail++ % POSTERN_RING_ENTRIES] = op;
   return op.id;
+}
+
+/* The agent may take what has been put. */
+static void publish(struct guest *guest) {
+  struct postern_channel *channel = guest->channel;
+  __atomic_store_n(&channel->submit_tail, guest->submit_tail, __ATOMIC_SEQ_CST);
+  if (__atomic_exchange_n(&channel->agent_sleeping, 0, __ATOMIC_SEQ_CST) != 1) return;
+  /* By turns, where the agent is on this machine: both ways to wake it must work. */
+  bool rings = guest->submit_tail % 2 || guest->host->events[guest->number] < 0;
+  if (rings) host_ring(guest->host, guest->number);
+  else syscall(SYS_futex, &channel->submit_tail, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
+uint64_t guest_submit(struct guest *guest, struct postern_op op) {
+  uint64_t id = put(guest, op);
+  publish(guest);
+  return id;
+}
+
+void guest_submit_together(struct guest *guest, struct postern_op op, uint64_t *ids, uint32_t count) {
+  CHECK(count <= POSTERN_RING_ENTRIES);
+  for (uint32_t i = 0; i < count; i++) ids[i] = put(guest, op);
+  publish(guest);
 }
 
 /* Takes one completion. Returns false after `ms` without one. */

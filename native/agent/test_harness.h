@@ -53,6 +53,8 @@ void guest_stop(struct guest *guest);
 void guest_await_state(struct guest *guest, uint32_t state);
 /* Puts one operation into the ring; returns its id. */
 uint64_t guest_submit(struct guest *guest, struct postern_op op);
+/* Puts the same operation into the ring `count` times, and then tells the agent: it finds all of them at once. */
+void guest_submit_together(struct guest *guest, struct postern_op op, uint64_t *ids, uint32_t count);
 /* The completion of the operation `id`. */
 struct postern_completion guest_await(struct guest *guest, uint64_t id);
 /* The next readiness report. */

@@ -63,6 +63,7 @@ export async function benchAudio(stage: Stage): Promise<AudioResult> {
       direct: () => timed((onLine) => besideDriver(domain, command, onLine)),
     },
     stage.quick ? QUICK_ROUNDS : ROUNDS,
+    stage.budget,
   );
   const of = (way: 'guest' | 'direct', what: keyof Run) => summarize(runs[way].map((run) => run[what]));
   const sum = (way: 'guest' | 'direct', what: keyof Run) =>

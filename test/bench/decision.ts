@@ -47,7 +47,7 @@ const WARM_UP_ROUNDS = 1000;
 const CEDAR_SET = 'postern-bench';
 
 /** Runs all in turn. */
-export async function benchDecision({ quick }: Stage): Promise<DecisionResult> {
+export async function benchDecision({ quick, budget }: Stage): Promise<DecisionResult> {
   const { typical, nested, complete } = await policyCalls();
   const native = compileGuestProgram('decision', 'bench');
   const ways = {
@@ -59,7 +59,7 @@ export async function benchDecision({ quick }: Stage): Promise<DecisionResult> {
   };
   await interleave(ways, WARM_UP_ROUNDS);
   const samples = {
-    ...(await interleave(ways, quick ? QUICK_BLOCKS : BLOCKS)),
+    ...(await interleave(ways, quick ? QUICK_BLOCKS : BLOCKS, budget)),
     ...(await interleave({ native: () => nsInC(native) }, NATIVE_RUNS)),
   };
   const each = (of: 'median' | 'p99' | 'spread') =>

@@ -1,5 +1,6 @@
 import { compileGuestProgram } from '../../host/cli/guest-program.js';
 import type { DriverDomain } from '../../host/driver-vm/domain.js';
+import { Budget } from './budget.js';
 import { numbersAfter } from './programs.js';
 import { CAMERA, type Stage, TERMINAL } from './stage.js';
 import { WaitingGuest } from './waiting-guest.js';
@@ -29,7 +30,7 @@ interface AloneAndFlooded {
 
 /** Times alone and times of flooding take turns, so that whatever else the machine does meets both. */
 const TURNS = 20;
-const QUICK_TURNS = 4;
+const QUICK_TURNS = 2;
 const CALLS_A_TURN: Readonly<Record<Pace, number>> = { busy: 1500, paced: 300 };
 const PAUSE_US: Readonly<Record<Pace, number>> = { busy: 0, paced: 500 };
 const NS_PER_US = 1000;
@@ -38,17 +39,29 @@ const STATISTICS = ['median', 'p99', 'longest'] as const;
 export async function benchFairness(stage: Stage): Promise<FairnessResult> {
   const turns = stage.quick ? QUICK_TURNS : TURNS;
   return {
-    local: await floodedIn(await stage.local(), turns),
-    vm: await floodedIn(await stage.vm(), turns),
+    local: await floodedIn(await stage.local(), turns, stage.budget.share(2)),
+    vm: await floodedIn(await stage.vm(), turns, stage.budget),
   };
 }
 
 /** A guest of a driver domain, alone and beside one that floods. */
-export async function floodedIn(domain: DriverDomain, turns: number): Promise<FairnessResult[Place]> {
-  return { busy: await compare(domain, 'busy', turns), paced: await compare(domain, 'paced', turns) };
+export async function floodedIn(
+  domain: DriverDomain,
+  turns: number,
+  budget: Budget = Budget.UNLIMITED,
+): Promise<FairnessResult[Place]> {
+  return {
+    busy: await compare(domain, 'busy', turns, budget.share(2)),
+    paced: await compare(domain, 'paced', turns, budget),
+  };
 }
 
-async function compare(domain: DriverDomain, pace: Pace, turns: number): Promise<FairnessFigures> {
+async function compare(
+  domain: DriverDomain,
+  pace: Pace,
+  turns: number,
+  budget: Budget,
+): Promise<FairnessFigures> {
   const device = domain.kind === 'vm' ? CAMERA : TERMINAL;
   const program = compileGuestProgram('fairness', 'bench');
   const start = (role: string): Promise<WaitingGuest> =>
@@ -61,7 +74,7 @@ async function compare(domain: DriverDomain, pace: Pace, turns: number): Promise
   let floodedMs = 0;
   let times = '';
   try {
-    for (let turn = 0; turn < turns; turn++) {
+    for (let turn = 0; turn < turns && (turn === 0 || budget.allows(0)); turn++) {
       await measure('alone');
       await flooding.ask('go');
       const began = performance.now();

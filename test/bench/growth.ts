@@ -3,6 +3,7 @@ import type { GuestOptions } from '../../host/mediator/guest.js';
 import type { Envelope } from '../../host/policy/manifest.js';
 import { loadPolicies, type PolicyPackage } from '../../host/policy/store.js';
 import { manifested } from '../serve/variants.js';
+import type { Budget } from './budget.js';
 import type { Stage } from './stage.js';
 import { growthExponent, interleave, summarize } from './statistics.js';
 import { type Times, WaitingGuest } from './waiting-guest.js';
@@ -53,12 +54,12 @@ export async function benchGrowth(stage: Stage): Promise<GrowthResult> {
     domain: await stage.vm(),
     policies: policiesWith('drm', { handlesMax: MANY }),
   };
-  const sessions = await measure(stage.quick, (count) => ({
+  const sessions = await measure(stage, stage.budget.share(2), (count) => ({
     ...tunnel,
     program: scale,
     args: [TUNNEL.path, String(count), TUNGETFEATURES],
   }));
-  const handles = await measure(stage.quick, (count) => ({
+  const handles = await measure(stage, stage.budget, (count) => ({
     ...card,
     program: buffers,
     args: [CARD.path, String(count)],
@@ -76,7 +77,8 @@ function policiesWith(name: string, limits: Partial<Envelope>): PolicyPackage[] 
 type GuestChoice = Pick<GuestOptions, 'program' | 'args' | 'devices' | 'domain' | 'policies'>;
 
 async function measure(
-  quick: boolean,
+  { quick }: Stage,
+  budget: Budget,
   guestOf: (count: number) => GuestChoice,
 ): Promise<Record<string, GrowthFigures>> {
   const guests = new Map<number, WaitingGuest>();
@@ -89,6 +91,7 @@ async function measure(
     const times = await interleave(
       Object.fromEntries(ways) as Record<string, () => Promise<Times>>,
       quick ? QUICK_ROUNDS : ROUNDS,
+      budget,
     );
     return figuresOf(times);
   } finally {

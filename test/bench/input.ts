@@ -55,6 +55,7 @@ export async function benchInput(stage: Stage): Promise<InputResult> {
         runOf(await besideDriver(domain, ['/bin/sh', '-c', BESIDE, program, INTERVAL_US, events])),
     },
     stage.quick ? QUICK_ROUNDS : ROUNDS,
+    stage.budget,
   );
   const of = (way: 'guest' | 'direct', what: keyof Run) =>
     summarize(runs[way].map((run) => run[what] / NS_PER_US));

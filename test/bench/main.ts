@@ -4,12 +4,15 @@ import { join } from 'node:path';
 import { Argument, Command } from 'commander';
 import { schemaFaults } from '../../host/policy/checked-json.js';
 import { withProgress } from '../../host/setup/progress.js';
+import { Budget } from './budget.js';
 import { charts } from './charts.js';
 import { atMoment, describeMachine } from './machine.js';
 import { type Figures, record, recordedFigures } from './record.js';
 import { renderFigures } from './reports.js';
 import { onStage, type Stage } from './stage.js';
-import { BENCHMARKS, GROUPS, NAMES, type Name } from './suite.js';
+import { BENCHMARKS, BUDGETS_S, GROUPS, NAMES, type Name } from './suite.js';
+
+const MS_PER_S = 1000;
 
 interface Options {
   json?: boolean;
@@ -50,10 +53,15 @@ async function measure(figures: Figures, names: readonly Name[], stage: Stage): 
     Object.assign(figures, { [name]: result });
     figures.measured[name] = moment;
   };
-  for (const name of names)
+  const began = performance.now();
+  let seconds = 0;
+  for (const name of names) {
+    seconds += BUDGETS_S[name][stage.quick ? 'quick' : 'full'];
+    stage.budget = Budget.ofSeconds(seconds - (performance.now() - began) / MS_PER_S);
     await one(name).catch((error: unknown) => {
       failures.push(`The benchmark ${name} failed: ${error instanceof Error ? error.message : error}`);
     });
+  }
   return failures;
 }
 

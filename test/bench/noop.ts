@@ -4,7 +4,7 @@ import type { DriverDomain } from '../../host/driver-vm/domain.js';
 import type { GuestVm } from '../../host/guest-vm/guest-vm.js';
 import { asGuest, inGuestVm, numbersAfter } from './programs.js';
 import { CAMERA, type Stage, TERMINAL } from './stage.js';
-import { summarize } from './statistics.js';
+import { interleave, summarize } from './statistics.js';
 
 /**
  * What one ioctl costs, in microseconds (medians). floor: a bare user-notification supervisor that answers at once; floorCopy: having
@@ -79,7 +79,8 @@ export async function benchNoop(stage: Stage): Promise<NoopResult> {
   const steps = Object.fromEntries(
     STEPS.map((step) => [step, async () => execFileSync(floor, ['0', calls, step]).toString()]),
   ) as Record<(typeof STEPS)[number], Run>;
-  return resultOf(await measure({ ...ways, ...steps }, quick ? QUICK_ROUNDS : ROUNDS));
+  const printed = await interleave({ ...ways, ...steps }, quick ? QUICK_ROUNDS : ROUNDS, stage.budget);
+  return resultOf(samplesOf(printed));
 }
 
 function waysOf({
@@ -116,17 +117,15 @@ function waysOf({
 
 type Samples = Record<string, { medians: number[]; tails: number[] }>;
 
-async function measure(ways: Record<string, Run>, rounds: number): Promise<Samples> {
-  const samples: Samples = Object.fromEntries(
-    Object.keys(ways).map((name) => [name, { medians: [], tails: [] }]),
-  );
-  for (let round = 0; round < rounds; round++)
-    for (const [name, run] of Object.entries(ways)) {
-      const { median, p99 } = numbersAfter(await run(), ['median', 'p99']);
-      samples[name]?.medians.push(median / NS_PER_US);
-      samples[name]?.tails.push(p99 / NS_PER_US);
-    }
-  return samples;
+function samplesOf(printed: Record<string, string[]>): Samples {
+  const of = (lines: string[]): Samples[string] => {
+    const numbers = lines.map((line) => numbersAfter(line, ['median', 'p99']));
+    return {
+      medians: numbers.map(({ median }) => median / NS_PER_US),
+      tails: numbers.map(({ p99 }) => p99 / NS_PER_US),
+    };
+  };
+  return Object.fromEntries(Object.entries(printed).map(([way, lines]) => [way, of(lines)]));
 }
 
 function resultOf(samples: Samples): NoopResult {

@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { compileGuestProgram, DYNAMICALLY } from '../../host/cli/guest-program.js';
+import type { Budget } from './budget.js';
 import { asGuest, numbersAfter } from './programs.js';
 import type { Stage } from './stage.js';
 import { interleave, summarize } from './statistics.js';
@@ -42,11 +43,12 @@ interface Run {
 /** Runs natively and as a guest in turn. */
 export async function benchPackets(stage: Stage): Promise<PacketsResult> {
   const result: PacketsResult = {};
-  for (const batch of BATCHES) result[batch] = await compare(stage, batch);
+  for (const [index, batch] of BATCHES.entries())
+    result[batch] = await compare(stage, batch, stage.budget.share(BATCHES.length - index));
   return result;
 }
 
-async function compare(stage: Stage, batch: number): Promise<PacketFigures> {
+async function compare(stage: Stage, batch: number, budget: Budget): Promise<PacketFigures> {
   const program = compileGuestProgram('packets', 'bench', DYNAMICALLY);
   const domain = await stage.local();
   const rounds = Math.round((stage.quick ? QUICK_PACKETS_A_RUN : PACKETS_A_RUN) / batch);
@@ -59,6 +61,7 @@ async function compare(stage: Stage, batch: number): Promise<PacketFigures> {
       trapped: async () => runOf(await guest(false)),
     },
     stage.quick ? QUICK_ROUNDS : ROUNDS,
+    budget,
   );
   const rate = (way: Way) => summarize(runs[way].map((run) => run.rate));
   const p99 = (way: Way) => summarize(runs[way].map((run) => run.p99 / NS_PER_US)).median;

@@ -84,6 +84,7 @@ function tableRows(figures: Figures): Row[] {
     ...rowsOf(figures.scale, scaleRows),
     ...rowsOf(figures.growth, growthRows),
     ...rowsOf(figures.reload, reloadRows),
+    ...rowsOf(figures.fairness, fairnessRows),
   ];
 }
 
@@ -249,4 +250,13 @@ function reloadRows(reload: NonNullable<Figures['reload']>): Row[] {
       `${reload.quietGapRatio.toFixed(1)} times, while nothing was exchanged`,
     ],
   ];
+}
+
+function fairnessRows({ local, vm }: NonNullable<Figures['fairness']>): Row[] {
+  const row = (where: string, { busy, paced }: typeof local): Row => [
+    `a guest beside one that floods the same driver, ${where}`,
+    `99th percentile ${us(busy.p99Us.flooded)}, ${times(busy.p99Ratio)}; with rests ${us(paced.p99Us.flooded)}, ${times(paced.p99Ratio)}`,
+    `alone: ${us(busy.p99Us.alone)} and ${us(paced.p99Us.alone)}`,
+  ];
+  return [row('local driver domain', local), row('driver VM', vm)];
 }

@@ -1,7 +1,7 @@
 /* A guest under load: calls on a pseudo terminal, one after the other, while a thread of its own sleeps in reads of the other end. Each
  * call counts, and how long it took: apart for the times before anything is read from standard input, after a 'q', and after an 's'. Every
  * hundredth opens the terminal anew, which needs the handle that the host has learnt.
- * Usage: reload CALLS. It goes on after so many calls until its standard input ends. */
+ * Usage: reload CALLS [PAUSE_US]. It goes on after so many calls until its standard input ends; between two calls it rests for so long. */
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -93,7 +93,7 @@ static double p999(enum period period) {
 }
 
 int main(int argc, char **argv) {
-  unsigned wanted = argc > 1 ? (unsigned)atoi(argv[1]) : 1000;
+  unsigned wanted = argc > 1 ? (unsigned)atoi(argv[1]) : 1000, pause_us = argc > 2 ? (unsigned)atoi(argv[2]) : 0;
   int unlock = 0, pty;
   struct termios raw;
   master = open("/dev/ptmx", O_RDWR | O_NOCTTY);
@@ -113,6 +113,7 @@ int main(int argc, char **argv) {
     double began = now_ns();
     one_call(count + 1);
     note(now_ns() - began);
+    if (pause_us > 0) usleep(pause_us);
   }
   check(write(master, "q", 1) == 1);
   pthread_join(reader, NULL);

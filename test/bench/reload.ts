@@ -6,8 +6,10 @@ import { loadPolicies, type PolicyPackage } from '../../host/policy/store.js';
 import { loadVectors } from '../../host/policy/vectors.js';
 import type { TestedPolicy } from '../../host/serve/prepare.js';
 import { variant } from '../serve/variants.js';
+import type { Budget } from './budget.js';
 import { numbersAfter } from './programs.js';
 import { ReloadedHost } from './reload-host.js';
+import type { Stage } from './stage.js';
 import { slope } from './statistics.js';
 
 /** What guests at work notice of modules that are exchanged under them, and what a host keeps of them. */
@@ -28,22 +30,33 @@ export interface ReloadResult {
   /** From a new module to the last guest's switch, milliseconds, median. */
   reloadMs: number;
   reloads: number;
-  /** The host process's memory over the last four fifths of all reloads, MB a hundred reloads, by least squares. */
+  settlingReloads: number;
+  /** The host process's memory over `reloads`, after `settlingReloads` that are not looked at, MB a hundred reloads, by least squares. */
   rssSlopeMb: number;
-  rssMb: { first: number; last: number };
+  /** Before the first reload of all, and at the first and the last that are looked at. */
+  rssMb: { before: number; first: number; last: number };
 }
 
 const GUESTS = 4;
 const OPERATIONS = 100_000;
-const QUICK_OPERATIONS = 20_000;
+const QUICK_OPERATIONS = 4_000;
 const SWAPS = 50;
 const QUICK_SWAPS = 5;
 const RELOADS = 500;
 const QUICK_RELOADS = 30;
+/** However slow the machine is: a line through fewer points says nothing. */
+const RELOADS_MIN = 10;
+/** Those of whom the memory is looked at: guests that take all processors would leave none to what makes modules ready, which gives way. */
+const RESTS_US = '1000';
+/** Of the budget, for what guests notice; the rest is for the memory. */
+const NOTICED_SHARE = 2;
 /** Versions that differ, in turn: each reload compiles and instantiates anew. */
 const VERSIONS = 50;
-/** Before memory is looked at: V8's own heaps grow at first. */
-const SETTLING_SHARE = 0.2;
+/**
+ * Before memory is looked at: the heaps of V8 and of the allocator grow with what is alive between two collections, for some 350 reloads.
+ */
+const SETTLING_RELOADS = 500;
+const QUICK_SETTLING_RELOADS = 6;
 const MB = 1 << 20;
 /** Between two swaps, so that they are spread over the guests' work. */
 const PAUSE_MS = 50;
@@ -57,17 +70,20 @@ const COUNTED = ['operations', 'failed', 'quiet', 'quietLongest', 'swapping', 's
  * A host with guests at work on terminals of the local driver domain. What is installed comes with its test vectors, and is new to the
  * machine when guests' calls are timed: it is metered, tried and compiled then, as whatever an operator installs.
  */
-export async function benchReload(quick: boolean): Promise<ReloadResult> {
+export async function benchReload({ quick, budget }: Stage): Promise<ReloadResult> {
   const pty = loadPolicies().find(({ manifest }) => manifest.name === 'pty') as PolicyPackage;
-  const swaps = quick ? QUICK_SWAPS : SWAPS;
+  const swapsMax = quick ? QUICK_SWAPS : SWAPS;
   const reloads = quick ? QUICK_RELOADS : RELOADS;
   const calls = (quick ? QUICK_OPERATIONS : OPERATIONS) / GUESTS;
-  const versions = Array.from({ length: Math.min(VERSIONS, swaps) }, (_, number) => newVersion(pty, number));
+  const versions = Array.from({ length: Math.min(VERSIONS, swapsMax) }, (_, number) =>
+    newVersion(pty, number),
+  );
   const host = await ReloadedHost.start();
   try {
     const times: number[] = [];
-    const load = await underLoad(host, calls, async (say) => {
-      for (let swap = 0; swap < swaps; ) {
+    const noticed = budget.share(NOTICED_SHARE);
+    const load = await underLoad(host, [String(calls)], async (say) => {
+      for (let swap = 0; swap < swapsMax && (swap === 0 || noticed.allows(0)); ) {
         say('s');
         const began = performance.now();
         for (const end = swap + SWAPS_A_PERIOD; swap < end; swap++) {
@@ -78,15 +94,15 @@ export async function benchReload(quick: boolean): Promise<ReloadResult> {
         await sleep(performance.now() - began);
       }
     });
-    const memory = await memoryOver(host, versions, reloads);
+    const settling = quick ? QUICK_SETTLING_RELOADS : SETTLING_RELOADS;
+    const memory = await memoryOver(host, versions, settling, settling + reloads, budget);
     return {
       guests: GUESTS,
-      swaps,
+      swaps: times.length,
       ...load,
       longestGapRatio: load.longestMs.swapping / load.p999Ms.quiet,
       quietGapRatio: load.longestMs.quiet / load.p999Ms.quiet,
       reloadMs: median(times),
-      reloads,
       ...memory,
     };
   } finally {
@@ -112,14 +128,14 @@ async function installed(host: ReloadedHost, version: TestedPolicy): Promise<num
 
 type Load = Pick<ReloadResult, 'operations' | 'failed' | 'p999Ms' | 'longestMs'>;
 
-/** What guests count that work until `during` has ended, and at least for so many calls; `say` tells them which period begins. */
+/** What guests count that work until `during` has ended, by the arguments of reload.c; `say` tells them which period begins. */
 async function underLoad(
   host: ReloadedHost,
-  calls: number,
+  args: readonly string[],
   during: (say: (period: 'q' | 's') => void) => Promise<void>,
 ): Promise<Load> {
   const program = compileGuestProgram('reload', 'bench');
-  const guests = Array.from({ length: GUESTS }, () => host.guest(program, String(calls)));
+  const guests = Array.from({ length: GUESTS }, () => host.guest(program, ...args));
   for (const guest of guests) await guest.printed('ready');
   await during((period) => {
     for (const guest of guests) guest.write(period);
@@ -141,17 +157,27 @@ async function underLoad(
 async function memoryOver(
   host: ReloadedHost,
   versions: readonly TestedPolicy[],
-  reloads: number,
-): Promise<Pick<ReloadResult, 'rssSlopeMb' | 'rssMb'>> {
-  const samples: [reload: number, mb: number][] = [];
-  await underLoad(host, 1, async () => {
-    for (let reload = 0; reload < reloads; reload++) {
-      await installed(host, at(versions, reload));
-      if (reload >= reloads * SETTLING_SHARE) samples.push([reload, host.rssBytes() / MB]);
+  settling: number,
+  reloadsMax: number,
+  budget: Budget,
+): Promise<Pick<ReloadResult, 'reloads' | 'settlingReloads' | 'rssSlopeMb' | 'rssMb'>> {
+  const all: [reload: number, mb: number][] = [];
+  const before = host.rssBytes() / MB;
+  await underLoad(host, ['1', RESTS_US], async () => {
+    while (all.length < RELOADS_MIN || (all.length < reloadsMax && budget.allows(0))) {
+      await installed(host, at(versions, all.length));
+      all.push([all.length, host.rssBytes() / MB]);
     }
   });
+  // A machine that is too slow for all of them leaves half of those that there were.
+  const settlingReloads = Math.min(settling, Math.floor(all.length / 2));
+  const samples = all.slice(settlingReloads);
   const [first, last] = [samples[0], samples.at(-1)] as [[number, number], [number, number]];
-  return { rssSlopeMb: 100 * slope(samples), rssMb: { first: first[1], last: last[1] } };
+  return {
+    ...{ reloads: samples.length, settlingReloads },
+    rssSlopeMb: 100 * slope(samples),
+    rssMb: { before, first: first[1], last: last[1] },
+  };
 }
 
 function at(versions: readonly TestedPolicy[], number: number): TestedPolicy {

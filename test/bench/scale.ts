@@ -70,7 +70,7 @@ const NS_PER_US = 1000;
 const MS_PER_S = 1000;
 
 /** Starts more and more guests of one host, then has some and all of them work in turn. */
-export async function benchScale({ quick }: Stage): Promise<ScaleResult> {
+export async function benchScale({ quick, budget }: Stage): Promise<ScaleResult> {
   const domain = await openDomain({ mode: 'local', drivers: [] }, openLog({}));
   const guests: WaitingGuest[] = [];
   try {
@@ -83,6 +83,7 @@ export async function benchScale({ quick }: Stage): Promise<ScaleResult> {
     const works = await interleave(
       Object.fromEntries(ways) as Record<string, () => Promise<Work>>,
       quick ? QUICK_ROUNDS : ROUNDS,
+      budget,
     );
     return resultOf(counts, growth, works);
   } finally {

@@ -2,6 +2,7 @@ import { closeDomain, openDomain } from '../../host/cli/driver-domain.js';
 import { openLog } from '../../host/cli/log.js';
 import type { DriverDomain } from '../../host/driver-vm/domain.js';
 import type { GuestVm } from '../../host/guest-vm/guest-vm.js';
+import { Budget } from './budget.js';
 import { guestVmOf } from './programs.js';
 
 export const CAMERA = { name: 'video0', path: '/dev/video0' };
@@ -13,6 +14,8 @@ const DRIVERS = ['vivid', 'vgem', 'snd-dummy', 'uinput'] as const;
 /** Driver domains that several benchmarks of a run share: each is started when it is first asked for, and all end with the run. */
 export class Stage {
   readonly quick: boolean;
+  /** Of the benchmark that runs. */
+  budget = Budget.UNLIMITED;
   #local: Promise<DriverDomain> | undefined;
   #vm: Promise<DriverDomain> | undefined;
   #guestVm: Promise<GuestVm> | undefined;

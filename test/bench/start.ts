@@ -32,7 +32,7 @@ const FRAME = ['320', '180', '30', '1'];
 const ROUNDS = 5;
 const QUICK_ROUNDS = 1;
 
-export async function benchStart({ quick }: Stage): Promise<StartResult> {
+export async function benchStart({ quick, budget }: Stage): Promise<StartResult> {
   const program = compileGuestProgram('stream', 'bench');
   const firstFrame = async (mode: 'snapshot' | 'cold'): Promise<void> => {
     const domain = await openDomain({ mode, drivers: ['vivid'] }, openLog({}));
@@ -54,6 +54,7 @@ export async function benchStart({ quick }: Stage): Promise<StartResult> {
       setupIdle: () => timed(() => run(process.execPath, [SETUP, 'setup'])),
     },
     quick ? QUICK_ROUNDS : ROUNDS,
+    budget,
   );
   const of = (name: keyof typeof samples): number => summarize(samples[name]).median;
   const each = (what: (values: number[]) => number) =>

@@ -1,3 +1,5 @@
+import { Budget } from './budget.js';
+
 /** What repeated measurements of one thing say: the median, and how far the quartiles are apart. */
 export interface Summary {
   median: number;
@@ -51,14 +53,19 @@ export function growthExponent(points: readonly Point[]): number {
 /**
  * Runs several ways of doing something in turn, round after round, so that whatever else the machine does meets each. What each gave, round
  * by round; every second round in reverse, so that none is always the one after another.
+ * @param rounds so many at most, and one at least: no other begins that would not end within the budget, as long as the longest so far took
  */
 export async function interleave<Name extends string, T>(
   ways: Readonly<Record<Name, () => T | Promise<T>>>,
   rounds: number,
+  budget: Budget = Budget.UNLIMITED,
 ): Promise<Record<Name, T[]>> {
   const names = Object.keys(ways) as Name[];
   const samples = Object.fromEntries(names.map((name) => [name, [] as T[]])) as Record<Name, T[]>;
-  for (let round = 0; round < rounds; round++)
+  for (let round = 0, longestMs = 0; round < rounds && (round === 0 || budget.allows(longestMs)); round++) {
+    const began = performance.now();
     for (const name of round % 2 === 0 ? names : [...names].reverse()) samples[name].push(await ways[name]());
+    longestMs = Math.max(longestMs, performance.now() - began);
+  }
   return samples;
 }

@@ -1,4 +1,5 @@
 import { compileGuestProgram } from '../../host/cli/guest-program.js';
+import type { Budget } from './budget.js';
 import { processorSeconds } from './process-tree.js';
 import { asGuest, besideDriver, inGuestVm, numbersAfter, type OnLine } from './programs.js';
 import { CAMERA, type Stage } from './stage.js';
@@ -51,8 +52,13 @@ const US_PER_S = 1e6;
 /** Runs all ways in turn on one driver VM. */
 export async function benchStream(stage: Stage): Promise<StreamResult> {
   const result: StreamResult = {};
-  for (const mode of stage.quick ? QUICK_MODES : MODES)
-    result[`${mode.width}x${mode.height}`] = await compare(stage, mode);
+  const modes = stage.quick ? QUICK_MODES : MODES;
+  for (const [index, mode] of modes.entries())
+    result[`${mode.width}x${mode.height}`] = await compare(
+      stage,
+      mode,
+      stage.budget.share(modes.length - index),
+    );
   return result;
 }
 
@@ -63,7 +69,11 @@ interface Run {
   cpuUs: number;
 }
 
-async function compare(stage: Stage, { width, height, framesPerSecond }: Mode): Promise<StreamFigures> {
+async function compare(
+  stage: Stage,
+  { width, height, framesPerSecond }: Mode,
+  budget: Budget,
+): Promise<StreamFigures> {
   const program = compileGuestProgram('stream', 'bench');
   const [domain, guestVm] = [await stage.vm(), await stage.guestVm()];
   const frames = framesPerSecond * (stage.quick ? QUICK_SECONDS_A_RUN : SECONDS_A_RUN);
@@ -75,6 +85,7 @@ async function compare(stage: Stage, { width, height, framesPerSecond }: Mode): 
       direct: () => timed(frames, (onLine) => besideDriver(domain, command, onLine)),
     },
     stage.quick ? QUICK_ROUNDS : ROUNDS,
+    budget,
   );
   return figuresOf(runs);
 }

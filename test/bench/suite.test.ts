@@ -1,8 +1,11 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fastCheck from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { schemaFaults } from '../../host/policy/checked-json.js';
+import { ROOT } from '../../host/root.js';
+import { Budget } from './budget.js';
 import { barChart, lineChart } from './chart.js';
 import { charts } from './charts.js';
 import { describeMachine } from './machine.js';
@@ -11,7 +14,7 @@ import { numbersAfter } from './programs.js';
 import { filesOf, RECORDED, recordedFigures } from './record.js';
 import { growthOf, type ScaleFigures } from './scale.js';
 import { growthExponent, interleave, slope, summarize } from './statistics.js';
-import { NAMES } from './suite.js';
+import { BUDGETS_S, NAMES } from './suite.js';
 
 const SAMPLES = fastCheck.array(fastCheck.double({ min: 1, max: 1e6, noNaN: true }), { minLength: 1 });
 
@@ -90,6 +93,31 @@ describe('interleaving', () => {
     const samples = await interleave({ a: way('a'), b: way('b'), c: way('c') }, 3);
     expect(order.join('')).toBe('abccbaabc');
     expect(samples).toEqual({ a: [0, 5, 6], b: [1, 4, 7], c: [2, 3, 8] });
+  });
+});
+
+describe('the budget', () => {
+  it('lets rounds begin that would end in time, and always one', async () => {
+    const rounds = async (budget: Budget): Promise<number> =>
+      (await interleave({ a: () => sleep(20) }, 3, budget)).a.length;
+    expect(await rounds(Budget.ofSeconds(-1))).toBe(1);
+    expect(await rounds(Budget.ofSeconds(0.005))).toBe(1);
+    expect(await rounds(Budget.ofSeconds(3600))).toBe(3);
+    expect(await rounds(Budget.UNLIMITED)).toBe(3);
+  });
+
+  it('is shared in equal parts, and one that is used up has none', () => {
+    const [all, none] = [Budget.ofSeconds(3600), Budget.ofSeconds(-1)];
+    expect(all.share(4).allows(1_000_000)).toBe(false);
+    expect(all.share(4).allows(800_000)).toBe(true);
+    expect(none.share(2).allows(1)).toBe(false);
+  });
+
+  it('of all benchmarks is less than what is promised, for a look and for a record', () => {
+    const sum = (of: 'full' | 'quick'): number =>
+      NAMES.reduce((seconds, name) => seconds + BUDGETS_S[name][of], 0);
+    expect(sum('quick')).toBeLessThanOrEqual(45);
+    expect(sum('full')).toBeLessThanOrEqual(13 * 60);
   });
 });
 
@@ -178,6 +206,45 @@ describe('the contract of the keys', () => {
     expect(faultsOf({ machine: {} })).toHaveLength(7);
     expect(faultsOf({ stream: { webcam: {} } }).length).toBeGreaterThan(0);
     expect(guestUs).toBe(3);
+  });
+});
+
+describe('the contract', () => {
+  /** The schema of a benchmark's figures: for one with figures by size, batch or number, of each of these. */
+  const figuresOf = (name: string): { required: string[] } => {
+    const schema = JSON.parse(readFileSync(join(ROOT, 'schemas', 'bench.schema.json'), 'utf8'));
+    const found = schema.properties[name] as Fields;
+    return Object.values(found.patternProperties ?? {})[0] ?? found;
+  };
+  interface Fields {
+    required: string[];
+    patternProperties?: Record<string, { required: string[] }>;
+  }
+
+  /** What programs rely on that read `--json`. */
+  const RELIED_ON: Readonly<Record<string, readonly string[]>> = {
+    noop: [
+      'native',
+      'floor',
+      'floorCopy',
+      'transparent',
+      'transparentCopy',
+      'fastVerdict',
+      'fastLocal',
+      'vm',
+    ],
+    decision: ['typicalNs', 'nestedNs', 'cedarNs', 'nativeNs'],
+    stream: ['guestFps', 'directFps', 'ratio'],
+    packets: ['guest', 'native', 'ratio'],
+    start: ['firstFrameSnapshotMs', 'firstFrameColdMs', 'runTrueMs', 'trueMs', 'setupIdleMs'],
+    untouched: ['ioRatio', 'compileRatio', 'openUs'],
+    scale: ['opsPerSecond', 'medianUs', 'memoryMbPerGuest'],
+    reload: ['operations', 'failed', 'longestGapRatio', 'rssSlopeMb'],
+  };
+
+  it.each(Object.entries(RELIED_ON))('demands of %s every key that programs rely on', (name, keys) => {
+    expect(NAMES).toContain(name);
+    expect(figuresOf(name).required).toEqual(expect.arrayContaining([...keys]));
   });
 });
 

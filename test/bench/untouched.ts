@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { compileGuestProgram } from '../../host/cli/guest-program.js';
 import type { DriverDomain } from '../../host/driver-vm/domain.js';
 import { ROOT } from '../../host/root.js';
+import type { Budget } from './budget.js';
 import { asGuest, numbersAfter } from './programs.js';
 import { type Stage, TERMINAL } from './stage.js';
 import { interleave, type Summary, summarize } from './statistics.js';
@@ -69,21 +70,23 @@ interface Both<T> {
 
 /** Runs natively and as a guest in turn, over the local driver domain. */
 export async function benchUntouched(stage: Stage): Promise<UntouchedResult> {
-  const { quick } = stage;
+  const { quick, budget } = stage;
   const domain = await stage.local();
   const rounds = quick ? QUICK_ROUNDS : COMPILE_ROUNDS;
   const object = join(tmpdir(), `postern-bench-${process.pid}.o`);
   const compile = ['/usr/bin/cc', '-O2', '-D_GNU_SOURCE', '-c', SOURCE, '-o', object];
-  const compiled = summaries(await both(domain, timed(compile), rounds, TOOK)).took;
+  const compiled = summaries(await both(domain, timed(compile), TOOK, rounds, budget.share(4))).took;
   rmSync(object, { force: true });
-  const script = summaries(await both(domain, timed(['/bin/sh', '-c', FILES_SCRIPT]), rounds, TOOK)).took;
+  const script = summaries(
+    await both(domain, timed(['/bin/sh', '-c', FILES_SCRIPT]), TOOK, rounds, budget.share(3)),
+  ).took;
   const opens = [
     compileGuestProgram('opens', 'bench'),
     SOURCE,
     String(quick ? QUICK_OPENS_A_RUN : OPENS_A_RUN),
   ];
-  const { open, call, open99 } = summaries(await both(domain, opens, rounds, OPENS));
-  const { ioRatio, blocks, spread } = await blocksOf(domain, quick);
+  const { open, call, open99 } = summaries(await both(domain, opens, OPENS, rounds, budget.share(2)));
+  const { ioRatio, blocks, spread } = await blocksOf(domain, quick, budget);
   return {
     ioRatio,
     compileRatio: ratio(compiled),
@@ -102,8 +105,9 @@ export async function benchUntouched(stage: Stage): Promise<UntouchedResult> {
 async function both<Name extends string>(
   domain: DriverDomain,
   command: readonly string[],
-  rounds: number,
   names: readonly Name[],
+  rounds: number,
+  budget: Budget,
 ): Promise<Both<Record<Name, number>>> {
   const [program = '', ...args] = command;
   return await interleave(
@@ -112,6 +116,7 @@ async function both<Name extends string>(
       guest: async () => numbersAfter(await asGuest(domain, [TERMINAL], command), names),
     },
     rounds,
+    budget,
   );
 }
 
@@ -134,15 +139,17 @@ const spreadOf = ({ native, guest }: Compared): number => Math.max(native.spread
 async function blocksOf(
   domain: DriverDomain,
   quick: boolean,
+  budget: Budget,
 ): Promise<Pick<UntouchedResult, 'ioRatio' | 'blocks'> & { spread: number }> {
   const program = compileGuestProgram('io', 'bench');
   const blocks: UntouchedResult['blocks'] = {};
   let [ioRatio, spread] = [Number.NaN, 0];
-  for (const bytes of BLOCKS_BYTES) {
+  for (const [index, bytes] of BLOCKS_BYTES.entries()) {
     const calls = Math.round((quick ? QUICK_BYTES_A_RUN : BYTES_A_RUN) / bytes / 8);
     const file = join(tmpdir(), `postern-bench-${process.pid}`);
     const command = [program, file, String(calls), String(bytes)];
-    const times = await both(domain, command, quick ? QUICK_ROUNDS : ROUNDS, IO);
+    const part = budget.share(BLOCKS_BYTES.length - index);
+    const times = await both(domain, command, IO, quick ? QUICK_ROUNDS : ROUNDS, part);
     const { pipe, file: inFile } = summaries(times);
     spread = Math.max(spread, spreadOf(pipe), spreadOf(inFile));
     blocks[bytes] = {

@@ -1,11 +1,8 @@
-import { join } from 'node:path';
 import pino from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { allOk, examineMachine } from '../../host/cli/doctor-checks.js';
 import { compileGuestProgram } from '../../host/cli/guest-program.js';
 import { type GuestVm, startGuestVm } from '../../host/guest-vm/guest-vm.js';
-import { ROOT } from '../../host/root.js';
-import { MAIN, postern } from '../cli/postern.js';
 import { Bench, CAMERA, type Cases, caseNames, casesOf } from '../mediator/support.js';
 
 /** Guest programs whose every case prints the same in a guest VM and beside the driver, but for those below. */
@@ -141,33 +138,5 @@ describe.skipIf(!allOk(examineMachine(), 'required'))('a guest VM with a camera'
     expect(await output(['v4l2-ctl', '--get-ctrl=brightness'])).toMatch(/^brightness: \d+/);
     await hostile.close();
     expect(await output(['sh', '-c', STILL])).toMatch(/^[0-9a-f]{64}/);
-  });
-});
-
-describe.skipIf(!allOk(examineMachine(), 'required'))('postern vm run', () => {
-  it('passes standard input, both outputs and the exit status', () => {
-    const { status, out, err } = postern(
-      [
-        'vm',
-        'run',
-        '--device',
-        'video0',
-        '--',
-        'sh',
-        '-c',
-        'cat; pwd; test -c /dev/video0 && echo yes >&2; exit 7',
-      ],
-      'into the VM\n',
-    );
-    expect(out).toBe(`into the VM\n${process.cwd()}\n`);
-    expect(err).toBe('yes\n');
-    expect(status).toBe(7);
-  });
-
-  it('refuses a device that is not there, by name', () => {
-    const { status, err } = postern(['vm', 'run', '--device', 'video99', '--', 'true']);
-    expect(status).toBe(125);
-    expect(err).toContain("The driver domain has no device 'video99'");
-    expect(MAIN.startsWith(join(ROOT, 'dist'))).toBe(true);
   });
 });

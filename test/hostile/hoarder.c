@@ -1,5 +1,5 @@
-/* A guest that waits for a line, opens terminals until it gets no more, says how that ended, closes them, and opens one again.
- * It prints `ready`, `refused ERRNO` and `again`. */
+/* A guest that waits for a line, opens terminals until it gets no more, says how that ended, closes them, waits for another line,
+ * and opens one again. It prints `ready`, `refused ERRNO` and `again`. */
 #include "../guests/guest.h"
 
 #include <termios.h>
@@ -16,9 +16,11 @@ int main(void) {
   say("ready");
   if (!fgets(line, sizeof line, stdin)) return 3;
   while (count < FILES_MAX && (files[count] = open("/dev/ptmx", O_RDWR | O_NOCTTY)) >= 0) count++;
-  say("refused %s", strerrorname_np(errno));
+  const int refusal = errno;
   MUST(ioctl(files[0], TIOCGWINSZ, &size));
   while (count > 0) close(files[--count]);
+  say("refused %s", strerrorname_np(refusal));
+  if (!fgets(line, sizeof line, stdin)) return 3;
   int fd = (int)MUST(open("/dev/ptmx", O_RDWR | O_NOCTTY));
   MUST(ioctl(fd, TIOCGWINSZ, &size));
   say("again");

@@ -41,7 +41,8 @@ export class SoakGuest {
   #isMeantToEnd = false;
   /** However it then ends, and be it before it has begun, is well. */
   #isKilled = false;
-  #tellReport: (line: string) => void = () => {};
+  #tellReport: (line: string | undefined) => void = () => {};
+  #hasEnded = false;
   /** The last report, which a guest that ends by itself gives unasked. */
   #last = '';
 
@@ -66,7 +67,11 @@ export class SoakGuest {
         this.#listen(launcher);
         tellStart(launcher);
       },
-    }).finally(() => tellStart());
+    }).finally(() => {
+      this.#hasEnded = true;
+      tellStart();
+      this.#tellReport(undefined);
+    });
     this.ended = running.then(
       ({ exitCode, signal }) => {
         if (exitCode === 0 && this.#isMeantToEnd) return undefined;
@@ -78,23 +83,18 @@ export class SoakGuest {
 
   /** What it did since its last report; undefined when it has ended. */
   async report(): Promise<GuestNumbers | undefined> {
-    const line = new Promise<string>((resolve) => {
-      this.#tellReport = resolve;
+    const launcher = await this.#launcher;
+    if (this.#hasEnded) return undefined;
+    const said = await new Promise<string | undefined>((resolve, reject) => {
+      const late = new Error(`The guest '${this.work.name}' does not answer any more.`);
+      const timer = setTimeout(() => reject(late), REPORT_TIMEOUT_MS);
+      this.#tellReport = (line) => {
+        clearTimeout(timer);
+        resolve(line);
+      };
+      launcher?.stdin?.write('\n');
     });
-    (await this.#launcher)?.stdin?.write('\n');
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(
-        () => reject(new Error(`The guest '${this.work.name}' does not answer any more.`)),
-        REPORT_TIMEOUT_MS,
-      );
-    });
-    try {
-      const said = await Promise.race([line, late, this.ended.then(() => undefined)]);
-      return said === undefined ? undefined : numbersOf(said);
-    } finally {
-      clearTimeout(timer);
-    }
+    return said === undefined ? undefined : numbersOf(said);
   }
 
   /** Ends its input, waits for its end, and tells what it did since its last report. */

@@ -21,7 +21,6 @@ export interface Holdings {
   descriptors: number;
   threads: number;
   mounts: number;
-  processes: number;
   sharedMemory: number;
 }
 
@@ -49,7 +48,6 @@ export function measure({ qemu, agent }: DomainProcesses): Holdings {
     descriptors: readdirSync('/proc/self/fd').length,
     threads: readdirSync('/proc/self/task').length,
     mounts: readFileSync('/proc/self/mounts', 'utf8').split('\n').length - 1,
-    processes: descendantsOf(process.pid).length,
     sharedMemory: readdirSync('/dev/shm').length,
   };
 }

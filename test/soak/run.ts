@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { measure } from './measure.js';
 import { medianName, rises, type Series, seriesOf, tailName } from './series.js';
 import { GUEST_NAMES, Stand } from './stand.js';
 import { type Point, type Trend, trendOf } from './trend.js';
@@ -94,7 +93,7 @@ class Recording {
       this.#note(medianName(name), hours, median);
       this.#note(tailName(name), hours, p99);
     }
-    for (const [name, value] of Object.entries(measure(stand.domainProcesses)))
+    for (const [name, value] of Object.entries(await stand.look()))
       if (!Number.isNaN(value)) this.#note(name, hours, value);
   }
 
