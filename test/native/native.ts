@@ -25,6 +25,7 @@ export const UNITS = [
   'vm_ring',
   'vm_guest',
   'remote_mapper',
+  'waker',
 ] as const;
 
 /** How a program ended, and its last words. */
