@@ -37,7 +37,7 @@ export function completions(root: Command, words: readonly string[]): string {
 
 function at(root: Command, before: readonly string[], typed: string): Completion {
   const place = new Place(root);
-  for (const word of before) if (!place.hasLeft) place.take(word);
+  for (const word of before) place.take(word);
   if (place.hasLeft) return place.isAtProgram ? PROGRAMS : FILES;
   if (place.pending !== undefined) return valuesOf(place.pending, typed === '=' ? '=' : '');
   return typed.startsWith('-') ? optionsAt(place.command, typed) : argumentsAt(place.command, place.argument);
@@ -59,7 +59,8 @@ class Place {
   take(word: string): void {
     // Bash has the sign between an option and its value as a word of its own.
     if (word === '=') return;
-    if (this.pending !== undefined) this.pending = undefined;
+    if (this.hasLeft) this.isAtProgram = false;
+    else if (this.pending !== undefined) this.pending = undefined;
     else if (word === '--') this.#leave(this.argument === 0 && isProgram(this.command));
     else if (word.startsWith('-')) this.#takeOption(word);
     else this.#takeArgument(word);
