@@ -23,7 +23,9 @@ export const UNITS = [
   'filter',
   'vm_memory',
   'vm_ring',
+  'vm_guest',
   'remote_mapper',
+  'waker',
 ] as const;
 
 /** How a program ended, and its last words. */
