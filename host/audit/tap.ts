@@ -2,7 +2,7 @@ import type { MessagePort } from 'node:worker_threads';
 import type { Call, ClassInfo, Verdict } from '../policy/abi.js';
 import type { Manifest } from '../policy/manifest.js';
 import { RecordEncoder, WITHOUT_MODULE } from './record.js';
-import { Ring } from './ring.js';
+import { RESERVED_BYTES, Ring } from './ring.js';
 
 /** What a mediator needs for telling its decisions: it can be posted to a worker, with `port` transferred. */
 export interface TapInput {
@@ -57,7 +57,7 @@ export class DecisionTap {
   private allowed = 0;
 
   constructor(private readonly input: TapInput) {
-    this.ring = new Ring(input.ring, new Int32Array(input.bell));
+    this.ring = new Ring(input.ring, new Int32Array(input.bell), RESERVED_BYTES);
   }
 
   /** The module under way has read guest memory. */
