@@ -25,6 +25,7 @@ export const UNITS = [
   'vm_ring',
   'remote_mapper',
   'waker',
+  'pace',
 ] as const;
 
 /** How a program ended, and its last words. */
