@@ -1,15 +1,15 @@
 /**
- * A ring of records in shared memory, from one mediator to the writer of the decision log. The mediator never makes a system call
- * for an allowed operation: it puts the record there, or counts it as dropped.
+ * A ring of records in shared memory, from one mediator to another thread: the writer of the decision log, or who judges in shadow. The
+ * mediator never makes a system call for an allowed operation: it puts the record there, or counts it as dropped.
  */
 
-/** What one guest's ring holds: some thousand decisions, which is more than a guest makes while the writer sleeps. */
+/** What one guest's ring holds: some thousand decisions, which is more than a guest makes while the reader sleeps. */
 const DATA_BYTES = 1 << 20;
-/** Kept free for denials: allowed operations are dropped before a denial has no room. */
-const RESERVED_BYTES = DATA_BYTES >> 2;
+/** Kept free for denials, where those must not be dropped: allowed operations are dropped before a denial has no room. */
+export const RESERVED_BYTES = DATA_BYTES >> 2;
 /** A denial that finds no room waits so long for the writer; then nothing more of the guest runs. */
 const DENIAL_WAIT_MS = 5000;
-/** The writer is woken early when so much is there; otherwise it looks by itself. */
+/** The reader is woken early, where it can be, when so much is there; otherwise it looks by itself. */
 const WAKE_BYTES = DATA_BYTES >> 3;
 const LENGTH_BYTES = 4;
 
@@ -35,11 +35,13 @@ export class Ring {
 
   /**
    * @param memory from `ringMemory`
-   * @param bell a word that wakes the reader of all rings
+   * @param bell a word that wakes the reader of all rings; undefined: it looks by itself
+   * @param reservedBytes of its room, so many are for what must not be dropped
    */
   constructor(
-    memory: SharedArrayBuffer,
-    private readonly bell: Int32Array,
+    readonly memory: SharedArrayBuffer,
+    private readonly bell?: Int32Array,
+    private readonly reservedBytes = 0,
     private readonly denialWaitMs = DENIAL_WAIT_MS,
   ) {
     this.words = new Int32Array(memory, 0, HEADER_BYTES >> 2);
@@ -49,8 +51,8 @@ export class Ring {
 
   /** Puts a record that may be dropped: what does not fit is counted. */
   offer(record: Uint8Array): boolean {
-    if (this.free() < room(record.length) + RESERVED_BYTES) {
-      Atomics.add(this.words, WORD.dropped, 1);
+    if (this.free() < room(record.length) + this.reservedBytes) {
+      this.drop();
       return false;
     }
     this.put(record);
@@ -86,6 +88,16 @@ export class Ring {
     return record;
   }
 
+  /** Counts a record that can't even be offered. */
+  drop(): void {
+    Atomics.add(this.words, WORD.dropped, 1);
+  }
+
+  /** How many records were dropped, since that was taken last. */
+  get dropped(): number {
+    return Atomics.load(this.words, WORD.dropped);
+  }
+
   /** How many records were dropped since this was asked last. */
   takeDropped(): number {
     return Atomics.exchange(this.words, WORD.dropped, 0);
@@ -119,6 +131,7 @@ export class Ring {
 
   /** Wakes the reader. */
   wake(): void {
+    if (this.bell === undefined) return;
     Atomics.add(this.bell, 0, 1);
     Atomics.notify(this.bell, 0);
   }

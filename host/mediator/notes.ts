@@ -7,11 +7,9 @@ export const NOTE_PLAN_REFUSED = 2;
 /** The note that tells what a guest VM's frontend did that no honest one does. */
 const NOTE_FRONTEND_BROKEN = 16;
 
-/** The notes of native/addon/exchange.h: what happened, what it means and what to do. */
+/** The notes of native/addon/exchange.h: what happened, what it means and what to do. A refused plan is told as a fault. */
 const TEXTS: Readonly<Record<number, string>> = {
   1: 'unknown-command: the class has no such ioctl; absent means denied',
-  [NOTE_PLAN_REFUSED]:
-    "plan-refused: the policy asked for more than its envelope or its own table allows; a fault of the policy's",
   3: 'backend-lost: the process beside the driver has gone; the files that it served hang up, and can be opened anew',
   4: 'page-refused: the driver domain named pages that it may not give to this guest',
   5: 'window-full: the process has all 192 descriptors that guarded files can have',
@@ -80,7 +78,6 @@ export function describeNote(note: NativeNote, info: ClassInfo | undefined): Rec
   const described: Record<string, unknown> = { process: note.process, happened: text };
   if (info !== undefined) described.class = info.class;
   if (note.command !== 0) described.command = commandName(info, note.command);
-  if (note.kind === NOTE_PLAN_REFUSED) described.rule = planError(note.detail);
   if (note.kind === NOTE_FRONTEND_BROKEN) described.breach = BREACHES[note.detail] ?? `breach ${note.detail}`;
   if (note.errno !== 0) described.errno = errnoName(note.errno);
   return described;

@@ -1,18 +1,11 @@
+import { Ring, ringMemory } from '../audit/ring.js';
 import type { Call, Operation } from '../policy/abi.js';
 
-/** What is recorded of one class of one guest and not yet looked at: some thousands of operations. */
-const DATA_BYTES = 1 << 20;
-/** The counters before the data, as 32-bit words. */
-const WRITTEN = 0;
-const READ = 1;
-const LOST = 2;
-const HEADER_BYTES = 64;
-/** Instead of a record's length: the rest up to the end of the data is unused. */
-const SKIP = 0xffff_ffff;
-/** Length, kind, five words of the call, the count of reads; four longs of the call, the outcome; the head's length. */
-const FIXED_BYTES = 4 * 8 + 8 * 5 + 8;
+/** Kind, five words of the call, the count of reads, the head's length; four longs of the call, the outcome. */
+const FIXED_BYTES = 4 * 8 + 8 * 5;
 const READ_BYTES = 16;
-const ALIGNMENT = 8;
+/** Most decisions read little of the guest; what is longer makes the room for a record grow, up to what its ring can hold. */
+const SCRATCH_BYTES = 16 * 1024;
 
 const OPERATIONS: readonly Operation[] = ['open', 'ioctl', 'read', 'write', 'mmap', 'seek'];
 const NUMBERS = Object.fromEntries(OPERATIONS.map((name, index) => [name, index])) as Record<
@@ -39,120 +32,100 @@ export interface TapedDecision {
 }
 
 /**
- * A ring in shared memory by which a mediator hands the inputs of its decisions to another thread: it never waits, and what finds no room
- * is counted. One thread writes, one reads.
+ * Hands the inputs of a mediator's decisions to another thread, by a ring in shared memory: it never waits, and what finds no room is
+ * counted. One thread writes, one reads.
  */
 export class Tape {
-  readonly #counters: Int32Array;
-  readonly #view: DataView;
-  readonly #bytes: Uint8Array;
+  readonly #ring: Ring;
+  #scratch = new Uint8Array(0);
+  #view = new DataView(this.#scratch.buffer);
 
-  constructor(readonly buffer: SharedArrayBuffer = new SharedArrayBuffer(HEADER_BYTES + DATA_BYTES)) {
-    this.#counters = new Int32Array(buffer, 0, HEADER_BYTES / 4);
-    this.#view = new DataView(buffer, HEADER_BYTES);
-    this.#bytes = new Uint8Array(buffer, HEADER_BYTES);
+  constructor(readonly buffer: SharedArrayBuffer = ringMemory()) {
+    this.#ring = new Ring(buffer);
   }
 
   /** Decisions that found no room. */
   get lost(): number {
-    return Atomics.load(this.#counters, LOST);
+    return this.#ring.dropped;
   }
 
   /** Records a decision, or counts it as lost. */
   write(decision: TapedDecision): void {
     const { head, reads } = decision;
-    const bytes = aligned(
-      FIXED_BYTES + head.length + reads.reduce((sum, read) => sum + READ_BYTES + read.bytes.length, 0),
+    const bytes = reads.reduce(
+      (sum, read) => sum + READ_BYTES + read.bytes.length,
+      FIXED_BYTES + head.length,
     );
-    const at = this.#room(bytes);
-    if (at === undefined) {
-      Atomics.add(this.#counters, LOST, 1);
+    if (bytes > this.buffer.byteLength) {
+      this.#ring.drop();
       return;
     }
-    this.#put(at, bytes, decision);
-    Atomics.store(this.#counters, WRITTEN, (at + bytes) % DATA_BYTES);
+    if (bytes > this.#scratch.length) this.#grow(bytes);
+    this.#put(decision);
+    this.#ring.offer(this.#scratch.subarray(0, bytes));
   }
 
   /** The next decision; undefined when there is none. */
   read(): TapedDecision | undefined {
-    let at = Atomics.load(this.#counters, READ);
-    if (at === Atomics.load(this.#counters, WRITTEN)) return undefined;
-    if (this.#view.getUint32(at, true) === SKIP) {
-      at = 0;
-      Atomics.store(this.#counters, READ, at);
-      if (at === Atomics.load(this.#counters, WRITTEN)) return undefined;
-    }
-    const decision = this.#get(at);
-    Atomics.store(this.#counters, READ, (at + this.#view.getUint32(at, true)) % DATA_BYTES);
-    return decision;
+    const record = this.#ring.take();
+    return record === undefined ? undefined : decisionOf(record);
   }
 
-  /** Where `bytes` bytes are free in one piece; a byte always stays free, so that full is not empty. */
-  #room(bytes: number): number | undefined {
-    const written = Atomics.load(this.#counters, WRITTEN);
-    const read = Atomics.load(this.#counters, READ);
-    if (read > written) return read - written > bytes ? written : undefined;
-    if (DATA_BYTES - written > bytes || (DATA_BYTES - written === bytes && read > 0)) return written;
-    if (read <= bytes) return undefined;
-    this.#view.setUint32(written, SKIP, true);
-    return 0;
+  #grow(bytes: number): void {
+    this.#scratch = new Uint8Array(Math.max(bytes, SCRATCH_BYTES));
+    this.#view = new DataView(this.#scratch.buffer);
   }
 
-  #put(start: number, bytes: number, { outcome, call, head, reads }: TapedDecision): void {
-    const words = [
-      bytes,
-      outcome === undefined ? 0 : 1,
-      call.session,
-      call.node,
-      NUMBERS[call.operation],
-      call.command,
-      call.fileFlags,
-      reads.length,
-    ];
-    const longs = [call.argument, call.length, call.offset, call.state, BigInt.asUintN(64, outcome ?? 0n)];
-    for (let i = 0; i < words.length; i++) this.#view.setUint32(start + 4 * i, words[i] as number, true);
-    for (let i = 0; i < longs.length; i++)
-      this.#view.setBigUint64(start + 32 + 8 * i, longs[i] as bigint, true);
-    this.#view.setUint32(start + 72, head.length, true);
-    this.#bytes.set(head, start + FIXED_BYTES);
-    let at = start + FIXED_BYTES + head.length;
+  #put({ outcome, call, head, reads }: TapedDecision): void {
+    const view = this.#view;
+    view.setUint32(0, outcome === undefined ? 0 : 1, true);
+    view.setUint32(4, call.session, true);
+    view.setUint32(8, call.node, true);
+    view.setUint32(12, NUMBERS[call.operation], true);
+    view.setUint32(16, call.command, true);
+    view.setUint32(20, call.fileFlags, true);
+    view.setUint32(24, reads.length, true);
+    view.setUint32(28, head.length, true);
+    view.setBigUint64(32, call.argument, true);
+    view.setBigUint64(40, call.length, true);
+    view.setBigUint64(48, call.offset, true);
+    view.setBigUint64(56, call.state, true);
+    view.setBigInt64(64, outcome ?? 0n, true);
+    this.#scratch.set(head, FIXED_BYTES);
+    let at = FIXED_BYTES + head.length;
     for (const read of reads) {
-      this.#view.setBigUint64(at, read.address, true);
-      this.#view.setUint32(at + 8, read.length, true);
-      this.#view.setUint32(at + 12, read.errno, true);
-      this.#bytes.set(read.bytes, at + READ_BYTES);
+      view.setBigUint64(at, read.address, true);
+      view.setUint32(at + 8, read.length, true);
+      view.setUint32(at + 12, read.errno, true);
+      this.#scratch.set(read.bytes, at + READ_BYTES);
       at += READ_BYTES + read.bytes.length;
     }
   }
-
-  #get(start: number): TapedDecision {
-    const word = (index: number): number => this.#view.getUint32(start + 4 * index, true);
-    const long = (index: number): bigint => this.#view.getBigUint64(start + 32 + 8 * index, true);
-    const call: Call = {
-      session: word(2),
-      node: word(3),
-      operation: OPERATIONS[word(4)] ?? 'ioctl',
-      command: word(5),
-      fileFlags: word(6),
-      argument: long(0),
-      length: long(1),
-      offset: long(2),
-      state: long(3),
-    };
-    const headBytes = this.#view.getUint32(start + 72, true);
-    let at = start + FIXED_BYTES + headBytes;
-    const reads = Array.from({ length: word(7) }, (): TapedRead => {
-      const [address, length] = [this.#view.getBigUint64(at, true), this.#view.getUint32(at + 8, true)];
-      const errno = this.#view.getUint32(at + 12, true);
-      const bytes = this.#bytes.slice(at + READ_BYTES, at + READ_BYTES + (errno === 0 ? length : 0));
-      at += READ_BYTES + bytes.length;
-      return { address, length, errno, bytes };
-    });
-    const head = this.#bytes.slice(start + FIXED_BYTES, start + FIXED_BYTES + headBytes);
-    return { outcome: word(1) === 0 ? undefined : BigInt.asIntN(64, long(4)), call, head, reads };
-  }
 }
 
-function aligned(bytes: number): number {
-  return Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
+/** A decision of its record, whose bytes it keeps. */
+function decisionOf(record: Uint8Array): TapedDecision {
+  const view = new DataView(record.buffer, record.byteOffset, record.byteLength);
+  const word = (at: number): number => view.getUint32(at, true);
+  const long = (at: number): bigint => view.getBigUint64(at, true);
+  const call: Call = {
+    session: word(4),
+    node: word(8),
+    operation: OPERATIONS[word(12)] ?? 'ioctl',
+    command: word(16),
+    fileFlags: word(20),
+    argument: long(32),
+    length: long(40),
+    offset: long(48),
+    state: long(56),
+  };
+  const head = record.subarray(FIXED_BYTES, FIXED_BYTES + word(28));
+  let at = FIXED_BYTES + head.length;
+  const reads = Array.from({ length: word(24) }, (): TapedRead => {
+    const [address, length, errno] = [long(at), word(at + 8), word(at + 12)];
+    const bytes = record.subarray(at + READ_BYTES, at + READ_BYTES + (errno === 0 ? length : 0));
+    at += READ_BYTES + bytes.length;
+    return { address, length, errno, bytes };
+  });
+  return { outcome: word(0) === 0 ? undefined : view.getBigInt64(64, true), call, head, reads };
 }

@@ -205,12 +205,14 @@ function restore(seat: Seat, serving: NativeMediator): boolean {
   return true;
 }
 
+function refusedPlan(): PolicyFault {
+  return new PolicyFault('plan', `The policy's answer was refused: ${planError(exchange.noteDetail)}.`);
+}
+
 /** The native side has refused what a module on trial asked for. */
 function takeRefusal(serving: NativeMediator): void {
   const seat = seatOf(exchange.classIndex);
-  seat.judge.blame(
-    new PolicyFault('plan', `The policy's answer was refused: ${planError(exchange.noteDetail)}.`),
-  );
+  seat.judge.blame(refusedPlan());
   if (restore(seat, serving)) exchange.writeAgain();
   else exchange.writeFault();
 }
@@ -258,12 +260,12 @@ function tellNote(serving: NativeMediator): void {
   const note = exchange.note();
   const seat = seats[note.classIndex];
   const judge = seat?.judgeOf(exchange.generation);
-  const described = describeNote(note, judge?.info);
   if (note.kind === NOTE_PLAN_REFUSED && seat !== undefined && judge !== undefined) {
-    judge.blame(new PolicyFault('plan', `The policy's answer was refused: ${planError(note.detail)}.`));
+    judge.blame(refusedPlan());
     if (judge === seat.judge) restore(seat, serving);
     return;
   }
+  const described = describeNote(note, judge?.info);
   log('warn', described, 'noted');
   tap?.refused(
     isOfClass(note) ? judge : undefined,
@@ -311,8 +313,7 @@ function obey(command: Exclude<WorkerCommand, { kind: 'front' }>, serving: Nativ
       serving.loseDomain();
       return 'done';
     case 'domain':
-      serving.replaceDomain(command.domain);
-      return 'done';
+      return serving.replaceDomain(command.domain) ? 'done' : 'refused';
     case 'record': {
       const seat = seats.find(({ judge }) => judge.info.class === command.class);
       if (seat !== undefined) seat.tape = command.tape === undefined ? undefined : new Tape(command.tape);

@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DecisionLog, type DecisionLogOptions } from '../../host/audit/log.js';
 import { type LoggedDecision, replay } from '../../host/audit/replay.js';
-import { Ring, ringMemory } from '../../host/audit/ring.js';
+import { RESERVED_BYTES, Ring, ringMemory } from '../../host/audit/ring.js';
 import { DecisionTap, type TappedModule } from '../../host/audit/tap.js';
 import { verifyLog } from '../../host/audit/verify.js';
 import { type Call, PolicyInstance } from '../../host/policy/abi.js';
@@ -276,7 +276,7 @@ describe('a ring', () => {
   const record = new Uint8Array(100);
 
   it('that is full drops what is allowed, counts it, and keeps room for denials', () => {
-    const ring = new Ring(ringMemory(), new Int32Array(new SharedArrayBuffer(4)));
+    const ring = new Ring(ringMemory(), new Int32Array(new SharedArrayBuffer(4)), RESERVED_BYTES);
     let kept = 0;
     while (ring.offer(record)) kept++;
     expect(ring.offer(record)).toBe(false);
@@ -290,7 +290,7 @@ describe('a ring', () => {
   });
 
   it('whose reserve is full lets nothing more through after a while', () => {
-    const ring = new Ring(ringMemory(), new Int32Array(new SharedArrayBuffer(4)), 50);
+    const ring = new Ring(ringMemory(), new Int32Array(new SharedArrayBuffer(4)), RESERVED_BYTES, 50);
     while (ring.offer(record));
     expect(() => {
       for (;;) ring.insist(record);
