@@ -1,6 +1,7 @@
 // Operations that a guest's process posts in shared memory instead of being trapped: found, judged and executed like the others. What only a
 // trapped call can give (the memory that pointers lead to, the signals of its thread, mappings) sends the guest back to the system call.
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
@@ -8,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <ctime>
 #include <stdexcept>
 
 #include "mediator.h"
@@ -23,6 +25,19 @@ constexpr uint32_t kPostSpinFirstUs = 50, kPostSpinMostUs = 100, kPostSpinLeastU
 constexpr uint32_t kPostSpinRetry = 64;
 // Between so many posts, everything else is looked at too: hang-ups, trapped calls, the main thread.
 constexpr uint32_t kPostsUntilPoll = 16;
+
+// A sleep takes 50 us at least, and a move about as long.
+constexpr auto kAsideInterval = std::chrono::milliseconds(2);
+
+// Moves this thread to another one of its processors, and leaves it free to be moved again.
+void leaveProcessor(uint32_t processor) {
+  cpu_set_t all, others;
+  if (processor >= CPU_SETSIZE || sched_getaffinity(0, sizeof all, &all) != 0) return;
+  others = all;
+  CPU_CLR(processor, &others);
+  if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others) != 0) return;
+  (void)sched_setaffinity(0, sizeof all, &all);
+}
 
 }  // namespace
 
@@ -81,7 +96,7 @@ void Mediator::endRing(pid_t tgid) {
 void Mediator::wakeRing(pid_t tgid) {
   if (rings_.empty()) return;
   FastRing* ring = ringOf(tgid);
-  if (ring == nullptr || ring->isAwake()) return;
+  if (ring == nullptr || ring->isAwake() || ring->prefersCalls()) return;
   if (postSpinUs_ < kPostSpinLeastUs && ++idleSpins_ % kPostSpinRetry == 0) postSpinUs_ = kPostSpinLeastUs;
   if (postSpinUs_ >= kPostSpinLeastUs) ring->wakeUp();
 }
@@ -100,6 +115,24 @@ void Mediator::notePostSpin(bool isFruitful) {
 bool Mediator::hasPosts() const {
   if (vmIsAwake_ && vm_->hasRequest()) return true;
   return std::any_of(rings_.begin(), rings_.end(), [](auto& ring) { return ring->isAwake() && ring->hasPosts(); });
+}
+
+bool Mediator::awaitsPosts() const {
+  return vmIsAwake_ || std::any_of(rings_.begin(), rings_.end(), [](auto& ring) { return ring->isExpected(); });
+}
+
+// Who posts and who looks for posts must not wait for the same processor, but a thread that only looks stays for a long time where a trapped
+// call has taken it. Waking up from a sleep, it is put on an idle one, if there is any; else it goes to any other one, where it may have to share,
+// too: whether it pays then, the guest's library measures.
+void Mediator::stepAside() {
+  const uint32_t own = static_cast<uint32_t>(sched_getcpu());
+  if (std::none_of(rings_.begin(), rings_.end(), [&](auto& ring) { return ring->isExpected() && ring->processor() == own; })) return;
+  const auto now = Clock::now();
+  if (now - lastAside_ < kAsideInterval) return;
+  lastAside_ = now;
+  const timespec moment{0, 1};
+  (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, nullptr);
+  if (static_cast<uint32_t>(sched_getcpu()) == own) leaveProcessor(own);
 }
 
 std::optional<Event> Mediator::receivePosted() {

@@ -55,6 +55,11 @@ class FastRing {
   bool sleep();
   void wakeUp();
   bool isAwake() const { return isAwake_; }
+  // Whether the guest's next operation may come by this ring: it is awake, and the guest does not say otherwise.
+  bool isExpected() const { return isAwake_ && !prefersCalls(); }
+  bool prefersCalls() const { return __atomic_load_n(&ring_->prefers_calls, __ATOMIC_RELAXED) != 0; }
+  // Where the guest ran when it posted last, by its own word.
+  uint32_t processor() const { return __atomic_load_n(&ring_->processor, __ATOMIC_RELAXED); }
   uint32_t busy() const { return static_cast<uint32_t>(__builtin_popcount(busy_)); }
 
   // From now on the guest makes system calls; what it has posted is sent back.

@@ -301,10 +301,11 @@ bool Mediator::spin() {
   if (options_.spinUs == 0) return false;
   bool isDriving = false;
   for (auto& [id, op] : running_) isDriving |= op->phase == Phase::kDriving && !op->plan.blocking;
-  const bool awaitsPosts = vmIsAwake_ || std::any_of(rings_.begin(), rings_.end(), [](auto& ring) { return ring->isAwake(); });
-  if (!isDriving && !awaitsPosts) return false;
-  if (awaitsPosts) leaveDirectly();
-  if (isDriving && !awaitsPosts && !mayDriveSpin()) return false;
+  const bool isAwaiting = awaitsPosts();
+  if (!isDriving && !isAwaiting) return false;
+  if (isAwaiting) leaveDirectly();
+  if (isDriving && !isAwaiting && !mayDriveSpin()) return false;
+  if (isAwaiting && !isDriving) stepAside();
   const auto began = Clock::now(), deadline = began + std::chrono::microseconds(isDriving ? options_.spinUs : postSpinUs_);
   uint32_t rounds = 0;
   do {
@@ -315,7 +316,7 @@ bool Mediator::spin() {
         else fruitlessSpins_++;
         return true;
       }
-      if (awaitsPosts && hasPosts()) {
+      if (isAwaiting && hasPosts()) {
         if (!isDriving) notePostSpin(true);
         return true;
       }
@@ -323,7 +324,8 @@ bool Mediator::spin() {
     }
     // Whoever shall answer or post may be waiting for this processor.
     (void)sched_yield();
-    if (!awaitsPosts) continue;
+    if (!isAwaiting) continue;
+    if (!isDriving && !awaitsPosts()) return false;
     // Or has made a system call instead.
     if (++rounds % kRoundsUntilPoll == 0) pollEvents(0);
     if (listenerReady_ || controlPending_) return true;

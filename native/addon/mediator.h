@@ -155,6 +155,8 @@ class Mediator {
   bool spin();
   bool mayDriveSpin();
   void notePostSpin(bool isFruitful);
+  bool awaitsPosts() const;
+  void stepAside();
   bool hasCompletion() const;
   bool hasPosts() const;
   void wait();
@@ -454,6 +456,7 @@ class Mediator {
   uint32_t fruitlessSpins_ = 0;  // times in a row that the backend had not answered in time
   uint32_t postSpinUs_ = 0;      // how long it pays to look for the next post
   uint32_t idleSpins_ = 0;       // times in a row that it did not
+  Clock::time_point lastAside_{};
   uint32_t postsUntilPoll_ = 0;  // other events are looked at too
   std::map<uint32_t, std::unique_ptr<Mapping>> mappings_;
   std::unordered_map<pid_t, Descriptor> holders_;  // pidfds of processes that map driver pages

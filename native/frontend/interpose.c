@@ -52,7 +52,7 @@ EXPORT int ioctl(int descriptor, unsigned long request, ...) {
     if (run(&operation, &result)) return (int)result;
     uint64_t began = __rdtsc();
     int trapped = (int)syscall(SYS_ioctl, descriptor, request, argument);
-    ring_note_trapped(began);
+    ring_note_trapped(&operation, began);
     return trapped;
   }
   return (int)syscall(SYS_ioctl, descriptor, request, argument);
@@ -76,6 +76,10 @@ EXPORT ssize_t read(int descriptor, void *buffer, size_t bytes) {
   if (can_transfer(descriptor, bytes)) {
     struct operation operation = transfer_of(descriptor, false, buffer, bytes);
     if (run(&operation, &result)) return result;
+    uint64_t began = __rdtsc();
+    ssize_t trapped = syscall(SYS_read, descriptor, buffer, bytes);
+    ring_note_trapped(&operation, began);
+    return trapped;
   }
   return real_read ? real_read(descriptor, buffer, bytes) : syscall(SYS_read, descriptor, buffer, bytes);
 }
@@ -85,6 +89,10 @@ EXPORT ssize_t write(int descriptor, const void *buffer, size_t bytes) {
   if (can_transfer(descriptor, bytes)) {
     struct operation operation = transfer_of(descriptor, true, (void *)buffer, bytes);
     if (run(&operation, &result)) return result;
+    uint64_t began = __rdtsc();
+    ssize_t trapped = syscall(SYS_write, descriptor, buffer, bytes);
+    ring_note_trapped(&operation, began);
+    return trapped;
   }
   return real_write ? real_write(descriptor, buffer, bytes) : syscall(SYS_write, descriptor, buffer, bytes);
 }

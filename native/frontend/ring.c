@@ -19,35 +19,22 @@
 /* An operation that must be a system call once will be again; but files change. */
 #define HINT_CALLS 256
 
-/* A sample counts an eighth; one beyond this is about waiting, not about the way. */
-#define PACE_SHIFT 3
-#define PACE_TICKS_MAX 200000u
-/* The way that seems slower is tried so often. */
-#define PACE_UNTRIED_MAX 512
-
 struct state *state;
 
-static void pace_note(_Atomic uint32_t *pace, uint64_t began) {
-  uint64_t ticks = __rdtsc() - began;
-  if (ticks > PACE_TICKS_MAX) ticks = PACE_TICKS_MAX;
-  uint32_t before = atomic_load_explicit(pace, memory_order_relaxed);
-  int64_t step = before == 0 ? (int64_t)ticks : ((int64_t)ticks - before) >> PACE_SHIFT;
-  atomic_store_explicit(pace, (uint32_t)(before + step), memory_order_relaxed);
+void ring_note_trapped(const struct operation *operation, uint64_t began) {
+  if (operation->preferred_call) pace_note_trapped(&state->pace, began);
 }
 
-static bool pace_favours_posting(void) {
-  struct pace *pace = &state->pace;
-  uint32_t posted = atomic_load_explicit(&pace->posted, memory_order_relaxed);
-  uint32_t trapped = atomic_load_explicit(&pace->trapped, memory_order_relaxed);
-  bool favours = posted <= trapped || trapped == 0;
-  uint32_t untried = atomic_fetch_add_explicit(&pace->untried, 1, memory_order_relaxed);
-  if (untried < PACE_UNTRIED_MAX) return favours;
-  atomic_store_explicit(&pace->untried, 0, memory_order_relaxed);
-  return !favours;
-}
-
-void ring_note_trapped(uint64_t began) {
-  if (state) pace_note(&state->pace.trapped, began);
+/* The hypervisor is told the way, and where this thread runs: whoever looks for its posts had better look from another processor. */
+static bool tell_way(struct postern_fast_ring *ring, struct operation *operation) {
+  bool posts = operation->batched || pace_posts(&state->pace);
+  operation->preferred_call = !posts;
+  uint32_t prefers_calls = !posts, processor = (uint32_t)sched_getcpu();
+  if (__atomic_load_n(&ring->prefers_calls, __ATOMIC_RELAXED) != prefers_calls)
+    __atomic_store_n(&ring->prefers_calls, prefers_calls, __ATOMIC_RELAXED);
+  if (__atomic_load_n(&ring->processor, __ATOMIC_RELAXED) != processor)
+    __atomic_store_n(&ring->processor, processor, __ATOMIC_RELAXED);
+  return posts;
 }
 
 void ring_prepare(void) {
@@ -110,9 +97,8 @@ static bool is_hopeless(uint32_t kind) {
 bool ring_post(struct operation *operation) {
   if (!state) return false;
   struct postern_fast_ring *ring = own_ring();
-  if (!ring || __atomic_load_n(&ring->host_asleep, __ATOMIC_RELAXED) != 0) return false;
-  if (operation->call.bytes > POSTERN_FAST_PAYLOAD_BYTES || is_hopeless(kind_of(&operation->call))) return false;
-  if (!operation->batched && !pace_favours_posting()) return false;
+  if (!ring || operation->call.bytes > POSTERN_FAST_PAYLOAD_BYTES || is_hopeless(kind_of(&operation->call))) return false;
+  if (!tell_way(ring, operation) || __atomic_load_n(&ring->host_asleep, __ATOMIC_RELAXED) != 0) return false;
   if (!pages_readable(&state->pages, operation->in, operation->call.bytes)) return false;
   operation->slot = claim();
   if (operation->slot < 0) return false;
@@ -169,7 +155,7 @@ bool ring_await(struct operation *operation) {
   }
   let_go(operation->slot);
   if (answer == POSTERN_FAST_ANSWERED) {
-    if (!operation->batched) pace_note(&state->pace.posted, operation->began);
+    if (!operation->batched) pace_note_posted(&state->pace, operation->began);
     return true;
   }
   uint32_t kind = kind_of(&operation->call);

@@ -17,6 +17,7 @@ struct operation {
   int64_t value;
   int error;
   int slot;
+  bool preferred_call; /* it could have been posted, and a system call was thought quicker */
   bool batched; /* waits for others too: says nothing about how quick the way is */
 };
 
@@ -24,8 +25,8 @@ struct operation {
 void ring_prepare(void);
 /* Posts the operation; false: make the system call. */
 bool ring_post(struct operation *operation);
-/* Tells that the operation, which could have been posted, has been made a system call; `began` is when. */
-void ring_note_trapped(uint64_t began);
+/* Tells that the operation has been made a system call; `began` is when, in ticks of the time stamp counter. */
+void ring_note_trapped(const struct operation *operation, uint64_t began);
 /* Waits for the answer of a posted operation; false: make the system call. */
 bool ring_await(struct operation *operation);
 

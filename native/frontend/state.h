@@ -4,19 +4,13 @@
 
 #include <stdatomic.h>
 
+#include "pace.h"
 #include "pages.h"
 #include "ring.h"
 
 #define HINTS 64
 
 enum registration { REGISTRATION_NONE, REGISTRATION_UNDER_WAY, REGISTRATION_DONE, REGISTRATION_REFUSED };
-
-/* Which way has been quicker of late: on a machine whose processors are all taken, being trapped is. Times are ticks of the processor's time
- * stamp counter, smoothed. Threads write them without care for each other: they are advice. */
-struct pace {
-  _Atomic uint32_t posted, trapped;
-  _Atomic uint32_t untried; /* operations since the way that seems slower was tried */
-};
 
 struct state {
   _Atomic int registration;

@@ -69,7 +69,11 @@ struct postern_fast_ring {
   uint32_t host_asleep;
   uint32_t reserved0[14];
   uint32_t posted; /* a bit a slot: set by the guest, taken all at once by the hypervisor */
-  uint32_t reserved1[15];
+  /* What the guest says of itself, which the hypervisor may heed or not: that it makes system calls at present, so that looking for its
+   * posts is in vain; and on which processor it posted last. */
+  uint32_t prefers_calls;
+  uint32_t processor;
+  uint32_t reserved1[13];
   uint8_t reserved2[POSTERN_FAST_SLOT_BYTES - 128];
   struct postern_fast_slot slots[POSTERN_FAST_SLOTS];
 };

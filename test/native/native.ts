@@ -26,6 +26,7 @@ export const UNITS = [
   'vm_guest',
   'remote_mapper',
   'waker',
+  'pace',
 ] as const;
 
 /** How a program ended, and its last words. */
