@@ -90,8 +90,9 @@ function streamBars(stream: StreamResult): Bar[] {
 }
 
 function packetBars(packets: PacketsResult): Bar[] {
-  return Object.entries(packets).flatMap(([batch, { guest, trapped, native }]) => [
+  return Object.entries(packets).flatMap(([batch, { guest, trapped, native, floor }]) => [
     { label: `${batch}: native`, value: native, text: thousands(native), isBaseline: true },
+    { label: 'passed on unjudged', value: floor, text: thousands(floor), isBaseline: true },
     { label: 'posted', value: guest, text: thousands(guest) },
     { label: 'trapped', value: trapped, text: thousands(trapped) },
   ]);
@@ -140,7 +141,8 @@ function lineOf(
 
 function scaleChart(scale: ScaleResult): string {
   const perSecond = lineOf('all', scale, ({ opsPerSecond }) => opsPerSecond / 1000, 'k/s');
-  return lineChart('Operations of all guests together, the same load in all', [perSecond], {
+  const floor = lineOf('bare', scale, ({ floorOpsPerSecond }) => floorOpsPerSecond / 1000, 'k/s');
+  return lineChart('Operations of all guests together, the same load in all', [perSecond, floor], {
     x: 'guests at work',
     y: 'thousands a second',
   });

@@ -1,4 +1,5 @@
 import type { Machine } from './machine.js';
+import type { PacketFigures } from './packets.js';
 import type { Figures } from './record.js';
 import { growthOf } from './scale.js';
 import type { Results } from './suite.js';
@@ -156,11 +157,14 @@ function inputRows(input: NonNullable<Figures['input']>): Row[] {
   ];
 }
 
+const stepsOf = ({ floorStepsUs: { guest, middle, driver } }: PacketFigures): string =>
+  `at work for a packet: guest ${guest.toFixed(2)} µs, between ${middle.toFixed(2)}, driver ${driver.toFixed(2)}`;
+
 function packetRows(packets: NonNullable<Figures['packets']>): Row[] {
   return Object.entries(packets).map(([batch, one]) => [
     `packets of 1 KiB through TUN, ${batch} at a time, \`--fast\``,
     `${millions(one.guest)} a second (trapped: ${millions(one.trapped)}): ${one.ratio.toFixed(2)}`,
-    `${millions(one.native)}, natively`,
+    `${millions(one.native)}, natively; ${millions(one.floor)} by processes that pass them on as often and judge nothing: ${one.floorRatio.toFixed(2)} (${stepsOf(one)}; with a processor each ${one.floorRatioByThreeCores.toFixed(2)} by these)`,
   ]);
 }
 
@@ -219,7 +223,7 @@ function scaleRows(scale: NonNullable<Figures['scale']>): Row[] {
     [
       'guests at work at once, thousands of operations a second of all together',
       counts.map(thousandsOf).join('; '),
-      `${thousandsOf('1')}. With ${counts.at(-1)} an operation costs ${times(most.costToOne)} what it costs with one, for the same load in all; one beside idle ones ${times(most.idleToAlone)}`,
+      `${thousandsOf('1')}. With ${counts.at(-1)} an operation costs ${times(most.costToOne)} what it costs with one, for the same load in all; of bare supervisors that have other processes drive ${times(most.floorCostToOne)} (${Math.round(most.floorOpsPerSecond / 1000)} thousand). One guest beside idle ones: ${times(most.idleToAlone)}`,
     ],
   ];
 }
