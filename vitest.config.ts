@@ -7,6 +7,7 @@ const HOOK_TIMEOUT_MS = 120_000;
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    globalSetup: './test/temporary-files.ts',
     // Guests and virtual machines compete for the same cores, so files run one after the other.
     fileParallelism: false,
     testTimeout: TEST_TIMEOUT_MS,

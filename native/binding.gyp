@@ -16,6 +16,7 @@
         'addon/fast_ring.cc',
         'addon/foreground.cc',
         'addon/guest_memory.cc',
+        'addon/descriptor_reserve.cc',
         'addon/guest_view.cc',
         'addon/heap_binding.cc',
         'addon/holdings.cc',

@@ -101,6 +101,25 @@ export function refusalBody(
   };
 }
 
+/** How a module has misbehaved, as a line's body. */
+export function faultBody(
+  guest: LoggedGuest,
+  module: ModuleMessage,
+  record: AuditRecord & { kind: 'fault' },
+): object {
+  const { info, name, version, digest } = module;
+  const { operation, command, process, errno, timeMs, text } = record;
+  return {
+    kind: 'fault',
+    time: new Date(timeMs).toISOString(),
+    ...guestFields(guest, process),
+    ...{ class: info.class, module: { name, version, digest }, operation },
+    ...(operation === 'ioctl' ? commandFields(info, command) : {}),
+    reason: text,
+    outcome: errno === 0 ? null : errnoName(errno),
+  };
+}
+
 function guestFields({ name, number, isProcess }: LoggedGuest, process: number): object {
   const program = isProcess ? programOf(process) : undefined;
   return { guest: name, guestNumber: number, process, ...(program === undefined ? {} : { program }) };

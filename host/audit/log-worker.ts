@@ -2,7 +2,14 @@
 import { readlinkSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import { type DecisionRecord, decisionBody, type LoggedGuest, programOf, refusalBody } from './lines.js';
+import {
+  type DecisionRecord,
+  decisionBody,
+  faultBody,
+  type LoggedGuest,
+  programOf,
+  refusalBody,
+} from './lines.js';
 import { LogFile } from './log-file.js';
 import type { LogCommand, LogMessage, LogWorkerInput } from './log-messages.js';
 import { decodeRecord } from './record.js';
@@ -85,6 +92,9 @@ function takeRecord(client: Client, bytes: Uint8Array): void {
   if (record.kind === 'refusal') {
     client.counts.denied++;
     file.add(refusalBody(client, moduleOf(client, record.module), record));
+  } else if (record.kind === 'fault') {
+    if (record.errno !== 0) client.counts.denied++;
+    file.add(faultBody(client, toldModule(client, record.module), record));
   } else if (record.kind === 'outcome') {
     const decision = client.unfinished.get(record.id);
     if (decision === undefined) return;
@@ -102,9 +112,7 @@ function addDecision(
   record: DecisionRecord,
   answer: { outcome: bigint; timeMs: number } | undefined,
 ): void {
-  const module = moduleOf(client, record.module);
-  if (module === undefined)
-    throw new Error(`A record names the module ${record.module}, which nobody has told of.`);
+  const module = toldModule(client, record.module);
   client.counts[record.verdict.tag === 'deny' ? 'denied' : 'allowed']++;
   file.add(decisionBody(client, module, record, answer, redacted));
 }
@@ -115,6 +123,12 @@ function finishOldest(client: Client): void {
     addDecision(client, record, undefined);
     return;
   }
+}
+
+function toldModule(client: Client, id: number): ModuleMessage {
+  const module = moduleOf(client, id);
+  if (module === undefined) throw new Error(`A record names the module ${id}, which nobody has told of.`);
+  return module;
 }
 
 /** Modules are told before the first record that names them. */
@@ -185,7 +199,7 @@ function conclude(): void {
     }
     tell({
       kind: 'lost',
-      lines: file.unwritten.filter((line) => /"(?:verdict":"deny"|kind":"refusal")/.test(line)),
+      lines: file.unwritten.filter((line) => /"(?:verdict":"deny"|kind":"(?:refusal|fault)")/.test(line)),
       total: file.unwritten.length,
     });
   }

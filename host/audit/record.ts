@@ -35,13 +35,26 @@ export type AuditRecord =
       command: number;
       errno: number;
       text: string;
+    }
+  /** A module has misbehaved in judging: `text` says how. Errno 0: another one judges in its place. */
+  | {
+      kind: 'fault';
+      module: number;
+      process: number;
+      timeMs: number;
+      operation: Operation;
+      command: number;
+      errno: number;
+      text: string;
     };
 
-const KIND = { decision: 1, outcome: 2, refusal: 3 } as const;
+const KIND = { decision: 1, outcome: 2, refusal: 3, fault: 4 } as const;
 const OPERATIONS: readonly Operation[] = ['open', 'ioctl', 'read', 'write', 'mmap', 'seek'];
 /** The largest plan has 1280 grants and relocations, and an operation's snapshot is at most its envelope's megabyte. */
 const SCRATCH_BYTES = 256 * 1024;
 const NO_MODULE = 0xffffffff;
+/** Characters of a reason: what a module says is told in as many. */
+const TEXT_LENGTH_MAX = 1000;
 
 /** Writes records into a buffer of its own: what `encode` returns is a view that the next call overwrites. */
 export class RecordEncoder {
@@ -58,9 +71,10 @@ export class RecordEncoder {
       this.u32(record.id);
       this.view.setBigInt64(this.at, record.outcome, true);
       this.at += 8;
-    } else if (record.kind === 'refusal') {
+    } else if (record.kind === 'refusal' || record.kind === 'fault') {
       for (const word of [record.module, record.process, record.command, record.errno]) this.u32(word);
-      this.piece(new TextEncoder().encode(record.text));
+      if (record.kind === 'fault') this.u32(OPERATIONS.indexOf(record.operation));
+      this.piece(new TextEncoder().encode(record.text.slice(0, TEXT_LENGTH_MAX)));
     } else this.decision(record);
     return this.bytes.subarray(0, this.at);
   }
@@ -220,6 +234,12 @@ export function decodeRecord(bytes: Uint8Array): AuditRecord {
       errno,
       text: new TextDecoder().decode(piece()),
     };
+  }
+  if (kind === KIND.fault) {
+    const [module, process, command, errno] = [u32(), u32(), u32(), u32()];
+    const operation = OPERATIONS[u32()] ?? 'ioctl';
+    const text = new TextDecoder().decode(piece());
+    return { kind: 'fault', timeMs, module, process, operation, command, errno, text };
   }
   const [id, module, process, headBytes] = [u32(), u32(), u32(), u32()];
   const call: Call = {

@@ -112,6 +112,17 @@ export class DecisionTap {
     );
   }
 
+  /**
+   * A module has misbehaved in judging a call, which another judges in its place where `errno` is 0. Never dropped.
+   * @param text what it did
+   */
+  faulted(module: TappedModule, call: Call, process: number, errno: number, text: string): void {
+    const { operation, command } = call;
+    if (errno !== 0) this.done(call, process, -BigInt(errno));
+    const record = { module: this.numberOf(module), process, timeMs: now(), operation, command, errno, text };
+    this.ring.insist(this.encoder.encode({ kind: 'fault', ...record }));
+  }
+
   /** The guest has ended. */
   close(): void {
     this.ring.close();

@@ -89,6 +89,6 @@ function classOf(store: PolicyStore, as: Wanted['as'], { file }: StoreEntry): st
 
 /** What judges a class by the store, or by what came with Postern. */
 async function inForceOf(store: PolicyStore, deviceClass: string): Promise<Wanted['module']> {
-  const found = (await store.inForce()).find(({ manifest }) => manifest.class === deviceClass);
+  const found = (await store.inForce()).policies.find(({ manifest }) => manifest.class === deviceClass);
   return found === undefined ? null : { digest: found.digest, sequence: found.manifest.sequence };
 }

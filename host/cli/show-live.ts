@@ -1,6 +1,7 @@
 import { askHost } from '../serve/client.js';
 import { defaultSocketPath } from '../serve/door.js';
 import type { ClassState, ModuleName, ShadowReport } from '../serve/protocol.js';
+import { renderRefused } from './list-store.js';
 import type { LiveOptions } from './policy-live.js';
 import { printJson } from './refusal.js';
 import { renderTable } from './table.js';
@@ -33,23 +34,27 @@ function renderReport({ class: deviceClass, candidate, judged, lost, differences
 
 /** Prints what the running host has in force. */
 export async function showStatus({ socket, json }: LiveOptions): Promise<void> {
-  const { classes } = await askHost(socket ?? defaultSocketPath(), { request: 'policies' }, 'policies');
-  if (json) printJson(classes);
-  else process.stdout.write(renderStates(classes));
+  const { classes, refused } = await askHost(
+    socket ?? defaultSocketPath(),
+    { request: 'policies' },
+    'policies',
+  );
+  if (json) printJson({ classes, refused });
+  else process.stdout.write(renderStates(classes) + renderRefused(refused));
 }
 
 function renderStates(classes: readonly ClassState[]): string {
   const rows = classes.map(
     ({ class: deviceClass, inForce, previous, candidate, quarantined, ...failures }) => [
       deviceClass,
-      versionOf(inForce),
+      inForce === null ? 'nothing' : versionOf(inForce),
       versionOf(previous),
       versionOf(candidate),
       quarantined.map(versionOf).join(', '),
       failures.failure ?? failures.candidateFailure ?? '',
     ],
   );
-  const head = ['class', 'in force', 'falls back to', 'candidate', 'quarantined', 'last refusal'];
+  const head = ['class', 'in force', 'falls back to', 'candidate', 'quarantined', 'what is wrong'];
   return renderTable(head, rows);
 }
 

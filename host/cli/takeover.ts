@@ -88,7 +88,7 @@ function judged(
     return { state: 'taken', socket, guests: isLast ? last.switched : [], kept: isLast ? last.kept : [] };
   }
   const why =
-    as === 'candidate' ? (now?.candidateFailure ?? NOTHING_BESIDE) : (last?.failure ?? now?.failure);
+    as === 'candidate' ? (now?.candidateFailure ?? NOTHING_BESIDE) : (now?.failure ?? last?.failure);
   return { state: 'refused', socket, reason: why ?? 'it has another module in force, and does not say why.' };
 }
 

@@ -24,12 +24,14 @@ export interface Assignment {
 
 /**
  * Which module judges which device, and the nodes of the guest's view.
+ * @param missing why modules that there should be are not among `policies`, for the error
  * @throws Error when a device is not there or has no policy
  */
 export async function assignDevices(
   domain: DriverDomain,
   devices: DeviceNames,
   policies: readonly PolicyPackage[],
+  missing: readonly string[] = [],
 ): Promise<Assignment> {
   const offered = await domain.devices();
   const assignment: Assignment = { packages: [], nodes: [], guarded: [], descriptors: [] };
@@ -42,7 +44,7 @@ export async function assignDevices(
     const match = policyForDevice(policies, name);
     if (match === undefined)
       throw new Error(
-        `No guest gets the device '${name}': ${refusalOf(policies, name) ?? 'no policy module serves it'}.`,
+        `No guest gets the device '${name}': ${[refusalOf(policies, name) ?? 'no policy module serves it', ...missing].join('; ')}.`,
       );
     addNode(assignment, match.package, match.node, device, path);
     addTerminals(assignment, match.package, policies, offered);

@@ -57,6 +57,11 @@ export class Judge {
     return this.faults >= this.input.manifest.envelope.faultsMax;
   }
 
+  /** Whether the module has just misbehaved for the first time in this guest. */
+  get isNewlyFaulty(): boolean {
+    return this.faults === 1;
+  }
+
   /** Never runs the module again. */
   quarantine(): void {
     this.faults = Number.POSITIVE_INFINITY;
@@ -71,7 +76,13 @@ export class Judge {
   }
 
   private guarded<T>(ask: (instance: PolicyInstance) => T): T | undefined {
-    if (this.isQuarantined) return undefined;
+    if (this.isQuarantined) {
+      this.onFault(
+        this,
+        new PolicyFault('quarantined', 'The module misbehaved before, and is not run any more.'),
+      );
+      return undefined;
+    }
     try {
       return ask(this.instance ?? this.fresh());
     } catch (error) {

@@ -68,8 +68,8 @@ export interface MediationOptions {
   audit?: { log: DecisionLog; guest: string } | undefined;
   /** Told the number of the guest's first process when the program is about to run. */
   onStart?: (process: number) => void;
-  /** Told of a module that misbehaved, so that the one before it is in force again. */
-  onRestored?: (deviceClass: string, digest: string, reason: string) => void;
+  /** Told of a module that misbehaves: when it is the first time, when the one before it has taken its place, and when it is not run any more. */
+  onMisbehaved?: (deviceClass: string, digest: string, reason: string) => void;
 }
 
 /** What a mediator counted, at its guest's end. */
@@ -102,7 +102,7 @@ export class Mediation {
     log,
     audit,
     onStart,
-    onRestored,
+    onMisbehaved,
   }: MediationOptions) {
     const { port1, port2 } = new MessageChannel();
     this.#commands = port1;
@@ -134,7 +134,7 @@ export class Mediation {
     this.ended = endOf(worker, (message) => {
       if (message.kind === 'log') log[message.level](message.fields, message.text);
       else if (message.kind === 'started') onStart?.(message.process);
-      else if (message.kind === 'restored') onRestored?.(message.class, message.digest, message.reason);
+      else if (message.kind === 'misbehaved') onMisbehaved?.(message.class, message.digest, message.reason);
       else if (message.kind === 'answer') this.#take(message.id, message.answer);
     }).finally(() => {
       this.#hasEnded = true;

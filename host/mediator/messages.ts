@@ -43,8 +43,8 @@ export interface WorkerInput {
 export type WorkerMessage =
   | { kind: 'log'; level: 'trace' | 'info' | 'warn' | 'error'; fields: Record<string, unknown>; text: string }
   | { kind: 'started'; process: number }
-  /** A module misbehaved, and the one before it is in force again. */
-  | { kind: 'restored'; class: string; digest: string; reason: string }
+  /** A module misbehaves: for the first time, or the one before it is in force again. */
+  | { kind: 'misbehaved'; class: string; digest: string; reason: string }
   | { kind: 'answer'; id: number; answer: WorkerAnswer }
   | { kind: 'failed'; message: string }
   | { kind: 'ended'; counters: MediatorCounters; decisions: DecisionTimes };

@@ -59,6 +59,11 @@ export class Seat {
     return this.#judge;
   }
 
+  /** Who judges in the place of a module that has misbehaved: what was before it, or what is in force by now; undefined: nobody. */
+  standInOf(judge: Judge): Judge | undefined {
+    return judge === this.#judge ? this.#previous : this.#judge;
+  }
+
   /** The module that judged an operation of that generation. */
   judgeOf(generation: number): Judge {
     if (generation === this.#generation) return this.#judge;

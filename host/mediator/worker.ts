@@ -22,8 +22,9 @@ import { describeNote, isOfClass, NOTE_PLAN_REFUSED, planError } from './notes.j
 import { Seat } from './seat.js';
 import { Tape } from './tape.js';
 
-/** asm-generic/errno-base.h: what a policy gets that reads while no operation is being judged. */
+/** asm-generic/errno-base.h: what a policy gets that reads while no operation is being judged, and what a guest gets whose operation nobody can judge. */
 const EFAULT = 14;
+const EIO = 5;
 
 const input = workerData as WorkerInput;
 /** A collection takes some milliseconds, and an instance some tens of KiB. */
@@ -38,6 +39,8 @@ const GUEST_POLL_MS = 5;
 const exchange = new Exchange();
 const clock = new DecisionClock();
 const budget = new LogBudget(performance.now());
+/** Apart, so that a guest that floods the log does not hide how it made a policy misbehave. */
+const faultBudget = new LogBudget(performance.now());
 const tap = input.tap === undefined ? undefined : new DecisionTap(input.tap);
 let mediator: NativeMediator | undefined;
 let switches = ((input.guest % COLLECTING_APART) * SWITCHES_A_COLLECTION) / COLLECTING_APART;
@@ -51,20 +54,20 @@ function tell(message: WorkerMessage): void {
   parentPort?.postMessage(message);
 }
 
-function log(
-  level: 'trace' | 'info' | 'warn' | 'error',
-  fields: Record<string, unknown>,
-  text: string,
-): void {
-  // Faults of a policy are few by themselves, and who wants every allowed operation gets them all.
-  const isBounded = level === 'info' || level === 'warn';
-  if (isBounded && !budget.take(performance.now())) return;
-  if (isBounded) tellLeftOut();
-  tell({ kind: 'log', level, fields, text });
+function log(level: 'trace' | 'info' | 'warn', fields: Record<string, unknown>, text: string): void {
+  // Who wants every allowed operation gets them all.
+  if (level === 'trace' || within(budget)) tell({ kind: 'log', level, fields, text });
 }
 
-function tellLeftOut(): void {
-  const lines = budget.takeLeftOut();
+/** Whether a line may be logged now. If so, it is told before how many were left out. */
+function within(bound: LogBudget): boolean {
+  if (!bound.take(performance.now())) return false;
+  tellLeftOut(bound);
+  return true;
+}
+
+function tellLeftOut(bound: LogBudget): void {
+  const lines = bound.takeLeftOut();
   if (lines === 0) return;
   const fields = { lines, happened: 'log-flooded: the guest caused more lines than are logged of one guest' };
   tell({ kind: 'log', level: 'warn', fields, text: 'lines are left out' });
@@ -80,15 +83,49 @@ const seats = input.classes.map(
   (module, classIndex) => new Seat(classIndex, input.nodes, module, readGuest, tellFault),
 );
 
-function tellFault({ input: { manifest }, isQuarantined }: Judge, fault: PolicyFault): void {
+/** A policy has misbehaved in the operation that the exchange has. */
+function tellFault(judge: Judge, fault: PolicyFault): void {
+  const { digest, manifest } = judge.input;
+  const standIn = seats[exchange.classIndex]?.standInOf(judge);
+  const call = exchange.call();
+  const text = `${fault.code}: ${fault.message}`;
+  tap?.faulted(judge, call, exchange.process, standIn === undefined ? EIO : 0, text);
+  if (fault.code === 'quarantined') return;
+  lastFault = text;
+  if (within(faultBudget)) tell(faultLine(judge, fault, call, standIn));
+  // What is put back at once is told then.
+  if (standIn === undefined && judge.isNewlyFaulty)
+    tell({ kind: 'misbehaved', class: manifest.class, digest, reason: text });
+}
+
+function faultLine(
+  judge: Judge,
+  { code, message }: PolicyFault,
+  call: Call,
+  standIn: Judge | undefined,
+): WorkerMessage {
+  const { digest, manifest } = judge.input;
   const fields = {
-    policy: manifest.name,
-    fault: fault.code,
-    quarantined: isQuarantined,
-    detail: fault.message,
+    ...{ class: manifest.class, policy: manifest.name, version: manifest.version, digest },
+    ...{ device: devicesOf(exchange.classIndex, call.node), process: exchange.process },
+    ...named(judge, call.operation, call.command),
+    ...{ fault: code, detail: message, quarantined: judge.isQuarantined },
+    ...(standIn === undefined ? { errno: 'EIO' } : { judgedBy: standIn.input.manifest.version }),
   };
-  lastFault = `${fault.code}: ${fault.message}`;
-  log('error', fields, 'a policy faulted: EIO');
+  const isOut = standIn === undefined && judge.isQuarantined;
+  const text = isOut
+    ? 'a policy faulted too often and is not run any more: operations of its class fail with EIO until another version is installed'
+    : 'a policy faulted';
+  return { kind: 'log', level: 'error', fields, text };
+}
+
+/** The guest's devices of one kind of a class: mostly one; the contract's calls name no more than the kind. */
+function devicesOf(classIndex: number, kind: number): string {
+  const names = input.nodes
+    .filter((node) => node.classIndex === classIndex && node.kind === kind)
+    .map(({ name }) => name);
+  const [first = '', ...others] = names;
+  return others.length === 0 ? first : `${first} or ${others.length} others of its kind`;
 }
 
 /** Where the operations come from. A launcher is given its plan for that, and answers with its listener. */
@@ -164,7 +201,7 @@ function timed(judge: Judge, call: Call): Verdict | undefined {
 function restore(seat: Seat, serving: NativeMediator): boolean {
   const { digest, manifest } = seat.judge.input;
   if (!seat.restore(serving)) return false;
-  tell({ kind: 'restored', class: manifest.class, digest, reason: lastFault });
+  tell({ kind: 'misbehaved', class: manifest.class, digest, reason: lastFault });
   return true;
 }
 
@@ -222,6 +259,11 @@ function tellNote(serving: NativeMediator): void {
   const seat = seats[note.classIndex];
   const judge = seat?.judgeOf(exchange.generation);
   const described = describeNote(note, judge?.info);
+  if (note.kind === NOTE_PLAN_REFUSED && seat !== undefined && judge !== undefined) {
+    judge.blame(new PolicyFault('plan', `The policy's answer was refused: ${planError(note.detail)}.`));
+    if (judge === seat.judge) restore(seat, serving);
+    return;
+  }
   log('warn', described, 'noted');
   tap?.refused(
     isOfClass(note) ? judge : undefined,
@@ -230,9 +272,6 @@ function tellNote(serving: NativeMediator): void {
     note.errno,
     String(described.happened),
   );
-  if (note.kind !== NOTE_PLAN_REFUSED || seat === undefined || judge === undefined) return;
-  judge.blame(new PolicyFault('plan', "The policy's answer was refused."));
-  if (judge === seat.judge) restore(seat, serving);
 }
 
 /** What the main thread wants, between two operations. */
@@ -338,7 +377,7 @@ try {
   const counters = mediator.counters();
   mediator.close();
   tap?.close();
-  tellLeftOut();
+  for (const bound of [budget, faultBudget]) tellLeftOut(bound);
   tell({ kind: 'ended', counters, decisions: clock.times() });
 } catch (error) {
   tell({ kind: 'failed', message: error instanceof Error ? error.message : String(error) });

@@ -72,6 +72,7 @@ export const PACKAGE_ERRORS = {
     'A package in the store is not signed any more by those who may sign for its class, as the trust policy is now.',
   POSTERN_STORE_PERMISSIONS: 'Others may write to the store.',
   POSTERN_STORE_BUSY: 'Another process is changing the store.',
+  POSTERN_STORE_INBOX: 'What was dropped in the store’s inbox could not be taken from there.',
   POSTERN_STORE_NOTHING: 'The store has nothing to do that with.',
 } as const;
 

@@ -56,17 +56,32 @@ export interface HistoryEntry {
   why?: string;
 }
 
+/** A file that was dropped in the inbox and not taken. It may be unreadable, so that nothing is known of it but its name. */
+export interface RefusedFile {
+  at: string;
+  by: string;
+  /** Its name in the inbox, as it was dropped. */
+  file: string;
+  /** Why, to programs and to people. */
+  code: string;
+  why: string;
+}
+
 /** schemas/policy-store.schema.json. */
 export interface StoreState {
   format: 1;
   classes: Record<string, ClassRecord>;
   history: HistoryEntry[];
+  /** What was refused, the oldest first; apart from the history, so that whoever drops without an end does not push that out. */
+  refused?: RefusedFile[];
 }
 
 /** How many versions of a class can be gone back to. */
 export const PREVIOUS_MAX = 8;
 /** The history's oldest entries go when there are more: some hundred kilobytes, which are written with every change. */
 const HISTORY_MAX = 1000;
+/** So many refusals are told of: as many files as somebody would look at. */
+const REFUSED_MAX = 100;
 const STATE_FILE = 'state.json';
 
 export const EMPTY_STATE: StoreState = { format: 1, classes: {}, history: [] };
@@ -98,10 +113,13 @@ export function readState(folder: string): StoreState | undefined {
 
 /** Replaces the state as a whole, durably. */
 export function writeState(folder: string, state: StoreState): void {
-  writeDurably(
-    join(folder, STATE_FILE),
-    canonicalJson({ ...state, history: state.history.slice(-HISTORY_MAX) }),
-  );
+  const { history, refused } = state;
+  const bounded = {
+    ...state,
+    history: history.slice(-HISTORY_MAX),
+    ...(refused === undefined ? {} : { refused: refused.slice(-REFUSED_MAX) }),
+  };
+  writeDurably(join(folder, STATE_FILE), canonicalJson(bounded));
 }
 
 /** Every package that a state refers to, by the digest of its file. */

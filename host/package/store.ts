@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { native } from '../native.js';
 import { loadPolicies, type PolicyPackage } from '../policy/store.js';
-import type { VectorFile } from '../policy/vectors.js';
 import { makeFolder, UNFINISHED_ENDING, writeDurably } from './durable.js';
 import { PackageError } from './errors.js';
 import { type OpenedPackage, openPackage, PACKAGE_ENDING, policyOf, readPackageFile } from './package.js';
@@ -16,13 +15,21 @@ import {
   filesOf,
   type HistoryEntry,
   PREVIOUS_MAX,
+  type RefusedFile,
   readState,
   type StoreAct,
   type StoreEntry,
   type StoreState,
   writeState,
 } from './state.js';
-import { sha256 } from './statement.js';
+import {
+  type HostTrust,
+  type LoadedModules,
+  openStored,
+  type StoredPolicy,
+  type UnfitModule,
+  type VersionName,
+} from './stored.js';
 import type { TrustPolicy } from './trust.js';
 import { tryPackage } from './try.js';
 
@@ -33,24 +40,8 @@ const LOCK_AGAIN_MS = 20;
 const READS_MAX = 3;
 /** Others may neither write to a store nor to what is in it. */
 const WRITABLE_BY_OTHERS = 0o022;
-/** What is wrong with a module that misbehaved is told in so many characters. */
+/** What is wrong with a module that misbehaved, or with a file that is refused, is told in so many characters. */
 const REASON_LENGTH_MAX = 500;
-
-/** A module of a store, or one that came with Postern. */
-export interface StoredPolicy extends PolicyPackage {
-  /** Undefined: it came with Postern. */
-  entry: StoreEntry | undefined;
-  /** The package's test vectors; undefined for what came with Postern. */
-  vectors: VectorFile | undefined;
-  /** The versions that a rollback, or several, would put in force. */
-  before: readonly { digest: string; sequence: number }[];
-}
-
-/** By what a host that loads modules from the store verifies them again; the policy is undefined where there is no such file. */
-export interface HostTrust {
-  path: string;
-  policy: TrustPolicy | undefined;
-}
 
 /** How a package is to be taken. */
 export interface InstallOptions {
@@ -119,31 +110,38 @@ export class PolicyStore {
 
   /**
    * The module of every class, the store's before Postern's own. Without a store, Postern's own, unless the trust policy wants none of them.
+   * A class whose module in the store can't be loaded has none: neither an older version nor Postern's own takes its place unasked, for
+   * either may have the hole that it closed.
    * @param trust of a host, which verifies again what it loads; whoever only looks needs none
    */
-  async inForce(trust?: HostTrust): Promise<StoredPolicy[]> {
+  async inForce(trust?: HostTrust): Promise<LoadedModules> {
     return this.#reading(() => {
-      const records = Object.values(this.#state()?.classes ?? {});
-      const stored = records.flatMap((record) =>
-        record.inForce === null ? [] : this.#load(record.inForce, record, trust),
-      );
-      const classes = new Set(stored.map(({ manifest }) => manifest.class));
+      const { loaded, policies, unfit } = this.#loadEach('inForce', trust);
       const own = trust?.policy?.takesBuiltIn === false ? [] : this.builtIn();
-      const others = own.filter(({ manifest }) => !classes.has(manifest.class));
-      return [
-        ...others.map((policy) => ({ ...policy, entry: undefined, vectors: undefined, before: [] })),
-        ...stored,
-      ];
+      const others = own.filter(({ manifest }) => !loaded.has(manifest.class));
+      return { policies: [...others.map(shipped), ...policies], unfit };
     });
   }
 
   /** The versions that judge beside those in force, at most one a class. */
-  async candidates(trust?: HostTrust): Promise<StoredPolicy[]> {
-    return this.#reading(() =>
-      Object.values(this.#state()?.classes ?? {}).flatMap((record) =>
-        record.candidate === null ? [] : this.#load(record.candidate, record, trust),
-      ),
-    );
+  async candidates(trust?: HostTrust): Promise<LoadedModules> {
+    return this.#reading(() => this.#loadEach('candidate', trust));
+  }
+
+  /**
+   * The version that takes the place of the one in force when that misbehaves: the last one before it that is not quarantined, at the end what
+   * came with Postern. One that can't be loaded is not passed over: whether it closes a hole of the one before it can't be told.
+   * @param digest of the component of what is in force
+   * @returns undefined when something else is in force, or there is no version before it
+   * @throws PackageError when there is one that can't be loaded
+   */
+  async before(deviceClass: string, digest: string, trust: HostTrust): Promise<StoredPolicy | undefined> {
+    const record = this.#state()?.classes[deviceClass];
+    if (record?.inForce?.digest !== digest) return undefined;
+    const [next, ...rest] = this.#usable(record);
+    if (next !== undefined) return this.#load(deviceClass, next, { ...record, previous: rest }, trust);
+    const own = trust.policy?.takesBuiltIn === false ? undefined : this.#builtInOf(deviceClass);
+    return own === undefined ? undefined : shipped(own);
   }
 
   /**
@@ -275,6 +273,19 @@ export class PolicyStore {
     });
   }
 
+  /** Records that a file which was dropped in the inbox is refused, under its name there. */
+  async noteRefused(file: string, code: string, why: string): Promise<void> {
+    await this.#changing((state) => {
+      const entry = { at: new Date().toISOString(), by: user(), file, code };
+      state.refused = [...(state.refused ?? []), { ...entry, why: why.slice(0, REASON_LENGTH_MAX) }];
+    });
+  }
+
+  /** Every refusal that the store remembers, the oldest first. */
+  refusals(): RefusedFile[] {
+    return this.#state()?.refused ?? [];
+  }
+
   #goBack(record: ClassRecord, deviceClass: string): StoreEntry | undefined {
     const usable = this.#usable(record);
     const to = usable.shift();
@@ -293,8 +304,12 @@ export class PolicyStore {
     return state.classes[deviceClass] ?? nothing(`${this.folder} has nothing of the class '${deviceClass}'.`);
   }
 
+  #builtInOf(deviceClass: string): PolicyPackage | undefined {
+    return this.builtIn().find(({ manifest }) => manifest.class === deviceClass);
+  }
+
   #builtInSequence(deviceClass: string): number | undefined {
-    return this.builtIn().find(({ manifest }) => manifest.class === deviceClass)?.manifest.sequence;
+    return this.#builtInOf(deviceClass)?.manifest.sequence;
   }
 
   #state(): StoreState | undefined {
@@ -321,20 +336,40 @@ export class PolicyStore {
     writeDurably(this.#path(opened.fileDigest), bytes);
   }
 
-  /** What was examined when it was installed is the same as long as its digest is; whose word that was is asked again. */
-  #load(entry: StoreEntry, record: ClassRecord, trust: HostTrust | undefined): StoredPolicy {
+  /** What each class has, and has not; `loaded` names those of which the store has something, fit or not. */
+  #loadEach(
+    what: 'inForce' | 'candidate',
+    trust: HostTrust | undefined,
+  ): LoadedModules & { loaded: Set<string> } {
+    const found = { loaded: new Set<string>(), policies: [] as StoredPolicy[], unfit: [] as UnfitModule[] };
+    for (const [deviceClass, record] of Object.entries(this.#state()?.classes ?? {})) {
+      const entry = record[what];
+      if (entry === null) continue;
+      found.loaded.add(deviceClass);
+      try {
+        found.policies.push(this.#load(deviceClass, entry, record, trust));
+      } catch (error) {
+        if (!(error instanceof PackageError)) throw error;
+        const { code, message } = error;
+        found.unfit.push({ class: deviceClass, version: entry.version, code, message });
+      }
+    }
+    return found;
+  }
+
+  #load(
+    deviceClass: string,
+    entry: StoreEntry,
+    record: ClassRecord,
+    trust: HostTrust | undefined,
+  ): StoredPolicy {
     const path = this.#path(entry.file);
-    const file = readPackageFile(path);
-    if (sha256(file) !== entry.file)
-      throw new PackageError(
-        'POSTERN_STORE_DIGEST',
-        `${path} is not the package that was installed (${entry.name} ${entry.version}): install it again, or go back by \`postern policy rollback\`.`,
-      );
-    const opened = openPackage(file);
-    if (trust !== undefined) refuseUntrusted(opened, entry, trust, path);
-    const before = this.#usable(record).map(({ digest, sequence }) => ({ digest, sequence }));
-    const own = this.builtIn().find(({ manifest }) => manifest.class === opened.manifest.class);
-    if (own !== undefined) before.push({ digest: own.digest, sequence: own.manifest.sequence });
+    const opened = openStored(path, deviceClass, entry, trust);
+    const before: VersionName[] = this.#usable(record).map(({ name, version, sequence, digest }) => ({
+      ...{ name, version, sequence, digest },
+    }));
+    const own = this.#builtInOf(deviceClass);
+    if (own !== undefined) before.push(versionName(own));
     return { ...policyOf(opened, path), entry, vectors: opened.vectors, before };
   }
 
@@ -343,14 +378,13 @@ export class PolicyStore {
     return previous.filter(({ digest }) => !quarantined.some((bad) => bad.digest === digest));
   }
 
-  async #reading<T>(read: () => T): Promise<T> {
-    for (let attempt = 1; ; attempt++)
-      try {
-        return read();
-      } catch (error) {
-        const isGone = error instanceof PackageError && error.code === 'POSTERN_PKG_NOT_A_FILE';
-        if (!isGone || attempt === READS_MAX) throw error;
-      }
+  /** Reads again where a package has gone: a change has replaced the state meanwhile, or somebody has removed it, which stays so. */
+  async #reading<T extends LoadedModules>(read: () => T): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      const found = read();
+      const isGone = found.unfit.some(({ code }) => code === 'POSTERN_PKG_NOT_A_FILE');
+      if (!isGone || attempt === READS_MAX) return found;
+    }
   }
 
   /** Makes one change under the lock: what `change` does to the state is in the store, durably, when this returns. */
@@ -404,6 +438,15 @@ const NOTHING_SEEN: Pick<ClassRecord, 'inForce' | 'previous' | 'candidate' | 'qu
   quarantined: [],
 };
 
+/** A module that came with Postern. */
+function shipped(policy: PolicyPackage): StoredPolicy {
+  return { ...policy, entry: undefined, vectors: undefined, before: [] };
+}
+
+function versionName({ manifest: { name, version, sequence }, digest }: PolicyPackage): VersionName {
+  return { name, version, sequence, digest };
+}
+
 /** Everything about a package that is its own affair. Its module is run only when its signers are known. */
 async function admit(file: string | Buffer, options: InstallOptions): Promise<Admitted> {
   const bytes = typeof file === 'string' ? readPackageFile(file) : file;
@@ -411,35 +454,6 @@ async function admit(file: string | Buffer, options: InstallOptions): Promise<Ad
   const signers = signersOf(opened, options);
   await tryPackage(opened);
   return { opened, bytes, signers };
-}
-
-/**
- * What was signed when it was installed must be signed by what the trust policy says now, so that a key that is taken out of it loses its word.
- * A key's validity is looked at as of the installation. What was installed unsigned, on request, stays so.
- */
-function refuseUntrusted(
-  { members, manifest }: OpenedPackage,
-  { name, version, signers, installedAt }: StoreEntry,
-  { path: trustPath, policy }: HostTrust,
-  path: string,
-): void {
-  if (signers.length === 0) return;
-  try {
-    if (policy === undefined)
-      throw new PackageError(
-        'POSTERN_PKG_TRUST',
-        `There is no trust policy ${trustPath}: give one by --trust.`,
-      );
-    verifySignatures(members, manifest.class, policy, new Date(installedAt));
-  } catch (error) {
-    if (!(error instanceof PackageError)) throw error;
-    throw new PackageError(
-      'POSTERN_STORE_UNTRUSTED',
-      `${name} ${version} in ${path} is not trusted any more (${error.code}): ${error.message} ` +
-        'Install a version that is signed by who may, or go back by `postern policy rollback`.',
-      { cause: error },
-    );
-  }
 }
 
 function signersOf(

@@ -1,6 +1,7 @@
 import type pino from 'pino';
 import type { ModuleInput } from '../mediator/messages.js';
 import { isSameModule, keyOfModule } from '../mediator/same-module.js';
+import type { UnfitModule } from '../package/stored.js';
 import type { PolicyPackage } from '../policy/store.js';
 import { type Guest, type Guests, moduleName } from './guests.js';
 import type { Preparer, TestedPolicy } from './prepare.js';
@@ -38,13 +39,18 @@ export class Candidates {
     return this.#failures.get(deviceClass)?.message;
   }
 
-  /** Has these judge, and no others. One that is not fit is told of, and left out. */
-  async take(packages: readonly TestedPolicy[]): Promise<void> {
+  /**
+   * Has these judge, and no others. One that is not fit is told of, and left out.
+   * @param unfit those that could not even be loaded
+   */
+  async take(packages: readonly TestedPolicy[], unfit: readonly UnfitModule[]): Promise<void> {
     const wanted = new Map(packages.map((candidate) => [candidate.manifest.class, candidate]));
     for (const [deviceClass, { package: before }] of this.#candidates)
       if (!isSameModule(wanted.get(deviceClass), before)) await this.#end(deviceClass);
     for (const deviceClass of this.#failures.keys())
       if (!wanted.has(deviceClass)) this.#failures.delete(deviceClass);
+    for (const { class: deviceClass, code, message } of unfit)
+      this.#failures.set(deviceClass, { key: '', message: `${code}: ${message}` });
     for (const [deviceClass, candidate] of wanted)
       if (
         !this.#candidates.has(deviceClass) &&

@@ -22,7 +22,7 @@ import {
   type RunRequest,
   type Switch,
 } from './protocol.js';
-import type { PolicySource } from './source.js';
+import type { FoundModules, PolicySource } from './source.js';
 
 /** A guest that is told to end gets SIGTERM, and after a while SIGKILL, from its command: both are over by then. */
 const GUESTS_END_MS = 8000;
@@ -59,9 +59,9 @@ export class Host {
 
   private constructor(
     private readonly options: HostOptions,
-    packages: PolicyPackage[],
+    found: FoundModules,
   ) {
-    this.#modules = new Modules(packages, this.#guests, options.log);
+    this.#modules = new Modules(found, options.policies, this.#guests, options.log);
     this.#keeper = new DomainKeeper({
       open: () => options.open(),
       close: (domain) => options.close(domain),
@@ -171,7 +171,11 @@ export class Host {
       case 'foreground':
         return await this.#bring(request.guest);
       case 'policies':
-        return { reply: 'policies', classes: this.#modules.states() };
+        return {
+          reply: 'policies',
+          classes: this.#modules.states(),
+          refused: this.options.policies.refused(),
+        };
       case 'refresh':
         return await this.#refreshed();
     }
@@ -186,10 +190,10 @@ export class Host {
     return { reply: 'foreground', guest: name };
   }
 
-  /** A guest has found that a module misbehaves: nobody has it any more, and the store does not give it out again. */
+  /** A guest has found that a module misbehaves: where another takes its place, nobody has it any more, and the store does not give it out again. */
   async #quarantine(deviceClass: string, digest: string, reason: string): Promise<void> {
     try {
-      if (await this.#modules.quarantine(deviceClass, digest))
+      if (await this.#modules.fallBack(deviceClass, digest, reason))
         await this.options.policies.quarantine(deviceClass, digest, reason);
     } catch (error) {
       const { message } = error as Error;
@@ -250,7 +254,12 @@ export class Host {
       if (this.#isClosing) throw new Error('The host is about to end.');
       const domain = await this.#keeper.current;
       const devices = await this.#devicesFor(request, domain);
-      const assignment = await assignDevices(domain, devices, this.#modules.packages);
+      const assignment = await assignDevices(
+        domain,
+        devices,
+        this.#modules.packages,
+        this.#modules.missing(),
+      );
       const modules = await Promise.all(assignment.packages.map((each) => this.#modules.compiled(each)));
       // From here to the guest's place among the others nothing waits: a domain that ends finds it there.
       if (!this.#keeper.isThere(domain)) throw new Error('The driver domain has just ended: try again.');
@@ -275,7 +284,7 @@ export class Host {
           onStart: (process) => {
             guest.pid = process;
           },
-          onRestored: (...found) => void this.#quarantine(...found),
+          onMisbehaved: (...found) => void this.#quarantine(...found),
         }),
       };
       // At once: the next guest must not find the front free as well.

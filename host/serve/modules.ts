@@ -2,23 +2,31 @@ import type pino from 'pino';
 import { compileModule } from '../mediator/guest.js';
 import type { ModuleInput } from '../mediator/messages.js';
 import { isSameModule, keyOfModule } from '../mediator/same-module.js';
+import type { UnfitModule } from '../package/stored.js';
 import type { PolicyPackage } from '../policy/store.js';
 import { Candidates } from './candidates.js';
 import { Garbage } from './garbage.js';
 import { type Guest, type Guests, moduleName } from './guests.js';
 import { Preparer, type TestedPolicy } from './prepare.js';
 import type { ClassState, ModuleName, ShadowReport, Switch } from './protocol.js';
+import type { FoundModules, PolicySource } from './source.js';
 
 /** What a class has in this host. */
 interface Place {
-  inForce: PolicyPackage;
-  /** What was in force before, and is put back when the module in force misbehaves. */
+  inForce: TestedPolicy;
+  /** What was in force before and is at hand in every guest: each puts it back at once when the module in force misbehaves. */
   previous: PolicyPackage | undefined;
-  /** Digests of modules that misbehaved here: they don't come back. */
+  /** Modules that misbehaved here: they don't come back. */
   quarantined: ModuleName[];
-  /** Why the last new module is not in force. */
-  failure: string | undefined;
+  /** Whether the module in force has misbehaved, and there was nothing to take its place. */
+  isAlone: boolean;
 }
+
+/** What there is for a class that has nothing of its own yet. */
+const NEW_PLACE: Omit<Place, 'inForce' | 'quarantined'> = { previous: undefined, isAlone: false };
+
+/** What to do where a class has no module, or one that misbehaves. */
+const INSTALL_TODO = 'Install a version that is fit: `postern policy install PACKAGE`.';
 
 /** The modules of a host: which is in force for each class, and how another takes its place while guests run. */
 export class Modules {
@@ -28,11 +36,16 @@ export class Modules {
   readonly #candidates: Candidates;
   readonly #garbage = new Garbage();
   readonly #latest = new Map<string, Switch>();
+  /** What the source can't give, by class. */
+  #unfit = new Map<string, UnfitModule>();
+  /** By class, why the last new module is not in force, or what is wrong with the one that is. */
+  readonly #failures = new Map<string, string>();
   /** Changes happen one after the other. */
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(
-    packages: readonly PolicyPackage[],
+    { policies, unfit }: FoundModules,
+    private readonly source: Pick<PolicySource, 'before'>,
     private readonly guests: Guests,
     private readonly log: pino.Logger,
   ) {
@@ -42,13 +55,9 @@ export class Modules {
       (deviceClass) => this.#inForceOf(deviceClass),
       log,
     );
-    for (const inForce of packages)
-      this.#places.set(inForce.manifest.class, {
-        inForce,
-        previous: undefined,
-        quarantined: [],
-        failure: undefined,
-      });
+    for (const inForce of policies)
+      this.#places.set(inForce.manifest.class, { ...NEW_PLACE, quarantined: [], inForce });
+    this.#noteUnfit(unfit);
   }
 
   /** What is in force. */
@@ -71,26 +80,44 @@ export class Modules {
     await this.#preparer.close();
   }
 
+  /** Of every class, also of one that has nothing in force because what the store has of it is not fit. */
   states(): ClassState[] {
-    return [...this.#places].map(([deviceClass, { inForce, previous, quarantined, failure }]) => ({
-      class: deviceClass,
-      inForce: moduleName(inForce),
-      previous: nameOrNull(previous),
-      candidate: nameOrNull(this.#candidates.of(deviceClass)),
-      quarantined,
-      failure: failure ?? null,
-      candidateFailure: this.#candidates.failureOf(deviceClass) ?? null,
-    }));
+    const classes = new Set([...this.#places.keys(), ...this.#unfit.keys(), ...this.#failures.keys()]);
+    return [...classes].map((deviceClass) => {
+      const place = this.#places.get(deviceClass);
+      return {
+        class: deviceClass,
+        inForce: nameOrNull(place?.inForce),
+        previous: place === undefined ? null : fallbackOf(place),
+        candidate: nameOrNull(this.#candidates.of(deviceClass)),
+        quarantined: place?.quarantined ?? [],
+        failure: this.#failureOf(deviceClass) ?? null,
+        candidateFailure: this.#candidates.failureOf(deviceClass) ?? null,
+      };
+    });
+  }
+
+  /** Why devices may have no judge: the classes whose module can't be loaded. */
+  missing(): string[] {
+    return [...this.#unfit.values()]
+      .filter((unfit) => !this.#places.has(unfit.class))
+      .map((unfit) => `the module of the class '${unfit.class}' can't be loaded (${unfit.code})`);
   }
 
   /** Puts into force what differs from what is there. Whatever fails leaves the old module in force, and the result says so. */
-  async take(packages: readonly TestedPolicy[]): Promise<Switch[]> {
+  async take({ policies, unfit }: FoundModules): Promise<Switch[]> {
+    this.#noteUnfit(unfit);
     const done: Switch[] = [];
-    for (const candidate of packages) {
+    for (const candidate of policies) {
       const result = await this.#inTurn(async () => {
         // Looked at only now: who asked before may have put it in force meanwhile.
-        const isThere = isSameModule(this.#places.get(candidate.manifest.class)?.inForce, candidate);
-        return isThere ? undefined : await this.#replace(candidate);
+        const place = this.#places.get(candidate.manifest.class);
+        if (place === undefined || !isSameModule(place.inForce, candidate))
+          return await this.#replace(candidate);
+        // The same, but perhaps with other versions before it.
+        if (JSON.stringify(place.inForce.before) !== JSON.stringify(candidate.before)) place.isAlone = false;
+        place.inForce = candidate;
+        return undefined;
       });
       if (result !== undefined) done.push(result);
     }
@@ -103,8 +130,8 @@ export class Modules {
   }
 
   /** Has these, and no others, judge beside the modules in force. */
-  async takeCandidates(packages: readonly TestedPolicy[]): Promise<void> {
-    await this.#inTurn(() => this.#candidates.take(packages));
+  async takeCandidates({ policies, unfit }: FoundModules): Promise<void> {
+    await this.#inTurn(() => this.#candidates.take(policies, unfit));
   }
 
   /** What candidates found. */
@@ -129,25 +156,86 @@ export class Modules {
     });
   }
 
-  /** A guest has found that a module misbehaves: everybody gets the one before it back. Whether that is news. */
-  async quarantine(deviceClass: string, digest: string): Promise<boolean> {
+  /**
+   * A guest has found that a module misbehaves: everybody gets the one before it. Where that is not at hand, the source has it; where there is
+   * none, or a manifest forbids it, the module stays, and what it can't judge is denied.
+   * @param reason what it did
+   * @returns whether another one is in force now
+   */
+  async fallBack(deviceClass: string, digest: string, reason: string): Promise<boolean> {
     return await this.#inTurn(async () => {
       const place = this.#places.get(deviceClass);
-      if (place === undefined || place.inForce.digest !== digest || place.previous === undefined)
+      if (place === undefined || place.inForce.digest !== digest || place.isAlone) return false;
+      const bad = place.inForce;
+      try {
+        const good = place.previous ?? (await this.#prepareBefore(bad));
+        await this.#putBack(place, good);
+        this.log.error(
+          { class: deviceClass, quarantined: bad.manifest.version, inForce: good.manifest.version, reason },
+          'a module misbehaved and is quarantined; the version before it is in force again',
+        );
+        return true;
+      } catch (error) {
+        place.isAlone = true;
+        const { name, version } = bad.manifest;
+        const failure = `${name} ${version} misbehaves (${reason}), and nothing takes its place: ${(error as Error).message} What it can't judge fails with EIO. ${INSTALL_TODO}`;
+        this.#failures.set(deviceClass, failure);
+        this.log.error({ class: deviceClass, version, digest, reason, failure }, 'a module misbehaves');
         return false;
-      const [bad, good] = [place.inForce, place.previous];
-      place.quarantined.push(moduleName(bad));
-      place.inForce = good;
-      place.previous = undefined;
-      this.#forgetOthers(place);
-      for (const guest of this.guests.of(deviceClass)) await this.#switch(guest, good, false);
-      await this.#candidates.restart(deviceClass);
-      this.log.error(
-        { class: deviceClass, quarantined: bad.manifest.version, inForce: good.manifest.version },
-        'a module misbehaved and is quarantined; the version before it is in force again',
-      );
-      return true;
+      }
     });
+  }
+
+  /**
+   * Makes the version before one ready.
+   * @throws Error with why there is none
+   */
+  async #prepareBefore({ manifest, digest }: TestedPolicy): Promise<TestedPolicy> {
+    if (manifest.fallback === 'none') throw new Error('Its manifest says that no version before it may.');
+    const before = await this.source.before(manifest.class, digest);
+    if (before === undefined) throw new Error('There is no version before it.');
+    const module = this.#preparer.prepare(before);
+    this.#compiled.set(keyOfModule(before), module);
+    try {
+      await module;
+      return before;
+    } catch (error) {
+      this.#compiled.delete(keyOfModule(before));
+      throw new Error(
+        `The version before it, ${before.manifest.version}, is not fit: ${(error as Error).message}`,
+      );
+    }
+  }
+
+  /** The module in force is not to come back; another one judges every guest from now on. */
+  async #putBack(place: Place, good: TestedPolicy): Promise<void> {
+    const deviceClass = good.manifest.class;
+    place.quarantined.push(moduleName(place.inForce));
+    place.inForce = good;
+    place.previous = undefined;
+    this.#forgetOthers(place);
+    for (const guest of this.guests.of(deviceClass)) await this.#switch(guest, good, false);
+    await this.#candidates.restart(deviceClass);
+  }
+
+  #failureOf(deviceClass: string): string | undefined {
+    const unfit = this.#unfit.get(deviceClass);
+    return unfit === undefined ? this.#failures.get(deviceClass) : `${unfit.code}: ${unfit.message}`;
+  }
+
+  /** What the source can't give is told once. What is in force of such a class stays there; where nothing is, its devices are given to nobody. */
+  #noteUnfit(unfit: readonly UnfitModule[]): void {
+    for (const found of unfit) {
+      const known = this.#unfit.get(found.class);
+      if (known?.code === found.code && known.message === found.message) continue;
+      const stays = this.#places.get(found.class)?.inForce.manifest.version;
+      const text =
+        stays === undefined
+          ? 'a module in the store can’t be loaded: nobody gets devices of its class'
+          : 'a module in the store can’t be loaded: what was in force stays';
+      this.log.error({ ...found, inForce: stays ?? null }, text);
+    }
+    this.#unfit = new Map(unfit.map((found) => [found.class, found]));
   }
 
   async #replace(candidate: TestedPolicy): Promise<Switch> {
@@ -171,7 +259,7 @@ export class Modules {
     } catch (error) {
       this.#compiled.delete(keyOfModule(candidate));
       result.failure = (error as Error).message;
-      if (place !== undefined) place.failure = result.failure;
+      this.#failures.set(deviceClass, result.failure);
       this.log.error({ ...result }, 'a module is not put into force; what was in force stays');
     }
     this.#latest.set(deviceClass, result);
@@ -185,8 +273,9 @@ export class Modules {
       inForce: candidate,
       previous: hasFallback ? place.inForce : undefined,
       quarantined: place?.quarantined ?? [],
-      failure: undefined,
+      isAlone: false,
     };
+    this.#failures.delete(candidate.manifest.class);
     // Guests that begin from here on get the new module; those that are there are switched one by one.
     this.#places.set(candidate.manifest.class, next);
     this.#forgetOthers(next);
@@ -231,6 +320,14 @@ export class Modules {
 /** Whether a module may judge again when the new one misbehaves: after a rollback, what was gone back from may not. */
 function isBefore({ digest, manifest }: PolicyPackage, { before }: TestedPolicy): boolean {
   return before?.some((each) => each.digest === digest && each.sequence === manifest.sequence) ?? true;
+}
+
+/** What would judge if the module in force misbehaved: what is at hand, or what the source says is before it. */
+function fallbackOf({ inForce, previous, quarantined, isAlone }: Place): ModuleName | null {
+  if (previous !== undefined) return moduleName(previous);
+  if (isAlone || inForce.manifest.fallback === 'none') return null;
+  const next = inForce.before?.find(({ digest }) => !quarantined.some((bad) => bad.digest === digest));
+  return next === undefined ? null : { class: inForce.manifest.class, ...next };
 }
 
 function nameOrNull(candidate: PolicyPackage | undefined): ModuleName | null {

@@ -2,6 +2,7 @@ import { fork } from 'node:child_process';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { ModuleInput } from '../mediator/messages.js';
+import type { VersionName } from '../package/stored.js';
 import type { PolicyPackage } from '../policy/store.js';
 import type { VectorFile } from '../policy/vectors.js';
 import { ROOT } from '../root.js';
@@ -21,7 +22,7 @@ const IDLE_MS_MAX = 10_000;
 export type TestedPolicy = PolicyPackage & {
   vectors?: VectorFile | undefined;
   /** The versions of which one may judge again when this one misbehaves; undefined: whichever was in force. */
-  before?: readonly { digest: string; sequence: number }[] | undefined;
+  before?: readonly VersionName[] | undefined;
 };
 
 /**

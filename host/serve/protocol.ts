@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import type { DecisionTimes } from '../mediator/decision-times.js';
 import type { MediatorCounters } from '../native.js';
+import type { LyingRefused } from '../package/inbox.js';
 import { ROOT } from '../root.js';
 import type { Difference } from './comparison.js';
 
@@ -57,14 +58,15 @@ export interface GuestState {
 /** What a running host has for a class. */
 export interface ClassState {
   class: string;
-  inForce: ModuleName;
-  /** Put back when the module in force misbehaves. */
+  /** Null: the store's module can't be loaded, so nobody gets devices of the class. */
+  inForce: ModuleName | null;
+  /** Takes its place when the module in force misbehaves. */
   previous: ModuleName | null;
   /** Judges beside it. */
   candidate: ModuleName | null;
   /** They misbehaved, and don't come back. */
   quarantined: ModuleName[];
-  /** Why the last new module is not in force. */
+  /** Why the last new module is not in force, or what is wrong with the one that is. */
   failure: string | null;
   /** Why the candidate that the store has does not judge. */
   candidateFailure: string | null;
@@ -105,7 +107,7 @@ export type Reply =
   | { reply: 'guests'; guests: GuestState[] }
   | { reply: 'shadow'; classes: ShadowReport[] }
   | { reply: 'foreground'; guest: string }
-  | { reply: 'policies'; classes: ClassState[] }
+  | { reply: 'policies'; classes: ClassState[]; refused: LyingRefused[] }
   | { reply: 'refreshed'; store: string | null; switches: Switch[]; latest: Switch[]; classes: ClassState[] };
 
 /** More errors of one kind say nothing new. */

@@ -1,10 +1,9 @@
-import { existsSync, readdirSync, renameSync, rmSync, watch } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, watch } from 'node:fs';
 import type pino from 'pino';
 import { makeFolder } from '../package/durable.js';
-import type { PackageError } from '../package/errors.js';
-import { PACKAGE_ENDING } from '../package/package.js';
-import { type HostTrust, PolicyStore, type StoredPolicy } from '../package/store.js';
+import { type LyingRefused, lyingRefused, takeInbox } from '../package/inbox.js';
+import { PolicyStore } from '../package/store.js';
+import type { HostTrust, UnfitModule } from '../package/stored.js';
 import { readTrustPolicy } from '../package/trust.js';
 import type { Sharing } from '../policy/manifest.js';
 import type { TestedPolicy } from './prepare.js';
@@ -13,16 +12,33 @@ import type { TestedPolicy } from './prepare.js';
 const STORE_QUIET_MS = 100;
 /** A package may be dropped by a slow copy, which stirs the folder again and again until it is whole. */
 const INBOX_QUIET_MS = 500;
-const REFUSED_ENDING = '.refused';
+
+/** What a source has of each class, and what it can't give. */
+export interface FoundModules {
+  policies: TestedPolicy[];
+  unfit: UnfitModule[];
+}
+
+/** What whoever dropped a package that is refused can do. */
+const REFUSED_TODO =
+  'mend it (`postern policy verify` and `inspect` tell what is wrong) and drop it again; remove the file to have it told of no more';
 
 /** Where a host's modules come from. */
 export interface PolicySource {
   /** The store's folder, where there is one. */
   readonly folder?: string;
-  /** @throws Error with everything that is wrong with what is there */
-  inForce(): Promise<TestedPolicy[]>;
+  /** @throws Error with what is wrong, where nothing of any class can be told */
+  inForce(): Promise<FoundModules>;
   /** Those that judge beside the modules in force, at most one a class. */
-  candidates(): Promise<TestedPolicy[]>;
+  candidates(): Promise<FoundModules>;
+  /**
+   * The version before the one in force, which takes its place when it misbehaves; undefined: there is none.
+   * @param digest of the component of what is in force
+   * @throws Error when there is one, and it can't be loaded
+   */
+  before(deviceClass: string, digest: string): Promise<TestedPolicy | undefined>;
+  /** Packages that were dropped for installation and lie refused. */
+  refused(): LyingRefused[];
   /** A module misbehaved: it is not to be given out again. */
   quarantine(deviceClass: string, digest: string, reason: string): Promise<void>;
   /** Calls `onChange` when something may have changed, until the returned function is called. */
@@ -51,9 +67,17 @@ export class StoreSource implements PolicySource {
     for (const each of [folder, this.#store.inbox]) makeFolder(each);
   }
 
-  async inForce(): Promise<StoredPolicy[]> {
+  async inForce(): Promise<FoundModules> {
     this.#tellOutdated();
     return await this.#store.inForce(hostTrust(this.trustPath));
+  }
+
+  async before(deviceClass: string, digest: string): Promise<TestedPolicy | undefined> {
+    return await this.#store.before(deviceClass, digest, hostTrust(this.trustPath));
+  }
+
+  refused(): LyingRefused[] {
+    return lyingRefused(this.#store);
   }
 
   /** Once each: an older module may have a hole that what came with Postern has not. */
@@ -69,7 +93,7 @@ export class StoreSource implements PolicySource {
     }
   }
 
-  async candidates(): Promise<StoredPolicy[]> {
+  async candidates(): Promise<FoundModules> {
     return await this.#store.candidates(hostTrust(this.trustPath));
   }
 
@@ -93,21 +117,11 @@ export class StoreSource implements PolicySource {
     };
   }
 
-  /** Installs what was dropped. What is refused stays there under another name, so that nobody looks for it in vain. */
+  /** Installs what was dropped, and tells what became of it. */
   async #takeInbox(): Promise<void> {
-    const { inbox } = this.#store;
-    for (const name of readdirSync(inbox).filter((file) => file.endsWith(PACKAGE_ENDING))) {
-      const path = join(inbox, name);
-      try {
-        const { version } = await this.#store.install(path, { trust: readTrustPolicy(this.trustPath) });
-        rmSync(path, { force: true });
-        this.log.info({ package: name, version }, 'a package that was dropped is installed');
-      } catch (error) {
-        const { code, message } = error as PackageError;
-        if (existsSync(path)) renameSync(path, path + REFUSED_ENDING);
-        this.log.error({ package: name, code, message }, 'a package that was dropped is refused');
-      }
-    }
+    for (const taken of await takeInbox(this.#store, () => readTrustPolicy(this.trustPath)))
+      if ('version' in taken) this.log.info({ ...taken }, 'a package that was dropped is installed');
+      else this.log.error({ ...taken, todo: REFUSED_TODO }, 'a package that was dropped is refused');
   }
 }
 
@@ -146,10 +160,19 @@ export type SharingChoices = ReadonlyMap<string, Sharing>;
  * @throws Error, from inForce, when a class can't be shared so
  */
 export function withSharing(source: PolicySource, choices: SharingChoices): PolicySource {
+  const shared = ({ policies, unfit }: FoundModules): FoundModules => ({
+    policies: policies.map((policy) => sharedBy(choices, policy)),
+    unfit,
+  });
   return {
     ...(source.folder === undefined ? {} : { folder: source.folder }),
-    inForce: async () => (await source.inForce()).map((candidate) => sharedBy(choices, candidate)),
-    candidates: async () => (await source.candidates()).map((candidate) => sharedBy(choices, candidate)),
+    inForce: async () => shared(await source.inForce()),
+    candidates: async () => shared(await source.candidates()),
+    before: async (...which) => {
+      const found = await source.before(...which);
+      return found === undefined ? undefined : sharedBy(choices, found);
+    },
+    refused: () => source.refused(),
     quarantine: (...found) => source.quarantine(...found),
     watch: (onChange) => source.watch(onChange),
   };

@@ -11,6 +11,7 @@
 #include <climits>
 #include <cstring>
 
+#include "descriptor_reserve.h"
 #include "guest_memory.h"
 
 namespace postern {
@@ -32,13 +33,17 @@ int openPath(int root, const std::string& path, bool followLast, uint64_t resolv
   constexpr int kAttempts = 64;
   int found = -1;
   for (int attempt = 0; attempt < kAttempts; attempt++) {
-    found = static_cast<int>(syscall(SYS_openat2, root, path.c_str(), &how, sizeof how));
+    found = makeDescriptor([&] { return syscall(SYS_openat2, root, path.c_str(), &how, sizeof how); });
     if (found >= 0 || errno != EAGAIN) break;
   }
   return found;
 }
 
-Descriptor openRoot(pid_t tid) { return Descriptor(open(procPath(tid, "/root").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)); }
+Descriptor openFolder(const std::string& path) {
+  return Descriptor(makeDescriptor([&] { return open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC); }));
+}
+
+Descriptor openRoot(pid_t tid) { return openFolder(procPath(tid, "/root")); }
 
 std::string readLink(const std::string& path) {
   char target[PATH_MAX];
@@ -94,7 +99,7 @@ Descriptor GuestView::openStandIn(const std::string& path, uint64_t flags) const
   open_how how{};
   how.flags = (flags & kFlags) | O_CLOEXEC;
   how.resolve = RESOLVE_BENEATH;
-  return Descriptor(static_cast<int>(syscall(SYS_openat2, standIns_.get(), path.c_str() + proc.size(), &how, sizeof how)));
+  return Descriptor(makeDescriptor([&] { return syscall(SYS_openat2, standIns_.get(), path.c_str() + proc.size(), &how, sizeof how); }));
 }
 
 // Where the guest itself keeps a lookup below a directory (openat2's RESOLVE_BENEATH, RESOLVE_IN_ROOT) the host looks it up alike. What is
@@ -102,7 +107,7 @@ Descriptor GuestView::openStandIn(const std::string& path, uint64_t flags) const
 Descriptor GuestView::lookUp(pid_t tid, int directory, const std::string& path, bool followLast, uint64_t resolve) const {
   const std::string base = procPath(tid, directory == AT_FDCWD ? "/cwd" : "/fd/" + std::to_string(directory));
   if ((resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)) != 0) {
-    Descriptor below(open(base.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    Descriptor below = openFolder(base);
     return Descriptor(openPath(below.get(), path, followLast, resolve));
   }
   std::string absolute = path;
@@ -115,7 +120,7 @@ Descriptor GuestView::lookUp(pid_t tid, int directory, const std::string& path, 
   Descriptor found(openPath(root.get(), absolute, followLast, resolve | RESOLVE_IN_ROOT));
   if (found.valid() || path[0] == '/') return found;
   // After a chroot the directory's name leads nowhere, but the directory is there.
-  Descriptor below(open(base.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  Descriptor below = openFolder(base);
   return Descriptor(openPath(below.get(), path, followLast, resolve | RESOLVE_BENEATH));
 }
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "descriptor_reserve.h"
 #include "mediator.h"
 #include "process_view.h"
 #include "window.h"
@@ -35,9 +36,9 @@ Mediator::Thread* Mediator::threadOf(pid_t tid) {
   auto tgid = threadGroupOf(tid);
   if (!tgid) return nullptr;
   // A thread may have a descriptor table of its own (unshare); kernels before 6.9 know only processes.
-  Descriptor pidfd(static_cast<int>(syscall(SYS_pidfd_open, tid, PIDFD_THREAD)));
+  Descriptor pidfd(makeDescriptor([&] { return syscall(SYS_pidfd_open, tid, PIDFD_THREAD); }));
   const bool tellsItsEnd = pidfd.valid() || tid == *tgid;
-  if (!pidfd.valid()) pidfd.reset(static_cast<int>(syscall(SYS_pidfd_open, *tgid, 0)));
+  if (!pidfd.valid()) pidfd.reset(makeDescriptor([&] { return syscall(SYS_pidfd_open, *tgid, 0); }));
   if (!pidfd.valid()) return nullptr;
   Thread& thread = threads_[tid];
   thread.pidfd = std::move(pidfd);
@@ -61,7 +62,7 @@ Descriptor Mediator::borrow(pid_t tid, int number) {
   for (int attempt = 0; attempt < 2; attempt++) {
     Thread* thread = threadOf(tid);
     if (thread == nullptr) break;
-    Descriptor copy(static_cast<int>(syscall(SYS_pidfd_getfd, thread->pidfd.get(), number, 0)));
+    Descriptor copy(makeDescriptor([&] { return syscall(SYS_pidfd_getfd, thread->pidfd.get(), number, 0); }));
     if (copy.valid()) return copy;
     if (errno != ESRCH) break;
     forgetThread(tid);  // Another thread had this number before.
@@ -87,6 +88,14 @@ Mediator::Holding Mediator::lookUp(const seccomp_notif& notification, int number
   // Only of a thread that is still in its call is it known that the descriptor was its own, and only in the window nothing changes unseen.
   if (isSettled && listener_.isValid(notification.id)) cache_.remember(tid, number, holding.session, holding.flags);
   return holding;
+}
+
+// What the call means has not been seen, for want of descriptors: then it is not the kernel's to carry out, and the guest is told.
+bool Mediator::refuseUnseen(const seccomp_notif& notification) {
+  if (!DescriptorReserve::ofThread().isExhausted()) return false;
+  note(Note::kLimit, EMFILE);
+  (void)listener_.answer(notification.id, 0, EMFILE);
+  return true;
 }
 
 int Mediator::freeWindowSlot(pid_t tid, int least) {

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "descriptor_reserve.h"
 #include "injector.h"
 #include "process_view.h"
 #include "slice.h"
@@ -332,6 +333,7 @@ bool Mediator::mayDriveSpin() {
 }
 
 void Mediator::wait() {
+  DescriptorReserve::ofThread().fill();
   bool ready = vm_ && !isHolding() && !vm_->prepareToSleep();
   vmIsAwake_ = false;
   for (auto& ring : rings_) ready |= ring->isAwake() && !ring->sleep();

@@ -337,6 +337,7 @@ class Mediator {
   void releaseClaims(Backend& backend);
   void releaseSession(Session* session);
   bool reapHungUp();
+  bool refuseUnseen(const seccomp_notif& notification);
   void noteHangUp(uint32_t sessionId);
   void endOperation(Session& session);
   bool setWatch(Session& session, uint32_t watch, uint64_t waiter);

@@ -14,6 +14,7 @@
 #include <climits>
 #include <cstring>
 
+#include "descriptor_reserve.h"
 #include "mediator.h"
 #include "process_view.h"
 #include "window.h"
@@ -122,6 +123,7 @@ Event Mediator::judge(Op& op) {
 std::optional<Event> Mediator::handle(const seccomp_notif& notification) {
   const seccomp_data& data = notification.data;
   const pid_t tid = static_cast<pid_t>(notification.pid);
+  DescriptorReserve::ofThread().forgetExhaustion();
   cache_.threadReturned(tid);
   if (changesDescriptors(data)) cache_.beginChange(tid, data.nr);
   switch (data.nr) {
@@ -181,7 +183,7 @@ std::optional<Event> Mediator::handle(const seccomp_notif& notification) {
   Session* session = holding.session;
   // Not a placeholder: an ordinary file that the guest put in the window, or nothing. The kernel does what it would do anyway.
   if (session == nullptr) {
-    listener_.proceed(notification.id);
+    if (!refuseUnseen(notification)) listener_.proceed(notification.id);
     return std::nullopt;
   }
   switch (data.nr) {
@@ -396,6 +398,7 @@ std::optional<Event> Mediator::handleOpen(const seccomp_notif& notification) {
   const bool isPath = isUsual && readGuestPath(tid, pathAddress, path) == 0;
   if (isPath && (flags & (O_PATH | O_DIRECTORY)) == 0)
     node = view_.resolve(tid, directory, path, (flags & O_NOFOLLOW) == 0, how.resolve);
+  if (node == nullptr && refuseUnseen(notification)) return std::nullopt;
   // An ordinary path: the kernel looks it up by itself, and would refuse a guarded node anyway (its mount allows no devices).
   if (node == nullptr) {
     Descriptor standIn = isPath ? view_.openStandIn(path, flags) : Descriptor();

@@ -17,7 +17,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include "descriptors.h"
+#include "descriptor_reserve.h"
 
 namespace postern {
 namespace {
@@ -25,7 +25,7 @@ namespace {
 std::string procPath(pid_t pid, const char* rest) { return "/proc/" + std::to_string(pid) + rest; }
 
 std::string readAll(const std::string& path) {
-  Descriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  Descriptor fd(makeDescriptor([&] { return open(path.c_str(), O_RDONLY | O_CLOEXEC); }));
   std::string text;
   if (!fd.valid()) return text;
   char buffer[16384];

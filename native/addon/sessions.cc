@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <vector>
 
+#include "descriptor_reserve.h"
 #include "mediator.h"
 
 namespace postern {
@@ -16,14 +17,19 @@ Backend* Mediator::backendFor(pid_t tgid) {
   for (auto& backend : backends_)
     if (backend->tgid == tgid && !backend->guestEnded && !backend->lost) return backend.get();
   retireBackends();
+  // A guest VM's processes are not this machine's.
+  Descriptor process(vm_ ? -1 : static_cast<int>(syscall(SYS_pidfd_open, tgid, 0)));
+  // Without it, nobody would see that the process has ended, and what is held for it would stay.
+  if (!vm_ && !process.valid() && isDescriptorShortage(errno)) return nullptr;
   Channel* channel = options_.domain->isLost() ? nullptr : options_.domain->acquireChannel(static_cast<uint32_t>(backends_.size()));
   if (channel == nullptr) return nullptr;
   auto backend = std::make_unique<Backend>();
   backend->domain = options_.domain;
   backend->channel = channel;
   backend->tgid = tgid;
-  // A guest VM's processes are not this machine's.
-  if (!vm_) backend->guestProcess.reset(static_cast<int>(syscall(SYS_pidfd_open, tgid, 0)));
+  backend->guestProcess = std::move(process);
+  // It has ended already.
+  backend->guestEnded = !vm_ && !backend->guestProcess.valid();
   poll(channel->event(), kChannelTag | channel->index(), EPOLLIN);
   if (backend->guestProcess.valid())
     poll(backend->guestProcess.get(), kProcessTag | static_cast<uint32_t>(tgid), EPOLLIN);
@@ -83,9 +89,11 @@ int Mediator::placeSession(Op& op, Session& session, bool closeOnExec, bool answ
     return -EMFILE;
   }
   Descriptor guestEnd;
+  // What is kept is for the files that there are.
+  DescriptorReserve::ofThread().fill();
   int error = session.placeholder.create(guestEnd);
   // What the guest has closed, and nobody has looked at yet, has descriptors of this process.
-  if ((error == EMFILE || error == ENFILE) && reapHungUp()) error = session.placeholder.create(guestEnd);
+  if (isDescriptorShortage(error) && reapHungUp()) error = session.placeholder.create(guestEnd);
   if (error != 0) return -error;
   const bool isNonblocking = op.operation == Operation::kOpen && (op.call.fileFlags & O_NONBLOCK) != 0;
   if (isNonblocking) (void)fcntl(guestEnd.get(), F_SETFL, O_RDWR | O_NONBLOCK);

@@ -158,7 +158,7 @@ describe.skipIf(!allOk(examineMachine(), 'required'))('faults of guests and of t
     },
   );
 
-  it.each([2, 3, 8])(
+  it.each([0, 1, 2, 3, 8])(
     'a host that has %i descriptors left while it serves: an open fails, and works again when there are some',
     async (left) => {
       const guest = hostOf(['--', compileGuestProgram('hoarder', 'hostile')]);

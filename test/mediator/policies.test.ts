@@ -1,4 +1,9 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { DecisionLog } from '../../host/audit/log.js';
+import { verifyLog } from '../../host/audit/verify.js';
 import { allOk, examineMachine } from '../../host/cli/doctor-checks.js';
 import { compileGuestProgram } from '../../host/cli/guest-program.js';
 import type { PolicyFaultCode } from '../../host/policy/fault.js';
@@ -18,6 +23,11 @@ const FAULTS: [what: string, fault: PolicyFaultCode][] = [
   ['a refused command that is allowed', 'plan'],
   ["a trap after the driver's answer", 'trap'],
   ['an endless list of lessons', 'abi'],
+];
+/** What each of them is asked by. */
+const COMMANDS = [
+  ...['TIOCGSOFTCAR', 'TIOCGEXCL', 'TCFLSH', 'TIOCMBIS', 'TIOCMGET', 'TIOCOUTQ', 'TIOCSTI', 'TIOCINQ'],
+  'TIOCGETD',
 ];
 /** More faults than the first program causes, and fewer than the second. */
 const FAULTS_MAX = 100;
@@ -53,8 +63,47 @@ describe.skipIf(!allOk(examineMachine(), 'required'))('a policy that misbehaves'
     });
     const told = records.filter((record) => 'fault' in record);
     expect(told.map(({ fault }) => fault)).toEqual(FAULTS.map(([, fault]) => fault));
-    expect(told).toEqual(FAULTS.map(() => expect.objectContaining({ policy: 'pty', quarantined: false })));
+    const { version } = good.manifest;
+    const device = expect.stringMatching(/^pts\/0 or \d+ others of its kind$/);
+    expect(told).toEqual(
+      COMMANDS.map((command) =>
+        expect.objectContaining({
+          ...{ guest: expect.any(String), policy: 'pty', version, digest: good.digest, device },
+          ...{ operation: 'ioctl', command: expect.stringMatching(`^${command} `), errno: 'EIO' },
+          ...{ quarantined: false, detail: expect.any(String), process: expect.any(Number) },
+        }),
+      ),
+    );
     expect(counters.faults).toBe(FAULTS.length);
+  });
+
+  it('has each fault in the decision log, with its reason, and each operation that nobody judges any more', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'postern-faults-'));
+    try {
+      const path = join(folder, 'decisions.log');
+      const audit = await DecisionLog.open({ path, onTrouble: () => {} });
+      const spoilt = (faultsMax: number): PolicyPackage[] => [spoiltPolicy(good, faultsMax)];
+      await bench.guest([program, 'one call each'], { policies: spoilt(FAULTS_MAX), audit });
+      await bench.guest([program, 'until it is quarantined'], { policies: spoilt(FAULTS_MAX_FEW), audit });
+      await audit.close();
+      expect(verifyLog([path]).faults).toEqual([]);
+      const lines = readFileSync(path, 'utf8').trim().split('\n');
+      const faults = lines.map((line) => JSON.parse(line)).filter(({ kind }) => kind === 'fault');
+      const expected = FAULTS.map(([, fault], index) => [COMMANDS[index], fault, 'EIO']);
+      const told = faults.map(({ command, operation, reason, outcome }) => [
+        ...[command ?? operation, String(reason).split(':')[0], outcome],
+      ]);
+      expect(told.slice(0, FAULTS.length)).toEqual(expected);
+      const afterwards = told.slice(FAULTS.length).map(([, fault]) => fault);
+      expect(afterwards.filter((fault) => fault === 'trap')).toHaveLength(FAULTS_MAX_FEW);
+      expect(told.slice(-2)).toEqual([
+        ['TIOCGWINSZ', 'quarantined', 'EIO'],
+        ['open', 'quarantined', 'EIO'],
+      ]);
+      expect(faults[0]).toMatchObject({ module: { name: 'pty', digest: good.digest }, class: 'pty' });
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it('is quarantined in the end', async () => {

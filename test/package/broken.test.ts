@@ -479,10 +479,9 @@ describe('a package', () => {
 
   it('that is good is installed all the same', async () => {
     expect(await refusalOf(signed(good))).toBe('installed');
-    expect((await store.inForce()).find(({ manifest: { name } }) => name === CLASS)?.entry?.signers).toEqual([
-      'alice',
-      'bob',
-    ]);
+    expect(
+      (await store.inForce()).policies.find(({ manifest: { name } }) => name === CLASS)?.entry?.signers,
+    ).toEqual(['alice', 'bob']);
   });
 });
 

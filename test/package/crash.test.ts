@@ -69,7 +69,7 @@ async function run(store: string, step: number, files: string[], killAfterMs?: n
 /** The sequence number in force, of a store that must be sound: the state, the package, and what the class has seen. */
 async function sound(path: string): Promise<number> {
   const store = new PolicyStore(path);
-  const found = (await store.inForce()).find(({ manifest }) => manifest.class === CLASS);
+  const found = (await store.inForce()).policies.find(({ manifest }) => manifest.class === CLASS);
   const sequence = found?.entry?.sequence ?? 0;
   expect(found?.manifest.sequence).toBe(found?.entry === undefined ? 1 : sequence);
   if (store.exists) expect(store.state().classes[CLASS]?.sequenceHighest ?? 0).toBe(sequence);

@@ -6,8 +6,10 @@ import { pack, unpack } from '../../host/package/archive.js';
 import { canonicalJson } from '../../host/package/json.js';
 import type { StoreState } from '../../host/package/state.js';
 import { sha256 } from '../../host/package/statement.js';
-import { type HostTrust, PolicyStore, type StoredPolicy } from '../../host/package/store.js';
+import { PolicyStore } from '../../host/package/store.js';
+import type { HostTrust, StoredPolicy } from '../../host/package/stored.js';
 import { TrustPolicy } from '../../host/package/trust.js';
+import { loadPolicies } from '../../host/policy/store.js';
 import { hostTrust } from '../../host/serve/source.js';
 import { CLASS, edited, goodMembers, newSigner, signedBy, temporaryFolder, trusting } from './support.js';
 
@@ -29,7 +31,18 @@ const version = async (sequence: number): Promise<Buffer> =>
   signedBy(await goodMembers({ sequence, version: `0.${sequence}.0` }), alice);
 
 async function loaded(trust?: HostTrust): Promise<StoredPolicy | undefined> {
-  return (await store.inForce(trust)).find(({ manifest }) => manifest.class === CLASS);
+  return (await store.inForce(trust)).policies.find(({ manifest }) => manifest.class === CLASS);
+}
+
+/** Why the class has no module; what other classes have is as ever. */
+async function refusal(trust?: HostTrust): Promise<string> {
+  const { policies, unfit } = await store.inForce(trust);
+  const classes = loadPolicies().map(({ manifest }) => manifest.class);
+  expect(policies.map(({ manifest }) => manifest.class).sort()).toEqual(
+    classes.filter((name) => name !== CLASS).sort(),
+  );
+  expect(unfit.map((each) => each.class)).toEqual([CLASS]);
+  return unfit.map(({ code: told, message }) => `${told}: ${message}`).join();
 }
 
 /** Puts other bytes in the place of the package in force, and has the state say that they are the ones that were installed. */
@@ -57,7 +70,9 @@ describe('a module that a host loads from its store', () => {
     bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] ?? 0) ^ 1;
     writeFileSync(path, bytes);
     for (const trust of [by(trusting([alice])), undefined])
-      await expect(loaded(trust)).rejects.toThrow(code('POSTERN_STORE_DIGEST'));
+      expect(await refusal(trust)).toMatch(
+        /^POSTERN_STORE_DIGEST: .*0\.2\.0\): install it again, or go back by `postern policy rollback media`/,
+      );
   });
 
   it.each<[string, () => Promise<Buffer>, string]>([
@@ -81,17 +96,21 @@ describe('a module that a host loads from its store', () => {
   ])('is refused when the store has %s in its place, digest and all', async (_what, make, why) => {
     await store.install(await version(2), { trust: trusting([alice]) });
     exchange(await make());
-    await expect(loaded(by(trusting([alice])))).rejects.toThrow(code('POSTERN_STORE_UNTRUSTED'));
-    await expect(loaded(by(trusting([alice])))).rejects.toThrow(why);
+    const told = await refusal(by(trusting([alice])));
+    expect(told).toContain('POSTERN_STORE_UNTRUSTED: ');
+    expect(told).toContain(`(${why})`);
   });
 
   it('is refused once its signer’s key is taken out of the trust policy, and where there is none', async () => {
     await store.install(await version(2), { trust: trusting([alice]) });
-    await expect(loaded(by(trusting([bob])))).rejects.toThrow(code('POSTERN_STORE_UNTRUSTED'));
-    await expect(loaded(by(undefined))).rejects.toThrow(code('POSTERN_STORE_UNTRUSTED'));
-    await expect(store.candidates(by(trusting([bob])))).resolves.toEqual([]);
+    expect(await refusal(by(trusting([bob])))).toContain('POSTERN_STORE_UNTRUSTED: ');
+    expect(await refusal(by(undefined))).toContain('POSTERN_STORE_UNTRUSTED: ');
+    expect(await store.candidates(by(trusting([bob])))).toMatchObject({ policies: [], unfit: [] });
     await store.setCandidate(await version(3), { trust: trusting([alice]) });
-    await expect(store.candidates(by(trusting([bob])))).rejects.toThrow(code('POSTERN_STORE_UNTRUSTED'));
+    expect(await store.candidates(by(trusting([bob])))).toMatchObject({
+      policies: [],
+      unfit: [{ class: CLASS, version: '0.3.0', code: 'POSTERN_STORE_UNTRUSTED' }],
+    });
   });
 
   it('is taken after its signer’s key has expired: it was good when it was installed', async () => {
@@ -107,14 +126,45 @@ describe('a module that a host loads from its store', () => {
   });
 });
 
+describe('the version before the one in force', () => {
+  const previous = async (sequence: number): Promise<StoredPolicy | undefined> => {
+    const digest = store.state().classes[CLASS]?.inForce?.digest ?? '';
+    const found = await store.before(CLASS, digest, by(trusting([alice])));
+    expect(found?.manifest.sequence).toBe(sequence);
+    return found;
+  };
+  const trust = trusting([alice]);
+  const builtIn = loadPolicies().find(({ manifest }) => manifest.class === CLASS);
+
+  it('is the last one that was in force, at the end what came with Postern', async () => {
+    for (const sequence of [20, 30]) await store.install(await version(sequence), { trust });
+    expect((await previous(20))?.before).toMatchObject([{ sequence: builtIn?.manifest.sequence }]);
+    await store.rollback(CLASS);
+    expect((await previous(builtIn?.manifest.sequence ?? 0))?.before).toEqual([]);
+    expect(await store.before(CLASS, 'another', by(trust))).toBeUndefined();
+    const key = { keys: { alice: { publicKey: alice.publicKey } } };
+    const classes = { [CLASS]: { keys: ['alice'], threshold: 1 } };
+    const strict = by(new TrustPolicy({ ...key, classes, builtIn: false }, 'test'));
+    const digest = store.state().classes[CLASS]?.inForce?.digest ?? '';
+    expect(await store.before(CLASS, digest, strict)).toBeUndefined();
+  });
+
+  it('is not passed over when it can’t be loaded: it may close a hole of the one before it', async () => {
+    for (const sequence of [20, 30, 40]) await store.install(await version(sequence), { trust });
+    const file = store.state().classes[CLASS]?.previous[0]?.file;
+    writeFileSync(join(store.folder, 'packages', `${file}.postern`), 'damaged');
+    await expect(previous(30)).rejects.toThrow(code('POSTERN_STORE_DIGEST'));
+  });
+});
+
 describe('the modules that came with Postern', () => {
   it('judge where the store has none, unless the trust policy says that they may not', async () => {
     await store.install(await version(2), { trust: trusting([alice]) });
     const key = { keys: { alice: { publicKey: alice.publicKey } } };
     const file = { ...key, classes: { [CLASS]: { keys: ['alice'], threshold: 1 } } };
-    expect((await store.inForce(by(new TrustPolicy(file, 'test')))).length).toBeGreaterThan(1);
+    expect((await store.inForce(by(new TrustPolicy(file, 'test')))).policies.length).toBeGreaterThan(1);
     const strict = by(new TrustPolicy({ ...file, builtIn: false }, 'test'));
-    expect((await store.inForce(strict)).map(({ manifest }) => manifest.class)).toEqual([CLASS]);
+    expect((await store.inForce(strict)).policies.map(({ manifest }) => manifest.class)).toEqual([CLASS]);
   });
 });
 

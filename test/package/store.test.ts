@@ -1,7 +1,8 @@
 import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { PolicyStore, type StoredPolicy } from '../../host/package/store.js';
+import { PolicyStore } from '../../host/package/store.js';
+import type { StoredPolicy } from '../../host/package/stored.js';
 import type { TrustPolicy } from '../../host/package/trust.js';
 import type { Manifest } from '../../host/policy/manifest.js';
 import { loadPolicies } from '../../host/policy/store.js';
@@ -30,7 +31,7 @@ async function version(sequence: number, fields: Partial<Manifest> = {}): Promis
 }
 
 async function inForce(of: PolicyStore = store): Promise<StoredPolicy> {
-  const found = (await of.inForce()).find(({ manifest }) => manifest.class === CLASS);
+  const found = (await of.inForce()).policies.find(({ manifest }) => manifest.class === CLASS);
   if (found === undefined) throw new Error(`Nothing of the class ${CLASS} is in force.`);
   return found;
 }
@@ -41,7 +42,7 @@ const acts = (): string[] => store.state().history.map(({ act, version }) => `${
 describe('the policy store', () => {
   it('is not needed: without one, what came with Postern is in force', async () => {
     expect(store.exists).toBe(false);
-    expect((await store.inForce()).map(({ manifest }) => manifest.name).sort()).toEqual(
+    expect((await store.inForce()).policies.map(({ manifest }) => manifest.name).sort()).toEqual(
       loadPolicies()
         .map(({ manifest }) => manifest.name)
         .sort(),
@@ -51,7 +52,7 @@ describe('the policy store', () => {
 
   it('has what was installed judge, and everything else as before', async () => {
     const entry = await store.install(await version(2), { trust });
-    const policies = await store.inForce();
+    const { policies } = await store.inForce();
     expect(policies).toHaveLength(loadPolicies().length);
     const installed = await inForce();
     expect(installed).toMatchObject({ manifest: { version: '0.2.0' }, entry, vectors: { class: CLASS } });
@@ -111,7 +112,7 @@ describe('the policy store', () => {
   it('notices a package that is not the one that was installed', async () => {
     const { file } = await store.install(await version(2), { trust });
     writeFileSync(join(store.folder, 'packages', `${file}.postern`), await version(3));
-    await expect(store.inForce()).rejects.toThrow(code('POSTERN_STORE_DIGEST'));
+    expect((await store.inForce()).unfit).toMatchObject([{ class: CLASS, code: 'POSTERN_STORE_DIGEST' }]);
   });
 });
 
@@ -204,10 +205,10 @@ describe('a candidate', () => {
     await store.install(await version(2), { trust });
     await store.setCandidate(await version(3), { trust });
     expect((await inForce()).manifest.version).toBe('0.2.0');
-    expect((await store.candidates()).map(({ manifest }) => manifest.version)).toEqual(['0.3.0']);
+    expect((await store.candidates()).policies.map(({ manifest }) => manifest.version)).toEqual(['0.3.0']);
     await store.promote(CLASS);
     expect((await inForce()).manifest.version).toBe('0.3.0');
-    expect(await store.candidates()).toEqual([]);
+    expect((await store.candidates()).policies).toEqual([]);
     expect(await store.rollback(CLASS)).toMatchObject({ version: '0.2.0' });
   });
 

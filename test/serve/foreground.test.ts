@@ -23,13 +23,15 @@ let host: TestHost;
 async function startHost(driver: string, deviceClass: string, shareRoot = false): Promise<void> {
   vm = await startDriverVm({ drivers: [driver], shareRoot, log: () => {} });
   const built = {
-    inForce: async () => loadPolicies(),
-    candidates: async () => [],
+    inForce: async () => ({ policies: loadPolicies(), unfit: [] }),
+    candidates: async () => ({ policies: [], unfit: [] }),
+    before: async () => undefined,
+    refused: () => [],
     quarantine: async () => {},
     watch: () => () => {},
   };
   const shared = withSharing(built, new Map([[deviceClass, 'foreground']]));
-  host = await TestHost.start(await shared.inForce(), vm);
+  host = await TestHost.start((await shared.inForce()).policies, vm);
 }
 
 afterEach(() => host.close());

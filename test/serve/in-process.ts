@@ -7,6 +7,7 @@ import { closeDomain, everyServedDevice, openDomain } from '../../host/cli/drive
 import { openLog } from '../../host/cli/log.js';
 import type { DriverDomain } from '../../host/driver-vm/domain.js';
 import type { GuestReport } from '../../host/mediator/guest.js';
+import type { UnfitModule } from '../../host/package/stored.js';
 import type { PolicyPackage } from '../../host/policy/store.js';
 import { askHost, connectToHost, runServedGuest } from '../../host/serve/client.js';
 import { Host } from '../../host/serve/host.js';
@@ -65,6 +66,10 @@ export class TestHost {
   readonly records: Record<string, unknown>[] = [];
   readonly socket: string;
   candidates: PolicyPackage[] = [];
+  /** What its store can't load. */
+  unfit: UnfitModule[] = [];
+  /** The version before one, by its store. */
+  before: (deviceClass: string, digest: string) => PolicyPackage | undefined = () => undefined;
   /** What the host has told its store of: class, digest and reason. */
   readonly quarantined: [string, string, string][] = [];
   #host: Host | undefined;
@@ -91,8 +96,10 @@ export class TestHost {
       socket: made.socket,
       log,
       policies: {
-        inForce: async () => made.packages,
-        candidates: async () => made.candidates,
+        inForce: async () => ({ policies: made.packages, unfit: made.unfit }),
+        candidates: async () => ({ policies: made.candidates, unfit: [] }),
+        before: async (deviceClass, digest) => made.before(deviceClass, digest),
+        refused: () => [],
         quarantine: async (...found) => void made.quarantined.push(found),
         watch: () => () => {},
       },
@@ -124,6 +131,11 @@ export class TestHost {
     const classes = new Set(packages.map(({ manifest }) => manifest.class));
     this.packages = [...this.packages.filter(({ manifest }) => !classes.has(manifest.class)), ...packages];
     return (await askHost(this.socket, { request: 'refresh' }, 'refreshed')).switches;
+  }
+
+  /** Has the host look at its modules again. */
+  async refresh(): Promise<void> {
+    await askHost(this.socket, { request: 'refresh' }, 'refreshed');
   }
 
   /** Has modules judge beside those in force, and no others. */

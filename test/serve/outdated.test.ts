@@ -33,7 +33,7 @@ describe('a store whose module is older than the one that came with Postern', ()
       why: 'a test',
     });
     for (let time = 0; time < 2; time++) {
-      const judging = (await source.inForce()).find(({ manifest }) => manifest.class === CLASS);
+      const judging = (await source.inForce()).policies.find(({ manifest }) => manifest.class === CLASS);
       expect(judging?.manifest.version).toBe('0.0.1');
     }
     expect(records).toMatchObject([

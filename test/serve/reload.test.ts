@@ -95,6 +95,44 @@ describe.skipIf(!isAble)('a module that another replaces in a running host', () 
     ]);
   });
 
+  it('that misbehaves once it was gone back to gives its place to the version before that', async () => {
+    const [newest, restored] = [trapsAfter(pty, 2 * CALLS), trapsAfter(pty, CALLS)];
+    const oldest = variant(pty, 1);
+    host.before = (_class, digest) => (digest === restored.digest ? oldest : undefined);
+    await host.install(restored);
+    const { failed } = await underLoad(1, async () => {
+      await host.install(newest);
+      await until(() => host.quarantined.length === 2, 'both to misbehave');
+    });
+    // What found the first was judged again; what found the second came while its successor was made ready.
+    expect(failed).toBeGreaterThan(0);
+    expect(host.quarantined.map(([, digest]) => digest)).toEqual([newest.digest, restored.digest]);
+    expect(await host.classes()).toMatchObject([
+      {
+        inForce: { digest: oldest.digest },
+        quarantined: [{ digest: newest.digest }, { digest: restored.digest }],
+      },
+    ]);
+  });
+
+  it('that misbehaves with nothing before it stays, denies what it can’t judge, and the host says why', async () => {
+    const bad = trapsAfter(pty, CALLS);
+    await host.close();
+    host = await TestHost.start([bad]);
+    const { failed } = await underLoad(1, () =>
+      until(async () => (await host.classes())[0]?.failure !== null, 'the host to know'),
+    );
+    expect(failed).toBeGreaterThan(0);
+    const [state] = await host.classes();
+    expect(state).toMatchObject({ inForce: { digest: bad.digest }, previous: null, quarantined: [] });
+    expect(state?.failure).toMatch(
+      /^pty \S+ misbehaves \(trap: .*\), and nothing takes its place: There is no version before it\. .*EIO\. Install/,
+    );
+    expect(host.quarantined).toEqual([]);
+    expect(await host.install(pty)).toMatchObject([{ failure: null }]);
+    expect((await host.classes())[0]).toMatchObject({ inForce: { digest: pty.digest }, failure: null });
+  });
+
   it('is not put back by a version that closes a hole of it: operations fail instead', async () => {
     const final = manifested(trapsAfter(pty, CALLS), { fallback: 'none' });
     const { failed } = await underLoad(1, async () => {

@@ -1,9 +1,19 @@
-import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { allOk, examineMachine } from '../../host/cli/doctor-checks.js';
 import { pack, unpack } from '../../host/package/archive.js';
 import { createPackage } from '../../host/package/create.js';
+import type { LyingRefused } from '../../host/package/inbox.js';
 import { canonicalJson } from '../../host/package/json.js';
 import { generateKey, readPrivateKey } from '../../host/package/keys.js';
 import { sign } from '../../host/package/signatures.js';
@@ -16,6 +26,12 @@ import { ServedHost } from './support.js';
 const WORKS =
   '$| = 1; open(my $f, "+<", "/dev/ptmx") or die; print "opened\\n"; ' +
   'while (1) { ioctl($f, 0x5413, my $size = "\\0" x 8) or print "failed\\n"; select(undef, undef, undef, 0.002) }';
+
+/** What `postern policy status --json` prints. */
+interface Status {
+  classes: ClassState[];
+  refused: LyingRefused[];
+}
 
 const BUILT_IN: string = JSON.parse(readFileSync(join(SOURCES, 'pty.manifest.json'), 'utf8')).version;
 
@@ -52,10 +68,9 @@ describe.skipIf(!allOk(examineMachine(), 'required'))('a running host’s policy
     return postern(['policy', command, '--store', host.store, '--socket', host.socket, ...rest]);
   }
 
-  const stateOf = (): ClassState =>
-    (JSON.parse(host.command('policy status', '--json').out) as ClassState[]).find(
-      (state) => state.class === 'pty',
-    ) as ClassState;
+  const stateOf = (): ClassState => statusOf().classes.find((state) => state.class === 'pty') as ClassState;
+
+  const statusOf = (): Status => JSON.parse(host.command('policy status', '--json').out) as Status;
 
   async function comesIntoForce(version: string): Promise<void> {
     await until(
@@ -83,8 +98,37 @@ describe.skipIf(!allOk(examineMachine(), 'required'))('a running host’s policy
 
   it('refuses what is dropped unsigned, and keeps what is in force', async () => {
     copyFileSync(packaged('0.4.0', 40, null), join(host.store, 'inbox', 'unsigned.postern'));
-    await until(() => existsSync(join(host.store, 'inbox', 'unsigned.postern.refused')), 'the refusal');
+    await until(() => statusOf().refused.length === 1, 'the refusal');
+    const path = join(host.store, 'inbox', 'unsigned.postern.refused');
+    expect(statusOf().refused).toMatchObject([
+      { file: 'unsigned.postern', path, code: 'POSTERN_PKG_UNSIGNED' },
+    ]);
+    expect(existsSync(path)).toBe(true);
     expect(stateOf()).toMatchObject({ inForce: { version: '0.3.0' } });
+  });
+
+  it('tells of what is dropped and not even readable, until somebody takes it away', async () => {
+    const inbox = join(host.store, 'inbox');
+    writeFileSync(join(inbox, 'cut.postern'), readFileSync(packaged('0.4.1', 41)).subarray(0, 9999));
+    mkdirSync(join(inbox, 'folder.postern'));
+    symlinkSync('nowhere', join(inbox, 'link.postern'));
+    const dropped = ['cut.postern', 'folder.postern', 'link.postern'];
+    await until(() => statusOf().refused.length === 1 + dropped.length, 'the refusals');
+    const codes = Object.fromEntries(statusOf().refused.map(({ file, code }) => [file, code]));
+    expect(codes).toMatchObject({
+      'cut.postern': 'POSTERN_PKG_MEMBER_MISSING',
+      'folder.postern': 'POSTERN_PKG_NOT_A_FILE',
+      'link.postern': 'POSTERN_PKG_NOT_A_FILE',
+    });
+    const list = (...rest: string[]): string =>
+      postern(['policy', 'list', '--store', host.store, ...rest]).out;
+    for (const text of [list(), host.command('policy status').out, list('--history')])
+      for (const file of dropped) expect(text).toContain(`${file} (${codes[file]}): `);
+    for (const file of [...dropped, 'unsigned.postern'])
+      rmSync(join(inbox, `${file}.refused`), { recursive: true });
+    expect(statusOf().refused).toEqual([]);
+    expect(list()).not.toContain('cut.postern');
+    expect(list('--history')).toContain('cut.postern');
   });
 
   it('has a candidate judge in shadow, and puts it in force when it is promoted', async () => {
@@ -112,7 +156,11 @@ describe.skipIf(!allOk(examineMachine(), 'required'))('a running host’s policy
 
   it('goes back when it is told to, and does not fall back to what was gone back from', async () => {
     expect(policy('rollback', 'pty')).toMatchObject({ status: 0, err: '' });
-    expect(stateOf()).toMatchObject({ inForce: { version: '0.3.0' }, previous: null, quarantined: [] });
+    expect(stateOf()).toMatchObject({
+      inForce: { version: '0.3.0' },
+      previous: { version: '0.2.0' },
+      quarantined: [],
+    });
     expect(listed()).toMatchObject({ inForce: { version: '0.3.0' }, previous: [{ version: '0.2.0' }] });
     expect(policy('rollback', 'pty').out).toContain('pty: 0.2.0 (sequence 20) is in force again.');
     expect(policy('rollback', 'pty').out).toContain('the module that came with Postern is in force again.');
@@ -139,7 +187,7 @@ describe.skipIf(!allOk(examineMachine(), 'required'))('a running host’s policy
     const { status, out } = policy('install', '--trust', elsewhere, file);
     expect(status).toBe(4);
     expect(out).toContain('pty 0.6.0 (sequence 60) is in force in');
-    expect(out).toContain('goes on with what it had: pty 0.6.0');
+    expect(out).toContain('goes on with what it had: POSTERN_STORE_UNTRUSTED: pty 0.6.0');
     expect(out).toContain('POSTERN_PKG_KEY_UNKNOWN');
     expect(stateOf().inForce).toEqual(before);
     expect(policy('rollback', 'pty').status).toBe(0);

@@ -26,7 +26,8 @@ const PINO_ERROR = 50;
 export interface HostsAnswers {
   /** How many modules were put in force. */
   reload: number;
-  crash: undefined;
+  /** Whether it was this that ended the VM. */
+  crash: boolean;
   look: Look;
 }
 
@@ -89,16 +90,26 @@ async function reload(): Promise<number> {
   return installed.length;
 }
 
-/** Ends the driver VM as a crash would; returns when there is a new one. */
-async function crash(): Promise<undefined> {
+/** Ends the driver VM as a crash would; returns when there is a new one. One that has ended by itself meanwhile is waited for as well. */
+async function crash(): Promise<boolean> {
   const pid = vmDomain?.pid;
   if (pid === undefined) throw new Error('There is no driver VM to crash.');
   const opened = new Promise<void>((resolve) => {
     tellOpened = resolve;
   });
-  process.kill(pid, 'SIGKILL');
+  const wasThere = kill(pid);
   await opened;
-  return undefined;
+  return wasThere;
+}
+
+/** Whether there was such a process. */
+function kill(pid: number): boolean {
+  try {
+    return process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false;
+    throw error;
+  }
 }
 
 async function look(): Promise<Look> {
