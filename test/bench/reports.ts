@@ -204,12 +204,23 @@ function reportUntouched(untouched: UntouchedResult): string {
     one.extraNsPerCall.toFixed(0),
   ]);
   const head = ['untouched', 'pipe ratio', 'file ratio', 'native ns per call', 'more ns per call'];
-  const { ioRatio, compileRatio, scriptRatio, openUs, nativeOpenUs, callRatio, callExtraNs, p99, spread } =
-    untouched;
+  const {
+    ioRatio,
+    compileRatio,
+    compileOpens,
+    compileRatioByOpens,
+    scriptRatio,
+    openUs,
+    nativeOpenUs,
+    callRatio,
+    callExtraNs,
+    p99,
+    spread,
+  } = untouched;
   return [
     renderTable(head, rows),
     `ordinary I/O: ${ioRatio.toFixed(3)} of native (spread ${percent(spread.io)})`,
-    `a compilation: ${compileRatio.toFixed(3)} (${percent(spread.compile)}); a script over small files: ${scriptRatio.toFixed(3)} (${percent(spread.script)})`,
+    `a compilation: ${compileRatio.toFixed(3)} (${percent(spread.compile)}; ${compileRatioByOpens.toFixed(3)} by its ${compileOpens} opens alone); a script over small files: ${scriptRatio.toFixed(3)} (${percent(spread.script)})`,
     `an open: ${openUs.toFixed(1)} µs more than ${nativeOpenUs.toFixed(1)} (${percent(spread.open)}; p99 ${p99.guestOpenUs.toFixed(1)} and ${p99.nativeOpenUs.toFixed(1)})`,
     `a call that does nothing: ${callRatio.toFixed(2)}, which is ${callExtraNs.toFixed(0)} ns more\n`,
   ].join('\n');
