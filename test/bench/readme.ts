@@ -60,11 +60,14 @@ const CHARTS: readonly (readonly [name: keyof Results, file: string, alt: string
   ['decision', 'decision.svg', 'What one decision costs, beside other engines'],
   ['packets', 'packets.svg', 'Packets a second through TUN'],
   ['stream', 'stream.svg', 'Processor time for a camera frame'],
+  ['input', 'input.svg', 'From a write on uinput to the read of the event'],
   ['start', 'start.svg', 'How long starts take'],
   ['untouched', 'untouched.svg', 'What a guest pays that touches no guarded device'],
   ['scale', 'scale.svg', 'Operations a second by the number of guests'],
   ['scale', 'memory.svg', 'Memory of a guest'],
   ['growth', 'growth.svg', 'What an operation costs by how much the guest has'],
+  ['reload', 'reload.svg', 'What guests notice while modules are exchanged'],
+  ['fairness', 'fairness.svg', 'What a guest notices of one that floods'],
 ];
 
 const chartLines = (figures: Figures): string[] =>
