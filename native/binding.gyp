@@ -41,6 +41,7 @@
         'addon/vm_requests.cc',
         'addon/vm_ring.cc',
         'addon/typed_descriptors.cc',
+        'addon/waker.cc',
       ],
       'include_dirs': ["<!(node -p \"require('node-addon-api').include_dir\")", 'protocol', 'addon'],
       'defines': ['NAPI_VERSION=9', 'NODE_ADDON_API_DISABLE_DEPRECATED', '_GNU_SOURCE'],

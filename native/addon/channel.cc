@@ -34,6 +34,8 @@ void Channel::stop() {
 }
 
 void Channel::wakeAgent() {
+  // Looked at before it is taken: the line is the agent's, which it would have to fetch back.
+  if (__atomic_load_n(&shared_->agent_sleeping, __ATOMIC_SEQ_CST) == 0) return;
   if (__atomic_exchange_n(&shared_->agent_sleeping, 0, __ATOMIC_SEQ_CST) != 1) return;
   if (domain_.isLocal())
     (void)syscall(SYS_futex, &shared_->submit_tail, FUTEX_WAKE, 1, nullptr, nullptr, 0);
@@ -58,7 +60,8 @@ bool Channel::take(postern_completion& completion) {
     return false;
   }
   std::memcpy(&completion, &shared_->completions[completeHead_ % POSTERN_RING_ENTRIES], sizeof completion);
-  store(shared_->complete_head, ++completeHead_);
+  // Nobody sleeps until this: the agent looks at it when its ring is full.
+  __atomic_store_n(&shared_->complete_head, ++completeHead_, __ATOMIC_RELEASE);
   return true;
 }
 

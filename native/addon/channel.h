@@ -32,7 +32,8 @@ class Channel {
   bool take(postern_completion& completion);
   // Tells the agent to ring from now on; false when a completion has arrived meanwhile: don't sleep then.
   bool prepareToSleep();
-  void wakeUp() { store(shared_->host_sleeping, 0); }
+  // One that the agent sees late has it ring in vain.
+  void wakeUp() { __atomic_store_n(&shared_->host_sleeping, 0, __ATOMIC_RELEASE); }
   // Resets the counter that woke us.
   void drainEvent();
   void operationEnded() { outstanding_--; }

@@ -45,6 +45,8 @@ class DescriptorCache {
   void forgetThread(pid_t tid);
   void forgetSession(const Session* session);
   void forgetAll();
+  // Has something as long as threads have ended that have not been reaped.
+  int threads() const { return threads_.get(); }
   // Threads that have ended since the last look, forgotten here; the caller forgets its own about them.
   const std::vector<pid_t>& reapThreads();
 

@@ -28,7 +28,7 @@ Mediator::Thread* Mediator::threadOf(pid_t tid) {
   auto known = threads_.find(tid);
   if (known != threads_.end()) return &known->second;
   // A guest that only opens, and is refused, looks up no descriptor: its threads' ends are seen here.
-  for (pid_t ended : cache_.reapThreads()) threads_.erase(ended);
+  reapThreads();
   if (threads_.size() >= kThreadsMax) {
     for (auto& [other, thread] : threads_) cache_.forgetThread(other);
     threads_.clear();
@@ -52,6 +52,10 @@ pid_t Mediator::tgidOf(pid_t tid) {
   return thread != nullptr ? thread->tgid : tid;
 }
 
+void Mediator::reapThreads() {
+  for (pid_t ended : cache_.reapThreads()) threads_.erase(ended);
+}
+
 void Mediator::forgetThread(pid_t tid) {
   cache_.forgetThread(tid);
   threads_.erase(tid);
@@ -72,7 +76,7 @@ Descriptor Mediator::borrow(pid_t tid, int number) {
 
 Mediator::Holding Mediator::lookUp(const seccomp_notif& notification, int number, bool needsCopy) {
   const pid_t tid = static_cast<pid_t>(notification.pid);
-  for (pid_t ended : cache_.reapThreads()) threads_.erase(ended);
+  if (!threadsLookedAt_) reapThreads();
   Holding holding;
   if (const auto* known = cache_.find(tid, number)) {
     holding.session = known->session;

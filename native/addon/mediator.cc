@@ -40,6 +40,10 @@ constexpr uint32_t kFruitlessSpinsMax = 3, kDriveSpinRetry = 64;
 // Then it is looked for only as long as one takes that is awake: with 64 guests at work, all of a spin each 64 operations was a twentieth of the
 // processors' time.
 constexpr uint32_t kRetrySpinUs = 8;
+// Events taken at once; what is beyond comes with the next look.
+constexpr int kEventsMax = 64;
+// A guest whose notifications are all that happens, so often in a row, is waited for in the receiving call. Changing over takes two system calls.
+constexpr uint32_t kQuietWaitsUntilDirect = 8;
 
 }  // namespace
 
@@ -64,6 +68,7 @@ Mediator::Mediator(MediatorOptions options, Exchange* exchange)
   else
     poll(listener_.fd(), kListenerTag, EPOLLIN);
   poll(options_.control, kControlTag, EPOLLIN);
+  poll(cache_.threads(), kThreadsTag, EPOLLIN);
 }
 
 void Mediator::noteMemory() {
@@ -266,12 +271,19 @@ std::optional<Event> Mediator::receiveNotification() {
   while (!postponed_.empty()) {
     seccomp_notif notification = postponed_.front();
     postponed_.pop_front();
+    threadsLookedAt_ = false;
     if (auto event = handle(notification)) return event;
   }
-  if (!listenerReady_) return std::nullopt;
-  listenerReady_ = false;
   seccomp_notif notification;
-  if (listener_.receive(notification) != 0) return std::nullopt;
+  if (received_) {
+    notification = *received_;
+    received_.reset();
+  } else {
+    threadsLookedAt_ = false;
+    if (!listenerReady_) return std::nullopt;
+    listenerReady_ = false;
+    if (listener_.receive(notification) != 0) return std::nullopt;
+  }
   counters_.notifications++;
   if (cancelOrphans()) {
     postponed_.push_back(notification);
@@ -294,6 +306,7 @@ bool Mediator::spin() {
   for (auto& [id, op] : running_) isDriving |= op->phase == Phase::kDriving && !op->plan.blocking;
   const bool awaitsPosts = vmIsAwake_ || std::any_of(rings_.begin(), rings_.end(), [](auto& ring) { return ring->isAwake(); });
   if (!isDriving && !awaitsPosts) return false;
+  if (awaitsPosts) leaveDirectly();
   if (isDriving && !awaitsPosts && !mayDriveSpin()) return false;
   const bool isRetry = options_.domain->isLocal() && fruitlessSpins_ > kFruitlessSpinsMax;
   const auto began = Clock::now(), deadline = began + std::chrono::microseconds(!isDriving ? postSpinUs_ : isRetry ? kRetrySpinUs : options_.spinUs);
@@ -312,9 +325,10 @@ bool Mediator::spin() {
       }
       __builtin_ia32_pause();
     }
-    if (!awaitsPosts) continue;
-    // Whoever shall post may be waiting for this processor, or has made a system call instead.
+    // Whoever shall answer or post may be waiting for this processor.
     (void)sched_yield();
+    if (!awaitsPosts) continue;
+    // Or has made a system call instead.
     if (++rounds % kRoundsUntilPoll == 0) pollEvents(0);
     if (listenerReady_ || controlPending_) return true;
   } while (Clock::now() < deadline);
@@ -334,29 +348,77 @@ bool Mediator::mayDriveSpin() {
 
 void Mediator::wait() {
   DescriptorReserve::ofThread().fill();
-  bool ready = vm_ && !isHolding() && !vm_->prepareToSleep();
-  vmIsAwake_ = false;
-  for (auto& ring : rings_) ready |= ring->isAwake() && !ring->sleep();
-  for (auto& backend : backends_) ready |= !backend->lost && !backend->channel->prepareToSleep();
-  int timeout = -1;
-  if (mappingRounds_ > 0) timeout = kMappingIntervalMs;
-  if (!running_.empty() || releasesPending_ > 0 || hasLateStops() || !queued_.empty())
-    timeout = static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(kWatchInterval).count());
-  if (!polls_.empty()) timeout = pollTimeoutMs(static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(kWatchInterval).count()));
-  if (ready || !notes_.empty()) timeout = 0;
-  const bool wantArmed = !isHolding();
-  if (!vm_ && wantArmed != listenerArmed_) {
-    epoll_event event{};
-    event.events = wantArmed ? uint32_t(EPOLLIN) : 0u;
-    event.data.u64 = kListenerTag;
-    (void)epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, listener_.fd(), &event);
-    listenerArmed_ = wantArmed;
-  }
-  pollEvents(timeout);
+  const bool isReady = prepareToSleep() || !notes_.empty();
+  const int timeoutMs = isReady ? 0 : waitTimeoutMs();
+  if (timeoutMs < 0 && mayReceiveDirectly()) return receiveDirectly();
+  leaveDirectly();
+  if (!vm_ && listenerArmed_ == isHolding()) armListener(!listenerArmed_);
+  const int count = pollEvents(timeoutMs);
+  const bool isQuiet = timeoutMs < 0 && count == 1 && listenerReady_;
+  quietWaits_ = isQuiet ? quietWaits_ + 1 : 0;
 }
 
-void Mediator::pollEvents(int timeoutMs) {
-  constexpr int kEventsMax = 64;
+// Tells everybody who could have something that this thread must be woken for it. Whether there is something already.
+bool Mediator::prepareToSleep() {
+  bool isReady = vm_ && !isHolding() && !vm_->prepareToSleep();
+  vmIsAwake_ = false;
+  for (auto& ring : rings_) isReady |= ring->isAwake() && !ring->sleep();
+  for (auto& backend : backends_) isReady |= !backend->lost && !backend->channel->prepareToSleep();
+  return isReady;
+}
+
+// Negative: until something happens.
+int Mediator::waitTimeoutMs() {
+  const int watchMs = static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(kWatchInterval).count());
+  if (!polls_.empty()) return pollTimeoutMs(watchMs);
+  if (!running_.empty() || releasesPending_ > 0 || hasLateStops() || !queued_.empty()) return watchMs;
+  return mappingRounds_ > 0 ? kMappingIntervalMs : -1;
+}
+
+bool Mediator::mayReceiveDirectly() {
+  if (isDirect_) return true;
+  if (vm_ || isHolding() || quietWaits_ < kQuietWaitsUntilDirect) return false;
+  try {
+    if (waker_ == nullptr) waker_ = std::make_unique<Waker>(epoll_.get());
+  } catch (const std::exception&) {
+    quietWaits_ = 0;
+    return false;
+  }
+  // A listener that nobody is to be woken for costs each notification less; its end is told all the same.
+  armListener(false);
+  waker_->turnOn();
+  isDirect_ = true;
+  return true;
+}
+
+// One system call instead of two; then everything else is looked at, so that what came before the notification is seen before it.
+void Mediator::receiveDirectly() {
+  seccomp_notif notification;
+  if (waker_->beginWait() && listener_.receive(notification) == 0) received_ = notification;
+  waker_->endWait();
+  const int count = pollEvents(0);
+  threadsLookedAt_ = count >= 0 && count < kEventsMax;
+  if (count != 0 && !received_) leaveDirectly();
+}
+
+void Mediator::leaveDirectly() {
+  if (!isDirect_) return;
+  isDirect_ = false;
+  quietWaits_ = 0;
+  waker_->turnOff();
+  armListener(true);
+}
+
+void Mediator::armListener(bool isArmed) {
+  epoll_event event{};
+  event.events = isArmed ? uint32_t(EPOLLIN) : 0u;
+  event.data.u64 = kListenerTag;
+  (void)epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, listener_.fd(), &event);
+  listenerArmed_ = isArmed;
+}
+
+// Takes notice of what has happened; how much that was.
+int Mediator::pollEvents(int timeoutMs) {
   epoll_event events[kEventsMax];
   int count = epoll_wait(epoll_.get(), events, kEventsMax, timeoutMs);
   for (auto& backend : backends_) backend->channel->wakeUp();
@@ -366,6 +428,7 @@ void Mediator::pollEvents(int timeoutMs) {
   if (!polls_.empty()) watchPolls();
   if (count == 0 && mappingRounds_ > 0) settleMappings();
   if (hasLateStops()) reapLateStops();
+  return count;
 }
 
 void Mediator::handleReady(uint64_t tag, uint32_t events) {
@@ -392,6 +455,9 @@ void Mediator::handleReady(uint64_t tag, uint32_t events) {
     case kSessionTag:
       noteHangUp(number);
       break;
+    case kThreadsTag:
+      reapThreads();
+      break;
     case kPollTag:
       pollReady(number);
       break;
@@ -412,6 +478,7 @@ void Mediator::handleReady(uint64_t tag, uint32_t events) {
 
 // Long operations: has their thread gone, does a signal wait for it?
 void Mediator::watchOperations() {
+  if (running_.empty()) return;
   const auto now = Clock::now();
   if (now - lastWatch_ < kWatchInterval) return;
   lastWatch_ = now;

@@ -33,6 +33,7 @@
 #include "plan.h"
 #include "session.h"
 #include "vm_guest.h"
+#include "waker.h"
 #include "window.h"
 
 struct open_how;
@@ -48,6 +49,7 @@ enum EpollTag : uint64_t {
   kSessionTag = 4ull << 32,
   kProcessTag = 5ull << 32,
   kDoorbellTag = 6ull << 32,
+  kThreadsTag = 7ull << 32,
   kPollTag = 15ull << 32,
 };
 constexpr uint64_t kTagMask = 0xffffffff00000000ull;
@@ -156,7 +158,13 @@ class Mediator {
   bool hasCompletion() const;
   bool hasPosts() const;
   void wait();
-  void pollEvents(int timeoutMs);
+  bool prepareToSleep();
+  int waitTimeoutMs();
+  bool mayReceiveDirectly();
+  void receiveDirectly();
+  void leaveDirectly();
+  void armListener(bool isArmed);
+  int pollEvents(int timeoutMs);
   void handleReady(uint64_t tag, uint32_t events);
   void watchOperations();
   void watchOperation(Op& op);
@@ -214,6 +222,7 @@ class Mediator {
   };
   Thread* threadOf(pid_t tid);
   pid_t tgidOf(pid_t tid);
+  void reapThreads();
   void forgetThread(pid_t tid);
   Descriptor borrow(pid_t tid, int number);
   Holding lookUp(const seccomp_notif& notification, int number, bool needsCopy);
@@ -408,6 +417,7 @@ class Mediator {
   GuestView view_;
   Counters counters_;
   Descriptor epoll_;
+  std::unique_ptr<Waker> waker_;  // of `epoll_`, where the mediator has waited in the receiving call
   uint64_t pidNamespace_ = 0, userNamespace_ = 0;
   dev_t memoryDevice_ = 0;
   ino_t memoryInode_ = 0;
@@ -466,6 +476,10 @@ class Mediator {
   bool controlPending_ = false;
   bool listenerReady_ = false;
   bool listenerArmed_ = true;
+  bool isDirect_ = false;       // the mediator waits in the receiving call, and the waker for everything else
+  uint32_t quietWaits_ = 0;     // waits in a row that a notification has ended, and nothing else
+  std::optional<seccomp_notif> received_;  // directly, and not handled yet
+  bool threadsLookedAt_ = false;  // since the notification in hand was received
   Clock::time_point lastWatch_{};
 };
 

@@ -33,6 +33,8 @@ void completions_post(struct backend *backend, const struct postern_completion *
   backend->complete_tail++;
   __atomic_store_n(&channel->complete_tail, backend->complete_tail, __ATOMIC_SEQ_CST);
   pthread_mutex_unlock(&backend->completion_lock);
+  /* Looked at before it is taken: the line is the host's, which it would have to fetch back. */
+  if (__atomic_load_n(&channel->host_sleeping, __ATOMIC_SEQ_CST) == 0) return;
   if (__atomic_exchange_n(&channel->host_sleeping, 0, __ATOMIC_SEQ_CST) == 1) {
     channels_wake_host(backend->domain, backend->number);
   }

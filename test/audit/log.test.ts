@@ -339,12 +339,12 @@ describe('a full disk', () => {
           }
           if (turn % 200 === 0) await new Promise((resolve) => setTimeout(resolve, 20));
         }
-        await expect.poll(() => troubles.length, { timeout: 10_000 }).toBeGreaterThan(0);
+        await expect.poll(() => troubles.length).toBeGreaterThan(0);
         expect(troubles[0]).toContain('ENOSPC');
         // What was written of a line that did not fit is about to be taken back.
         await expect.poll(() => verifyLog([path]).faults).toEqual([]);
         execFileSync('mount', ['-o', 'remount,size=64m', mounted]);
-        await expect.poll(() => troubles.length, { timeout: 10_000 }).toBe(2);
+        await expect.poll(() => troubles.length).toBe(2);
         expect(troubles[1]).toContain('is written again');
         tap.close();
         const head = await log.close();

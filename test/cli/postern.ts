@@ -9,7 +9,7 @@ import { ROOT } from '../../host/root.js';
 export const MAIN = join(ROOT, 'dist', 'host', 'cli', 'main.js');
 /** Something that never comes must fail the test, not hang it. */
 const POLL_MS = 20;
-const POLLS_MAX = 1500;
+const POLLS_MAX = 3000;
 
 /** How a command ended, and what it printed. */
 export interface Outcome {

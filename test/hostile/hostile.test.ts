@@ -3,7 +3,7 @@ import { allOk, examineMachine } from '../../host/cli/doctor-checks.js';
 import { type HostileReport, runHostile } from './attempts.js';
 
 /** Two driver domains and some 170 attempts, each as a guest and without Postern. */
-const RUN_TIMEOUT_MS = 400_000;
+const RUN_TIMEOUT_MS = 900_000;
 /** What is promised. */
 const ATTEMPTS_MIN = 60;
 

@@ -3,7 +3,7 @@ import { allOk, examineMachine } from '../../host/cli/doctor-checks.js';
 import { BREACHES_EXPECTED, runVmHostile, type VmHostileReport } from './vm-attempts.js';
 
 /** One driver VM, one guest VM, and some 75 attempts. */
-const RUN_TIMEOUT_MS = 400_000;
+const RUN_TIMEOUT_MS = 900_000;
 /** What the module has; a kernel that stops half-way has made fewer. */
 const ATTEMPTS_MIN = 70;
 

@@ -24,6 +24,7 @@ export const UNITS = [
   'vm_memory',
   'vm_ring',
   'remote_mapper',
+  'waker',
 ] as const;
 
 /** How a program ended, and its last words. */

@@ -12,6 +12,8 @@ export interface GuestNumbers {
   failed: number;
   /** How often its device went. */
   lost: number;
+  /** How often a driver said that its hardware, or the program, was late. */
+  late: number;
   median: number;
   p99: number;
 }
@@ -126,7 +128,7 @@ export class SoakGuest {
 }
 
 function numbersOf(line: string): GuestNumbers {
-  const [, operations, failed, lost, median, p99] = line.split(' ');
-  const named = `operations ${operations} failed ${failed} lost ${lost} median ${median} p99 ${p99}`;
-  return numbersAfter(named, ['operations', 'failed', 'lost', 'median', 'p99']);
+  const [, operations, failed, lost, late, median, p99] = line.split(' ');
+  const named = `operations ${operations} failed ${failed} lost ${lost} late ${late} median ${median} p99 ${p99}`;
+  return numbersAfter(named, ['operations', 'failed', 'lost', 'late', 'median', 'p99']);
 }

@@ -1,7 +1,7 @@
 import { renderTable } from '../../host/cli/table.js';
 import { type Line, lineChart } from './line-chart.js';
 import type { SeriesResult, SoakResult } from './run.js';
-import { boundText, CHARTS, type Chart } from './series.js';
+import { BOUNDS_EXPLAINED, boundText, CHARTS, type Chart } from './series.js';
 import type { Point, Trend } from './trend.js';
 
 /** Whether nothing failed and nothing rises. */
@@ -16,7 +16,12 @@ export function summaryOf({ series, ...result }: SoakResult): object {
     ...result,
     series: series.map(({ series: { name, unit, bound }, points, trend, rises }) => ({
       ...{ name, unit, rises, bound },
-      ...{ slopeAnHour: trend?.slope, interval99: trend && [trend.low, trend.high], middle: trend?.middle },
+      ...{
+        slopeAnHour: trend?.slope,
+        interval99: trend && [trend.low, trend.high],
+        middle: trend?.middle,
+        jump: trend?.jump,
+      },
       points,
     })),
   };
@@ -31,8 +36,12 @@ export function textOf(result: SoakResult): string {
     renderTable(['series', 'middle', 'slope an hour', '99% interval', 'bound', ''], result.series.map(row)),
     `${minutes.toFixed(1)} minutes (the first ${warmUpMinutes.toFixed(1)} are warm-up), ${cycles} cycles: ${operations} operations, ` +
       `${result.failed} failed; ${reloads} reloads, ${crashes} crashes, ${visitors} visitors, ${refusedVisitors} of them refused by a crash.`,
+    ...Object.entries(result.late)
+      .filter(([, count]) => count > 0)
+      .map(([name, count]) => `Late ${count} times, by its driver's word: ${name}.`),
     ...Object.entries(result.errors).map(([text, count]) => `Logged ${count} times: ${text}`),
     ...result.failures.map((text) => `Failed: ${text}`),
+    BOUNDS_EXPLAINED,
     rising.length === 0 ? 'Nothing rises.' : `Rising: ${rising.join(', ')}.`,
     '',
   ].join('\n');
@@ -46,7 +55,7 @@ function row({ series, trend, rises }: SeriesResult): string[] {
     `${figure(middle)} ${series.unit}`,
     figure(slope),
     `${figure(low)} to ${figure(high)}`,
-    boundText(series),
+    boundText(series, trend),
     rises ? 'RISES' : '',
   ];
 }

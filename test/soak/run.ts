@@ -19,6 +19,8 @@ export interface SoakOptions {
   /** For tests: called once a cycle. */
   onCycle?: () => void;
   cyclesACrash?: number;
+  /** So many cycles at least, however long they take. */
+  cyclesMin?: number;
 }
 
 /** What a series came to. */
@@ -38,6 +40,8 @@ export interface SoakResult {
   operations: Record<string, number>;
   /** How often each guest's device went. */
   lost: Record<string, number>;
+  /** How often each guest's driver said that it, or the guest, was late: what a machine that is too busy looks like from there. */
+  late: Record<string, number>;
   failed: number;
   reloads: number;
   crashes: number;
@@ -57,7 +61,7 @@ export async function runSoak(options: SoakOptions): Promise<SoakResult> {
   const began = performance.now();
   let cycles = 0;
   try {
-    while (performance.now() - began < options.minutes * 60_000) {
+    while (performance.now() - began < options.minutes * 60_000 || cycles < (options.cyclesMin ?? 0)) {
       const cycleBegan = performance.now();
       const crashes = cycles % (options.cyclesACrash ?? CYCLES_A_CRASH) === 1;
       await Promise.all([stand.reload(), stand.visit(), ...(crashes ? [stand.crash()] : [])]);
@@ -80,14 +84,16 @@ class Recording {
   readonly #points = new Map<string, Point[]>();
   readonly #operations = new Map<string, number>();
   readonly #lost = new Map<string, number>();
+  readonly #late = new Map<string, number>();
   #failed = 0;
 
   async take(stand: Stand, hours: number): Promise<void> {
-    for (const [name, { operations, failed, lost, median, p99 }] of await stand.reports()) {
+    for (const [name, { operations, failed, lost, late, median, p99 }] of await stand.reports()) {
       this.total += operations;
       this.#failed += failed;
       add(this.#operations, name, operations);
       add(this.#lost, name, lost);
+      add(this.#late, name, late);
       // A guest whose device was away has nothing to tell.
       if (lost > 0 || median === 0) continue;
       this.#note(medianName(name), hours, median);
@@ -104,6 +110,7 @@ class Recording {
       ...{ minutes, cycles, warmUpMinutes, reloads, crashes, visitors, refusedVisitors },
       operations: Object.fromEntries(this.#operations),
       lost: Object.fromEntries(this.#lost),
+      late: Object.fromEntries(this.#late),
       failed: this.#failed,
       failures: [...failures],
       errors: Object.fromEntries(errors),

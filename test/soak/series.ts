@@ -1,10 +1,9 @@
-import type { Trend } from './trend.js';
+import { PARTS, type Trend } from './trend.js';
 
 /** How much a series may grow before that counts as rising. A growth that chance alone explains never counts. */
 export interface Bound {
-  /** Per hour, in the series' unit; or within the run, as a share of the series' middle. */
-  perHour?: number;
-  share?: number;
+  /** Per hour, in the series' unit; or what the run itself has of changes that are no trend (`jump`). */
+  perHour: number | 'as the run';
   reason: string;
 }
 
@@ -38,12 +37,13 @@ const RESIDENT: Bound = {
   perHour: 24,
   reason: 'an instance of a module or a worker’s heap that each visitor or reload left behind would be more',
 };
-/** A guest's times are those of a machine that does something else too. */
-const MEDIAN: Bound = {
-  share: 0.15,
-  reason: 'so much differs between two halves of a run without any cause',
+/** One change for good, in the middle of a run, has a line through it that rises by no more than a little above the change. */
+const JUMPS_MAX = 2;
+/** A guest's times are those of a machine that does something else too: how much they change by that, the run tells. */
+const LATENCY: Bound = {
+  perHour: 'as the run',
+  reason: 'what differs as much from one part of the run to the next has no trend for its cause',
 };
-const TAIL: Bound = { share: 0.3, reason: 'so much differs between two halves of a run without any cause' };
 
 /** All series of a run with these guests; a series' name is its place in a sample. */
 export function seriesOf(guests: readonly string[]): Series[] {
@@ -54,8 +54,8 @@ export function seriesOf(guests: readonly string[]): Series[] {
     ...series('memory', 'MiB', ALLOCATED, 'nativeHeap', 'jsHeap', 'arrayBuffers'),
     ...series('domains', 'MiB', RESIDENT, 'qemuRss', 'qemuAnonymous', 'agentAnonymous'),
     ...series('things', '', EXACT, 'descriptors', 'threads', 'processes', 'mounts', 'sharedMemory'),
-    ...guests.flatMap((guest) => series('medians', 'µs', MEDIAN, medianName(guest))),
-    ...guests.flatMap((guest) => series('tails', 'µs', TAIL, tailName(guest))),
+    ...guests.flatMap((guest) => series('medians', 'µs', LATENCY, medianName(guest))),
+    ...guests.flatMap((guest) => series('tails', 'µs', LATENCY, tailName(guest))),
   ];
 }
 
@@ -63,14 +63,19 @@ export const medianName = (guest: string): string => `${guest} median`;
 export const tailName = (guest: string): string => `${guest} p99`;
 
 /** Whether a series rises: surely, and by more than its bound. */
-export function rises({ bound }: Series, { slope, low, middle, hours }: Trend): boolean {
+export function rises({ bound }: Series, { slope, low, jump, hours }: Trend): boolean {
   if (low <= 0) return false;
-  if (bound.share !== undefined) return slope * hours > bound.share * middle;
-  return slope > (bound.perHour ?? 0);
+  return bound.perHour === 'as the run' ? slope * hours > JUMPS_MAX * jump : slope > bound.perHour;
 }
 
-/** A bound in words. */
-export function boundText({ bound, unit }: Series): string {
-  if (bound.share !== undefined) return `${bound.share * 100}% in the run`;
-  return bound.perHour === 0 ? 'none' : `${bound.perHour} ${unit} an hour`;
+/** A bound in words; of one that the run itself sets, once there is a trend, how much that is. */
+export function boundText({ bound, unit }: Series, trend?: Trend): string {
+  if (bound.perHour !== 'as the run')
+    return bound.perHour === 0 ? 'none' : `${bound.perHour} ${unit} an hour`;
+  return trend === undefined ? 'as the run' : `${(JUMPS_MAX * trend.jump).toFixed(1)} ${unit} in all`;
 }
+
+/** How the bounds that a run sets itself came to be. */
+export const BOUNDS_EXPLAINED =
+  'A latency rises if that is sure (by its interval) and more, over the whole run, than ' +
+  `${JUMPS_MAX} times what the medians of any two neighbouring parts, of ${PARTS}, differ by: as much changes in this run without a trend.`;

@@ -6,13 +6,20 @@ import { GUEST_NAMES } from './stand.js';
 
 const checks = examineMachine();
 const hasDriverVm = allOk(checks, 'required') && allOk(checks, 'driver-vm');
-/** Enough for two crashes: slopes need an hour's quarter at least. */
+/** Slopes would need an hour's quarter at least. */
 const MINUTES = 0.25;
-const TIMEOUT_MS = 300_000;
+/** Enough for two crashes. */
+const CYCLES_MIN = 4;
+const TIMEOUT_MS = 600_000;
 
 describe.skipIf(!hasDriverVm)('a soak (needs a driver VM)', () => {
   it('keeps every guest at work through reloads, visitors and crashes', { timeout: TIMEOUT_MS }, async () => {
-    const result = await runSoak({ minutes: MINUTES, cyclesACrash: 2, tell: () => {} });
+    const result = await runSoak({
+      minutes: MINUTES,
+      cyclesMin: CYCLES_MIN,
+      cyclesACrash: 2,
+      tell: () => {},
+    });
     expect({ failed: result.failed, failures: result.failures }).toEqual({ failed: 0, failures: [] });
     expect(result.crashes).toBeGreaterThan(0);
     expect(result.reloads).toBeGreaterThan(0);

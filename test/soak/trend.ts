@@ -8,6 +8,8 @@ export interface Trend {
   high: number;
   /** What the line that fits has at the series' middle. */
   middle: number;
+  /** The most that the medians of two neighbouring parts, of PARTS, differ by: what this very run has of changes that are no trend. */
+  jump: number;
   hours: number;
 }
 
@@ -18,6 +20,8 @@ const NORMAL_QUANTILE = 2.576;
  * for an interval.
  */
 const STRETCHES = 24;
+/** In so many parts a run is compared with itself: a steady rise differs by a fifth of itself from one to the next. */
+export const PARTS = 6;
 /** Of fewer points an interval says nothing. */
 export const POINTS_MIN = 12;
 
@@ -39,6 +43,7 @@ export function trendOf(points: readonly Point[]): Trend | undefined {
     low: at(Math.floor((slopes.length - margin) / 2) - 1),
     high: at(Math.ceil((slopes.length + margin) / 2)),
     middle: medianOf(taken.map(([, value]) => value)),
+    jump: jumpOf(points.map(([, value]) => value)),
     hours,
   };
 }
@@ -51,6 +56,18 @@ function stretches(points: readonly Point[]): readonly Point[] {
     const some = points.slice(index * size, (index + 1) * size);
     return [medianOf(some.map(([hours]) => hours)), medianOf(some.map(([, value]) => value))];
   });
+}
+
+function jumpOf(values: readonly number[]): number {
+  const medians = Array.from({ length: PARTS }, (_, part) =>
+    medianOf(
+      values.slice(
+        Math.floor((part * values.length) / PARTS),
+        Math.floor(((part + 1) * values.length) / PARTS),
+      ),
+    ),
+  );
+  return Math.max(...medians.slice(1).map((median, index) => Math.abs(median - (medians[index] as number))));
 }
 
 function pairSlopes(points: readonly Point[]): number[] {

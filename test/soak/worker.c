@@ -1,7 +1,8 @@
 /* A guest of the soak: it repeats one kind of work until its standard input ends, opens its device anew whenever it has gone, and for
  * each line on its standard input prints what it did since the last one:
- *   report OPERATIONS FAILED LOST MEDIAN_US P99_US
- * LOST counts how often the device went, which must show as ENODEV; whatever else fails is printed as `failed WHAT ERRNO` and counted.
+ *   report OPERATIONS FAILED LOST LATE MEDIAN_US P99_US
+ * LOST counts how often the device went, which must show as ENODEV; LATE, how often a driver said that its hardware or this program was late;
+ * whatever else fails is printed as `failed WHAT ERRNO` and counted.
  * Usage: worker KIND [ROUNDS]: after so many rounds it ends by itself. */
 #include "../guests/pty.h"
 #include "../guests/video.h"
@@ -23,10 +24,13 @@
 #define RATE 48000u
 #define PERIOD_FRAMES 480u
 #define PERIODS 8u
+/* After so long without a period ALSA gives a write up with EIO (wait_for_avail in the kernel's sound/core/pcm_lib.c): a VM that gets no
+ * processor for as long has had none. */
+#define PERIOD_PATIENCE_US 100e3
 
 static struct {
   double times[TIMES_MAX];
-  unsigned long timed, operations, failed, lost;
+  unsigned long timed, operations, failed, lost, late;
 } seen;
 /* Whether the device has gone, so that it must be opened anew; and whether it has been there since it went last. */
 static bool is_gone, was_there;
@@ -173,7 +177,16 @@ static bool set_sound(int fd) {
   return worked("HW_PARAMS", ioctl(fd, SNDRV_PCM_IOCTL_HW_PARAMS, &params));
 }
 
-/* Sound that is played; when it has run dry because the machine was late, it begins again. */
+/* What a write to a sound card that failed means: after EPIPE it has run dry and must begin again, after EIO that took ALSA's patience it goes on. */
+static bool play_on(int error, double took_us) {
+  const bool is_dry = error == EPIPE, is_starved = error == EIO && took_us >= PERIOD_PATIENCE_US;
+  if (is_dry || is_starved) seen.late++;
+  if (is_dry) return worked("PREPARE", ioctl(device, SNDRV_PCM_IOCTL_PREPARE));
+  errno = error;
+  return is_starved || worked("WRITEI_FRAMES", -1);
+}
+
+/* Sound that is played, however late the machine is. */
 static bool sound_begin(void) {
   return open_device(PLAYBACK, O_RDWR) && set_sound(device) && worked("PREPARE", ioctl(device, SNDRV_PCM_IOCTL_PREPARE));
 }
@@ -182,10 +195,8 @@ static bool sound_round(void) {
   static int16_t frames[PERIOD_FRAMES][2];
   struct snd_xferi transfer = {.buf = frames, .frames = PERIOD_FRAMES};
   struct snd_pcm_status status = {0};
-  if (ioctl(device, SNDRV_PCM_IOCTL_WRITEI_FRAMES, &transfer) != 0) {
-    if (errno == EPIPE) return worked("PREPARE", ioctl(device, SNDRV_PCM_IOCTL_PREPARE));
-    return worked("WRITEI_FRAMES", -1);
-  }
+  double began = now_us();
+  if (ioctl(device, SNDRV_PCM_IOCTL_WRITEI_FRAMES, &transfer) != 0) return play_on(errno, now_us() - began);
   return TIMED(ioctl(device, SNDRV_PCM_IOCTL_STATUS, &status));
 }
 
@@ -275,8 +286,8 @@ static void report(void) {
   size_t kept = seen.timed < TIMES_MAX ? seen.timed : TIMES_MAX;
   qsort(seen.times, kept, sizeof *seen.times, compare);
   double median = kept ? seen.times[kept / 2] : 0, p99 = kept ? seen.times[kept * 99 / 100] : 0;
-  say("report %lu %lu %lu %.1f %.1f", seen.operations, seen.failed, seen.lost, median, p99);
-  seen.timed = seen.operations = seen.failed = seen.lost = 0;
+  say("report %lu %lu %lu %lu %.1f %.1f", seen.operations, seen.failed, seen.lost, seen.late, median, p99);
+  seen.timed = seen.operations = seen.failed = seen.lost = seen.late = 0;
 }
 
 /* Reports when it is asked to; whether it is told to end. */
