@@ -96,6 +96,8 @@ export interface NativeVmGuest {
   process: number;
   memory: number;
   memoryReadOnly: number;
+  /** QEMU's descriptor of the socket that another driver domain's memory is handed over by. */
+  gifts: number;
 }
 
 /** Where a guest's operations come from: a seccomp listener with a process in the guest's namespaces, or a VM. */

@@ -143,7 +143,7 @@ function rules({ rules: all }: ReportedClass): string {
           `<li>${command === undefined ? '' : `<code>${escaped(command)}</code>: `}${escaped(what)}</li>`,
       )
       .join('');
-    return `<li><span class="tag ${look}">${word}</span> <strong>${escaped(title)}</strong> <span class="soft">${checks} ${plural(checks, 'check', 'checks')}</span><p>${escaped(says)}</p>${found === '' ? '' : `<ul class="plain">${found}</ul>`}</li>`;
+    return `<li><span class="tag ${look}">${word}</span> <strong>${escaped(title)}</strong> <span class="soft">${checks}&nbsp;${plural(checks, 'check', 'checks')}</span><p>${escaped(says)}</p>${found === '' ? '' : `<ul class="plain">${found}</ul>`}</li>`;
   });
   return `<ul class="rules">${items.join('')}</ul>`;
 }

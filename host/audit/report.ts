@@ -170,7 +170,9 @@ function totals(
 
 function counts(lines: readonly LoggedDecision[]): { allowed: number; denied: number } {
   const allowed = lines.filter(({ verdict }) => verdict === 'allow').length;
-  return { allowed, denied: lines.length - allowed };
+  // What another module judged in the place of one that misbehaved has a line of its own.
+  const healed = lines.filter(({ kind, outcome }) => kind === 'fault' && outcome === null).length;
+  return { allowed, denied: lines.length - allowed - healed };
 }
 
 function reportedCommands(

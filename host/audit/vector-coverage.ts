@@ -34,6 +34,8 @@ export interface VectorCoverage {
   percent: number;
   /** Commands and file operations that the module serves, and no vector is allowed. */
   neverAllowed: string[];
+  /** Commands and file operations after which the module is asked what they mean (handles, offsets, what is polled for), and no vector asks. */
+  neverSettled: string[];
   /** Commands that the module refuses by name, and no vector is denied. */
   neverRefused: string[];
   /** Reasons for denials that no vector gets. */
@@ -41,8 +43,8 @@ export interface VectorCoverage {
 }
 
 /**
- * What of a module its own test vectors show: each command and file operation that it serves allowed once, each command that it refuses
- * by name denied once, each reason of its own given once.
+ * What of a module its own test vectors show: each command and file operation that it serves allowed once, and settled once where its
+ * success means something, each command that it refuses by name denied once, each reason of its own given once.
  * @throws PolicyFault when the module can't describe itself
  */
 export async function vectorCoverage(policy: TriedPolicy, { vectors }: VectorFile): Promise<VectorCoverage> {
@@ -53,28 +55,42 @@ export async function vectorCoverage(policy: TriedPolicy, { vectors }: VectorFil
   const operations = policy.manifest.envelope.operations.filter((operation) => operation !== 'ioctl');
   const served = info.commands.filter(({ refused }) => refused === 0).map(({ name }) => name);
   const refused = info.commands.filter((row) => row.refused !== 0).map(({ name }) => name);
+  const settled = [
+    ...operations.filter((operation) => isSettled(operation, info)),
+    ...new Set(info.commands.filter((row) => row.refused === 0 && !row.unsettled).map(({ name }) => name)),
+  ];
   const reasons = info.reasons.filter((reason) => !KIT_REASONS.includes(reason));
   const neverAllowed = [...operations, ...new Set(served)].filter((name) => !seen.allowed.has(name));
   const neverRefused = [...new Set(refused)].filter((name) => !seen.denied.has(name));
   const neverGiven = [...new Set(reasons)].filter((reason) => !seen.reasons.has(reason));
-  const total = operations.length + new Set(served).size + new Set(refused).size + new Set(reasons).size;
-  const shown = total - neverAllowed.length - neverRefused.length - neverGiven.length;
+  const neverSettled = settled.filter((name) => !seen.settled.has(name));
+  const toShow = [operations, settled, [...new Set(served)], [...new Set(refused)], [...new Set(reasons)]];
+  const total = toShow.reduce((sum, names) => sum + names.length, 0);
+  const shown = total - [neverAllowed, neverRefused, neverGiven, neverSettled].flat().length;
   // Rounded down, so that 100 means all.
   const percent = total === 0 ? PERCENT : Math.floor((shown * PERCENT) / total);
-  return { class: info.class, total, shown, percent, neverAllowed, neverRefused, neverGiven };
+  return { class: info.class, total, shown, percent, neverAllowed, neverRefused, neverGiven, neverSettled };
+}
+
+/** An open says what its file is polled for; a transfer may mean something, as the module says. */
+function isSettled(operation: string, { unsettledTransfers }: ClassInfo): boolean {
+  if (operation === 'read' || operation === 'write') return !unsettledTransfers;
+  return operation === 'open';
 }
 
 /** What the vectors have shown so far, by name. */
 class Seen {
   readonly allowed = new Set<string>();
   readonly denied = new Set<string>();
+  readonly settled = new Set<string>();
   readonly reasons = new Set<string>();
 
   constructor(private readonly info: ClassInfo) {}
 
   add(vector: Vector, verdict: Verdict | undefined): void {
-    if (verdict === undefined) return;
     const name = this.#nameOf(vector);
+    if (vector.outcome !== undefined) this.settled.add(name);
+    if (verdict === undefined) return;
     (verdict.tag === 'allow' ? this.allowed : this.denied).add(name);
     // A handle that is required has the reason that its absence gives.
     const given = verdict.tag === 'deny' ? [verdict.val] : verdict.val.requirements;

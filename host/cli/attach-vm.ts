@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DomainKeeper } from '../mediator/domain-keeper.js';
 import { ROOT } from '../root.js';
 import { AttachedVms } from '../serve/attached-vms.js';
 import { defaultSocketPath } from '../serve/door.js';
@@ -58,13 +59,21 @@ async function withAttachedVms<T>(
   const { driverVm: mode, driver: drivers = DRIVERS_DEFAULT, modules } = options;
   const audit = await openAuditLog(options, log);
   try {
-    const domain = await openDomain({ mode, drivers, modules }, log);
+    let vms: AttachedVms | undefined;
+    const keeper = new DomainKeeper({
+      open: () => openDomain({ mode, drivers, modules }, log),
+      close: closeDomain,
+      log,
+      onLost: async () => vms?.loseDomain(),
+      onReplaced: async (next) => vms?.replaceDomain(next),
+    });
     try {
-      const devices = options.device ?? (await everyServedDevice(domain, policies));
-      const vms = AttachedVms.open({ socket, domain, devices, policies, log, audit });
-      return await use(vms).finally(() => vms.close());
+      const devices = options.device ?? (await everyServedDevice(await keeper.current, policies));
+      const opened = AttachedVms.open({ socket, keeper, devices, policies, log, audit });
+      vms = opened;
+      return await use(opened).finally(() => opened.close());
     } finally {
-      await closeDomain(domain);
+      await keeper.close();
     }
   } finally {
     await closeAuditLog(audit, log);

@@ -91,6 +91,10 @@ export function vectorsText(name: string): string {
     class: name,
     vectors: [
       { name: 'open: is allowed', operation: 'open', expect: { allow: { head: 'none' } } },
+      {
+        ...{ name: 'open: is polled for nothing', operation: 'open', outcome: 0 },
+        expect: { settle: {} },
+      },
       ioctl('GET_STATE', 'is copied out', { bytes: 4 }, { allow: { head: 'from-driver' } }),
       ioctl('SET_STATE', 'is copied in', { bytes: 4, at: { '0': '01' } }, { allow: { head: 'to-driver' } }),
       ioctl(

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { ROOT } from '../root.js';
 import { auditCommand } from './audit.js';
+import { completionCommand } from './completion.js';
 import { devicesCommand } from './devices.js';
 import { doctorCommand } from './doctor.js';
 import { messageOf } from './failure.js';
@@ -32,6 +33,8 @@ export function program(): Command {
     .addCommand(auditCommand())
     .addCommand(replayCommand())
     .addCommand(doctorCommand());
+  const [completion, complete] = completionCommand(() => whole);
+  whole.addCommand(completion).addCommand(complete, { hidden: true });
   refuseByThrowing(whole);
   return whole;
 }

@@ -2,7 +2,9 @@ import { constants } from 'node:os';
 import type pino from 'pino';
 import type { DecisionLog } from '../audit/log.js';
 import type { ProgramEnd } from '../driver-vm/domain.js';
-import { startGuestVm } from '../guest-vm/guest-vm.js';
+import { type GuestVm, startGuestVm } from '../guest-vm/guest-vm.js';
+import { DomainKeeper } from '../mediator/domain-keeper.js';
+import type { Mediation } from '../mediator/mediation.js';
 import { leavePrivileges } from '../privileges.js';
 import { DRIVERS_DEFAULT } from './domain-choice.js';
 import { closeDomain, everyServedDevice, openDomain } from './driver-domain.js';
@@ -33,13 +35,23 @@ export async function runInVm(argv: readonly string[], options: VmOptions): Prom
 async function runInDomain(argv: readonly string[], options: VmOptions, logs: Logs): Promise<Ending> {
   const { log, audit } = logs;
   const policies = await policiesInForce(options);
-  const domain = await openDomain(
-    { mode: options.driverVm, drivers: options.driver ?? DRIVERS_DEFAULT, modules: options.modules },
+  const { driverVm: mode, driver: drivers = DRIVERS_DEFAULT, modules } = options;
+  let mediation: Mediation | undefined;
+  const keeper = new DomainKeeper({
+    open: () => openDomain({ mode, drivers, modules }, log),
+    close: closeDomain,
     log,
-  );
+    onLost: async () => mediation?.loseDomain(),
+    onReplaced: async (next) => mediation?.replaceDomain(next),
+  });
   try {
+    const domain = await keeper.current;
     const vm = await startGuestVm({
       domain,
+      isThere: () => keeper.isThere(domain),
+      onMediation: (made) => {
+        mediation = made;
+      },
       devices: options.device ?? (await everyServedDevice(domain, policies)),
       policies,
       log,
@@ -49,17 +61,22 @@ async function runInDomain(argv: readonly string[], options: VmOptions, logs: Lo
       ...(options.memory === undefined ? {} : { memoryMiB: options.memory }),
     });
     leavePrivileges(domain.kind);
-    const interruption = interruptions(() => vm.close());
-    try {
-      const run = vm.run(inThisFolder(argv), write, process.stdin).then(endingOf);
-      return await run.catch((error: Error) => interruption.ending() ?? Promise.reject(error));
-    } finally {
-      log.info({ ...(await vm.close()) }, 'the guest VM has ended');
-      interruption.stop();
-    }
+    return await runProgram(argv, vm, log);
   } finally {
     process.stdin.unref?.();
-    await closeDomain(domain);
+    await keeper.close();
+  }
+}
+
+/** Runs the program, and ends the VM with it. */
+async function runProgram(argv: readonly string[], vm: GuestVm, log: pino.Logger): Promise<Ending> {
+  const interruption = interruptions(() => vm.close());
+  try {
+    const run = vm.run(inThisFolder(argv), write, process.stdin).then(endingOf);
+    return await run.catch((error: Error) => interruption.ending() ?? Promise.reject(error));
+  } finally {
+    log.info({ ...(await vm.close()) }, 'the guest VM has ended');
+    interruption.stop();
   }
 }
 

@@ -59,11 +59,12 @@ function renderText(vectors: VectorReport | undefined, hostile: CheckReport): st
 
 function renderCoverage(coverage: VectorCoverage | undefined): string {
   if (coverage === undefined) return '';
-  const { total, shown, percent, neverAllowed, neverRefused, neverGiven } = coverage;
+  const { total, shown, percent, neverAllowed, neverRefused, neverGiven, neverSettled } = coverage;
   const list = (title: string, names: string[]): string[] => names.map((name) => `  ${title}: ${name}`);
   return `${[
-    `The vectors show ${shown} of the ${total} commands, file operations and reasons (${percent} %).`,
+    `The vectors show ${shown} of the ${total} commands, file operations, settlements and reasons (${percent} %).`,
     ...list('no vector is allowed', neverAllowed),
+    ...list('no vector says what follows', neverSettled),
     ...list('no vector is denied', neverRefused),
     ...list('no vector gets the reason', neverGiven),
   ].join('\n')}\n`;

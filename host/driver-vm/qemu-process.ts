@@ -20,6 +20,8 @@ export interface ApertureEnds {
   /** The driver domain's memory; the second may only be read through. */
   memory: number;
   memoryReadOnly: number;
+  /** The other end of the socket that another driver domain's memory is handed over by. */
+  gifts: number;
 }
 
 export interface QemuLaunch {
@@ -162,6 +164,7 @@ function spawnQemu(launch: QemuLaunch): ChildProcess {
     stdio[fd.driverMemory] = launch.aperture?.memory ?? 'ignore';
     stdio[fd.driverMemoryReadOnly] = launch.aperture?.memoryReadOnly ?? 'ignore';
     stdio[fd.confine] = confine;
+    stdio[fd.gifts] = launch.aperture?.gifts ?? 'ignore';
     const env = launch.display?.environment ?? process.env;
     // A session of its own: a terminal's Ctrl-C is for the guest, not for the driver VM.
     return spawn(command, commandArguments, { stdio, detached: true, cwd: launch.folder, env });

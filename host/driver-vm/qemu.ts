@@ -33,6 +33,8 @@ export const QEMU_DESCRIPTORS = {
   driverMemoryReadOnly: 16,
   /** The program that confines it, which nobody need be able to reach by its path; closed before QEMU begins. */
   confine: 17,
+  /** A guest VM: the socket that another driver domain's memory comes through, when the first one has ended. */
+  gifts: 18,
 } as const;
 
 export interface QemuOptions {

@@ -8,6 +8,8 @@ const APERTURE_BYTES = 256 << 20;
 
 /** What a guest VM shares with the host, as descriptors. */
 export interface Aperture {
+  /** The host's end of the socket by which QEMU is given another driver domain's memory, and QEMU's own. */
+  gifts: { here: number; there: number };
   memory: number;
   doorbell: number;
   interrupt: number;
@@ -16,7 +18,8 @@ export interface Aperture {
 /** An aperture with nothing in it. */
 export function newAperture(): Aperture {
   const memory = native.memfd('postern-aperture', APERTURE_BYTES);
-  return { memory, doorbell: native.eventFd(), interrupt: native.eventFd() };
+  const [here, there] = native.socketPair();
+  return { memory, doorbell: native.eventFd(), interrupt: native.eventFd(), gifts: { here, there } };
 }
 
 /**
@@ -37,6 +40,7 @@ export function endsOf({
 }
 
 /** The end of the host's half. */
-export function closeAperture({ memory, doorbell, interrupt }: Aperture): void {
-  for (const descriptor of [memory, doorbell, interrupt]) native.closeDescriptor(descriptor);
+export function closeAperture({ memory, doorbell, interrupt, gifts }: Aperture): void {
+  for (const descriptor of [memory, doorbell, interrupt, gifts.here, gifts.there])
+    native.closeDescriptor(descriptor);
 }

@@ -10,6 +10,7 @@ export const ATTACHED_DESCRIPTORS = {
   aperture: 901,
   driverMemory: 902,
   driverMemoryReadOnly: 903,
+  gifts: 904,
 } as const;
 /** What QEMU gives a machine that says nothing of its memory (docs, `-m`). */
 const MEMORY_MIB_DEFAULT = 128;

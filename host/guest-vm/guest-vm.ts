@@ -27,6 +27,10 @@ export interface GuestVmOptions {
   policies?: PolicyPackage[];
   /** Where its decisions are logged, if anywhere. */
   audit?: DecisionLog | undefined;
+  /** Whether the driver domain still serves: asked once the VM is up. */
+  isThere?: () => boolean;
+  /** Told of the mediation at once, for whoever replaces a domain that ends. */
+  onMediation?: (made: Mediation) => void;
   /** Told what the VM and its start are at. */
   progress: (line: string) => void;
 }
@@ -58,15 +62,20 @@ export async function startGuestVm(options: GuestVmOptions): Promise<GuestVm> {
   const aperture = newAperture();
   try {
     fillAperture(aperture, assignment.guarded);
-    const vm = await boot(options, aperture);
+    const vm = await bootGuestVm({ ...options, driverMemory: domain.memory.descriptor }, aperture);
+    if (options.isThere?.() === false) {
+      await vm.close();
+      throw new Error('The driver domain has ended while the guest VM booted: try again.');
+    }
     const mediation = await Mediation.start({
-      source: { vm: guestOf(vm, aperture) },
+      source: { vm: guestOf(vm, aperture), gifts: aperture.gifts.here },
       domain,
       assignment,
       modules,
       networkAdministration: false,
       log: options.log.child({ guest: options.name }),
       audit: options.audit && { log: options.audit, guest: options.name },
+      onMade: options.onMediation,
     });
     // Nothing runs unjudged: a VM whose mediator has failed is ended.
     mediation.ended.catch(() => vm.close());
@@ -85,12 +94,20 @@ export async function startGuestVm(options: GuestVmOptions): Promise<GuestVm> {
   }
 }
 
+/** What a guest VM's machine is made of. */
+export interface GuestVmMachine extends Pick<GuestVmOptions, 'memoryMiB' | 'progress'> {
+  /** The driver domain's memory file. */
+  driverMemory: number;
+}
+
 /** The VM with its frontend loaded; the host's end of it is not served yet. */
-async function boot({ domain, memoryMiB, progress }: GuestVmOptions, aperture: Aperture): Promise<DriverVm> {
+export async function bootGuestVm(
+  { driverMemory: memory, memoryMiB, progress }: GuestVmMachine,
+  aperture: Aperture,
+): Promise<DriverVm> {
   const kernel = await ensureKernel(progress);
   const modules = await ensureFrontendModule(kernel, progress);
   const [ours, theirs] = native.socketPair();
-  const memory = domain.memory.descriptor;
   const memoryReadOnly = openSync(`/proc/self/fd/${memory}`, constants.O_RDONLY);
   try {
     native.offerAperture(ours, aperture.memory, aperture.doorbell, aperture.interrupt);
@@ -99,7 +116,7 @@ async function boot({ domain, memoryMiB, progress }: GuestVmOptions, aperture: A
       modules,
       shareRoot: true,
       ...(memoryMiB === undefined ? {} : { memoryMiB }),
-      aperture: { socket: theirs, memory, memoryReadOnly },
+      aperture: { socket: theirs, memory, memoryReadOnly, gifts: aperture.gifts.there },
       log: progress,
     });
   } finally {
@@ -118,5 +135,6 @@ function guestOf(vm: DriverVm, aperture: Aperture): NativeVmGuest {
     process: vm.pid,
     memory: QEMU_DESCRIPTORS.driverMemory,
     memoryReadOnly: QEMU_DESCRIPTORS.driverMemoryReadOnly,
+    gifts: QEMU_DESCRIPTORS.gifts,
   };
 }

@@ -1,4 +1,4 @@
-import { writeSync } from 'node:fs';
+import { closeSync, constants, openSync, writeSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
@@ -50,10 +50,16 @@ const ONE = new BigUint64Array([1n]);
 let nextGuest = 1;
 const domainNumbers = new WeakMap<DriverDomain, number>();
 
+/** A guest that is a VM, and the host's end of the socket by which its QEMU is given another driver domain's memory. */
+export interface VmSource {
+  vm: NativeVmGuest;
+  gifts: number;
+}
+
 /** What a mediator is made for. */
 export interface MediationOptions {
   /** The launcher's control socket, which the mediation closes; or the VM, where the guest is one. */
-  source: { socket: number } | { vm: NativeVmGuest };
+  source: { socket: number } | VmSource;
   domain: DriverDomain;
   assignment: Assignment;
   /** The assignment's packages, compiled. */
@@ -72,6 +78,12 @@ export interface MediationOptions {
   onMisbehaved?: (deviceClass: string, digest: string, reason: string) => void;
 }
 
+/** What a mediation is started with that tells by itself when it serves. */
+export interface StartOptions extends Omit<MediationOptions, 'onStart'> {
+  /** Told of it at once: its driver domain may end before it serves. */
+  onMade?: ((made: Mediation) => void) | undefined;
+}
+
 /** What a mediator counted, at its guest's end. */
 export interface MediationEnd {
   counters: MediatorCounters;
@@ -87,6 +99,7 @@ export class Mediation {
   readonly #control = native.eventFd();
   readonly #commands: MessagePort;
   readonly #nodes: readonly NativeNode[];
+  readonly #gifts: number | undefined;
   readonly #asked = new Map<number, (answer: WorkerAnswer | undefined) => void>();
   #nextCommand = 0;
   #hasEnded = false;
@@ -107,9 +120,11 @@ export class Mediation {
     const { port1, port2 } = new MessageChannel();
     this.#commands = port1;
     this.#nodes = assignment.nodes;
+    this.#gifts = 'vm' in source ? source.gifts : undefined;
     const tap = audit?.log.tapFor(audit.guest, this.guest, 'socket' in source);
     const input: WorkerInput = {
-      source: 'vm' in source ? source : { ...source, plan: planOf(assignment, networkAdministration) },
+      source:
+        'vm' in source ? { vm: source.vm } : { ...source, plan: planOf(assignment, networkAdministration) },
       control: this.#control,
       commands: port2,
       domain: domainNumber(domain),
@@ -150,9 +165,10 @@ export class Mediation {
    * A mediation that serves already, of a guest that needs no word of it.
    * @throws Error when it can't begin
    */
-  static async start(options: Omit<MediationOptions, 'onStart'>): Promise<Mediation> {
+  static async start({ onMade, ...options }: StartOptions): Promise<Mediation> {
     return await new Promise((resolve, reject) => {
       const mediation: Mediation = new Mediation({ ...options, onStart: () => resolve(mediation) });
+      onMade?.(mediation);
       mediation.ended.catch(reject);
     });
   }
@@ -190,7 +206,10 @@ export class Mediation {
       throw new Error(
         `The new driver domain has no device '${missing.name}' of number ${missing.major}:${missing.minor}.`,
       );
-    await this.#ask({ kind: 'domain', domain: domainNumber(next) });
+    if (this.#gifts !== undefined) giveMemory(this.#gifts, next);
+    const answer = await this.#ask({ kind: 'domain', domain: domainNumber(next) });
+    if (answer === 'refused')
+      throw new Error("The new driver domain's memory could not be given to the guest's QEMU.");
   }
 
   /** Brings the guest to the front, or takes it away from there; resolves when everything has been handed over, or the guest has ended. */
@@ -220,6 +239,16 @@ export class Mediation {
   #take(id: number, answer: WorkerAnswer): void {
     this.#asked.get(id)?.(answer);
     this.#asked.delete(id);
+  }
+}
+
+/** QEMU takes it when its mediator says so. */
+function giveMemory(gifts: number, { memory: { descriptor } }: DriverDomain): void {
+  const readOnly = openSync(`/proc/self/fd/${descriptor}`, constants.O_RDONLY);
+  try {
+    native.handOver(gifts, '+', [descriptor, readOnly]);
+  } finally {
+    closeSync(readOnly);
   }
 }
 

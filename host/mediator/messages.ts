@@ -71,7 +71,7 @@ export interface NumberedCommand {
 }
 
 /** What a worker answers to a command. */
-export type WorkerAnswer = MediatorCounters | SwitchAnswer | 'done';
+export type WorkerAnswer = MediatorCounters | SwitchAnswer | 'done' | 'refused';
 
 /** Why the guest keeps the module that it has; undefined when it has the new one. */
 export interface SwitchAnswer {

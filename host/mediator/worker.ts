@@ -311,8 +311,7 @@ function obey(command: Exclude<WorkerCommand, { kind: 'front' }>, serving: Nativ
       serving.loseDomain();
       return 'done';
     case 'domain':
-      serving.replaceDomain(command.domain);
-      return 'done';
+      return serving.replaceDomain(command.domain) ? 'done' : 'refused';
     case 'record': {
       const seat = seats.find(({ judge }) => judge.info.class === command.class);
       if (seat !== undefined) seat.tape = command.tape === undefined ? undefined : new Tape(command.tape);

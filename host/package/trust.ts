@@ -31,6 +31,8 @@ export interface TrustFile {
 
 /** The rule of every class that has none of its own. */
 const ANY_CLASS = '*';
+/** The source of the policy that there is where there is none. */
+const NOBODYS = 'no trust policy';
 
 /** Whose packages a host takes: schemas/trust.schema.json. */
 export class TrustPolicy {
@@ -59,7 +61,7 @@ export class TrustPolicy {
 
   /** A policy by which nobody may sign anything. */
   static nobody(): TrustPolicy {
-    return new TrustPolicy(undefined, 'nobody’s trust policy');
+    return new TrustPolicy(undefined, NOBODYS);
   }
 
   /** The key with that fingerprint, of whichever class. */
@@ -73,7 +75,9 @@ export class TrustPolicy {
     if (rule !== undefined) return rule;
     throw new PackageError(
       'POSTERN_PKG_CLASS_UNTRUSTED',
-      `${this.source} has no rule for the class '${deviceClass}', and none for '${ANY_CLASS}'.`,
+      this.source === NOBODYS
+        ? 'There is no trust policy, so nobody may sign: give one by --trust.'
+        : `${this.source} has no rule for the class '${deviceClass}', and none for '${ANY_CLASS}'.`,
     );
   }
 

@@ -16,17 +16,21 @@ export async function tryPackage(
   const examined = await examinePackage(opened);
   const { total, failures } = await runVectors(examined, opened.vectors);
   if (failures.length === 0) return { examined, vectors: total };
-  const told = failures
+  const lines = failures
     .slice(0, FAILURES_TOLD_MAX)
     .map(
       ({ vector, field, expected, actual }) =>
-        `${vector}: ${field} is ${JSON.stringify(actual)}, expected ${JSON.stringify(expected)}`,
+        `${vector}: ${field} is ${told(actual)}, expected ${told(expected)}`,
     );
   throw new PackageError(
     'POSTERN_PKG_VECTORS_FAILED',
     [
-      `${failures.length} answers of ${opened.manifest.name} are not what its test vectors say:`,
-      ...told,
+      `${new Set(failures.map(({ vector }) => vector)).size} answers of ${opened.manifest.name} are not what its test vectors say:`,
+      ...lines,
     ].join('\n  '),
   );
+}
+
+function told(value: unknown): string {
+  return value === undefined ? 'absent' : JSON.stringify(value);
 }

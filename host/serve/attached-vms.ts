@@ -10,6 +10,7 @@ import {
   parseAttachment,
 } from '../guest-vm/attachment.js';
 import { assignDevices, type DeviceNames } from '../mediator/assignment.js';
+import type { DomainKeeper } from '../mediator/domain-keeper.js';
 import { compileModule } from '../mediator/guest.js';
 import { Mediation } from '../mediator/mediation.js';
 import { native } from '../native.js';
@@ -21,7 +22,8 @@ import { LineReader } from './line-reader.js';
 export interface AttachedVmsOptions {
   /** The path at which native/vm-exec finds this host. */
   socket: string;
-  domain: DriverDomain;
+  /** Keeps the driver domain there. */
+  keeper: DomainKeeper;
   devices: DeviceNames;
   policies: PolicyPackage[];
   log: pino.Logger;
@@ -41,6 +43,7 @@ export class AttachedVms {
   readonly failed: Promise<never>;
   readonly #door: Door;
   readonly #serving = new Map<number, Promise<unknown>>();
+  readonly #mediations = new Map<Mediation, pino.Logger>();
   #next = 1;
 
   private constructor(private readonly options: AttachedVmsOptions) {
@@ -58,6 +61,23 @@ export class AttachedVms {
    */
   static open(options: AttachedVmsOptions): AttachedVms {
     return new AttachedVms(options);
+  }
+
+  /** The driver domain has ended. When this returns, nothing of it is used any more. */
+  async loseDomain(): Promise<void> {
+    await Promise.all([...this.#mediations.keys()].map((mediation) => mediation.loseDomain()));
+  }
+
+  /** Another driver domain in its place: what programs of the VMs open from now on is of that one. */
+  async replaceDomain(next: DriverDomain): Promise<void> {
+    const moves = [...this.#mediations].map(async ([mediation, log]) => {
+      try {
+        await mediation.replaceDomain(next);
+      } catch (error) {
+        log.error({ message: (error as Error).message }, 'a VM stays without driver domain');
+      }
+    });
+    await Promise.all(moves);
   }
 
   /** No VM is attached any more; those that are lose their devices, and are ended: nothing runs unjudged. */
@@ -109,7 +129,8 @@ export class AttachedVms {
     qemu: readonly string[],
     { name, log }: AttachedGuest,
   ): Promise<Mediation> {
-    const { domain, devices, policies, audit } = this.options;
+    const { keeper, devices, policies, audit } = this.options;
+    const domain = await keeper.current;
     const memoryBytes = memoryBytesOf(qemu);
     const assignment = await assignDevices(domain, devices, policies);
     const modules = await Promise.all(assignment.packages.map(compileModule));
@@ -125,6 +146,8 @@ export class AttachedVms {
       for (const descriptor of [ram, ours]) native.closeDescriptor(descriptor);
     };
     try {
+      // From here to the mediation nothing waits: a domain that ends finds it there.
+      if (!keeper.isThere(domain)) throw new Error('The driver domain has just ended: try again.');
       fillAperture(aperture, assignment.guarded);
       native.offerAperture(ours, aperture.memory, aperture.doorbell, aperture.interrupt);
       const mediation = await Mediation.start({
@@ -134,15 +157,21 @@ export class AttachedVms {
             ...{ ram, ramBytes: memoryBytes, process: pid },
             memory: ATTACHED_DESCRIPTORS.driverMemory,
             memoryReadOnly: ATTACHED_DESCRIPTORS.driverMemoryReadOnly,
+            gifts: ATTACHED_DESCRIPTORS.gifts,
           },
+          gifts: aperture.gifts.here,
         },
         ...{ domain, assignment, modules, networkAdministration: false, log },
         audit: audit && { log: audit, guest: name },
+        onMade: (made) => {
+          this.#mediations.set(made, log);
+          made.ended.catch(() => {}).then(() => this.#mediations.delete(made));
+        },
       });
       isServed = true;
       void mediation.ended.catch(() => {}).then(release);
       const answer = [String(process.pid), ...addedArguments(qemu, memoryBytes), ''].join('\0');
-      native.handOver(connection, `+${answer}`, [ram, theirs, memory, memoryReadOnly]);
+      native.handOver(connection, `+${answer}`, [ram, theirs, memory, memoryReadOnly, aperture.gifts.there]);
       return mediation;
     } finally {
       if (!isServed) release();

@@ -83,7 +83,7 @@ export class Modules {
   /** Of every class, also of one that has nothing in force because what the store has of it is not fit. */
   states(): ClassState[] {
     const classes = new Set([...this.#places.keys(), ...this.#unfit.keys(), ...this.#failures.keys()]);
-    return [...classes].map((deviceClass) => {
+    return [...classes].sort().map((deviceClass) => {
       const place = this.#places.get(deviceClass);
       return {
         class: deviceClass,

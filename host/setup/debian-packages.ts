@@ -36,6 +36,8 @@ export const DEBIAN_PACKAGES: readonly DebianPackage[] = [
   { name: 'libegl-mesa0', purpose: 'rendering compliance' },
   { name: 'linux-headers-amd64', purpose: 'a kernel module for tests (netmap)' },
   { name: 'chromium', purpose: 'tests of the isolation report in a browser' },
+  { name: 'zsh', purpose: 'tests of shell completion' },
+  { name: 'fish', purpose: 'tests of shell completion' },
   { name: 'clang', purpose: 'sanitizer tests' },
   { name: 'libclang-rt-14-dev', purpose: 'sanitizer tests' },
 ];

@@ -180,6 +180,7 @@ VmGuestOptions vmOf(const Napi::Object& from) {
   vm.process = descriptor(from, "process");
   vm.memory = descriptor(from, "memory");
   vm.memoryReadOnly = descriptor(from, "memoryReadOnly");
+  vm.gifts = descriptor(from, "gifts");
   return vm;
 }
 

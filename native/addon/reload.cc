@@ -64,23 +64,25 @@ std::optional<Event> Mediator::judgeAgain(Op& op) {
 
 // The driver domain has ended: what the guest has open of it ends with ENODEV and stays dead, and nothing of it is touched any more, so
 // that its descriptors can be closed. What was only its own is forgotten: handles, and whose its pages were, which no driver writes any
-// more. A guest VM maps the domain's memory itself, and keeps it.
+// more. A guest VM has fresh pages in their place.
 void Mediator::loseDomain() {
   options_.domain->setLost();
   for (auto& backend : backends_) {
     loseBackend(*backend);
     if (std::exchange(backend->detached, true)) continue;
     unpoll(backend->channel->event());
-    if (!vm_) backend->mappings = 0;
+    backend->mappings = 0;
   }
-  if (!vm_) mappings_.clear();
+  mappings_.clear();
+  if (vm_) vm_->blankAll();
   for (size_t i = 0; i < handles_.size(); i++) handles_[i] = HandleTables(options_.classes[i].envelope.handlesMax);
 }
 
-// Another domain has taken its place: what the guest opens from now on is of this one. False for a guest VM.
+// Another domain has taken its place: what the guest opens from now on is of this one. False when a guest VM's QEMU can't be given its memory.
 bool Mediator::replaceDomain(std::shared_ptr<Domain> next) {
-  if (vm_ || next == options_.domain) return false;
+  if (next == options_.domain) return true;
   loseDomain();
+  if (vm_ && vm_->takeMemory() != 0) return false;
   options_.domain = std::move(next);
   noteMemory();
   return true;

@@ -3,7 +3,9 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -82,6 +84,47 @@ class StoppedThread {
   user_regs_struct saved_{};
 };
 
+// Files that one message brings.
+constexpr size_t kFilesMax = 4;
+// A message in the other process's memory.
+struct RemoteMessage {
+  msghdr header;
+  iovec vector;
+  alignas(cmsghdr) uint8_t control[CMSG_SPACE(kFilesMax * sizeof(int))];
+  uint8_t byte;
+};
+
+// `message` as it is to lie at `address`.
+void prepare(RemoteMessage& message, uint64_t address) {
+  message = {};
+  message.vector = {reinterpret_cast<void*>(address + offsetof(RemoteMessage, byte)), sizeof message.byte};
+  message.header.msg_iov = reinterpret_cast<iovec*>(address + offsetof(RemoteMessage, vector));
+  message.header.msg_iovlen = 1;
+  message.header.msg_control = reinterpret_cast<void*>(address + offsetof(RemoteMessage, control));
+  message.header.msg_controllen = sizeof message.control;
+}
+
+// The descriptors that it has brought.
+std::vector<int> filesIn(const RemoteMessage& message) {
+  cmsghdr header;
+  std::memcpy(&header, message.control, sizeof header);
+  const bool isFiles = message.header.msg_controllen >= sizeof header && header.cmsg_level == SOL_SOCKET && header.cmsg_type == SCM_RIGHTS;
+  if (!isFiles || header.cmsg_len < CMSG_LEN(0) || header.cmsg_len > CMSG_LEN(kFilesMax * sizeof(int))) return {};
+  std::vector<int> files((header.cmsg_len - CMSG_LEN(0)) / sizeof(int));
+  std::memcpy(files.data(), message.control + CMSG_LEN(0), files.size() * sizeof(int));
+  return files;
+}
+
+bool copyTo(pid_t process, uint64_t address, const void* from, size_t bytes) {
+  const iovec here{const_cast<void*>(from), bytes}, there{reinterpret_cast<void*>(address), bytes};
+  return process_vm_writev(process, &here, 1, &there, 1, 0) == static_cast<ssize_t>(bytes);
+}
+
+bool copyFrom(pid_t process, uint64_t address, void* to, size_t bytes) {
+  const iovec here{to, bytes}, there{reinterpret_cast<void*>(address), bytes};
+  return process_vm_readv(process, &here, 1, &there, 1, 0) == static_cast<ssize_t>(bytes);
+}
+
 // Looks for the two bytes of `syscall` in an executable mapping.
 uint64_t scan(int memory, uint64_t first, uint64_t last) {
   std::vector<uint8_t> bytes(kScanBytes);
@@ -136,6 +179,40 @@ int RemoteMapper::replace(const std::vector<RemoteRun>& runs, int protection, in
       break;
     }
   }
+  thread.restore();
+  return error;
+}
+
+int RemoteMapper::takeFiles(int socket, const std::vector<int>& numbers) {
+  const pid_t tid = helper();
+  if (tid == 0 || !findSyscall()) return ESRCH;
+  StoppedThread thread(tid);
+  if (!thread.stop()) return ESRCH;
+  const auto call = [&](long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d = 0, uint64_t e = 0, uint64_t f = 0) {
+    return thread.call(syscallAddress_, number, a, b, c, d, e, f);
+  };
+  const int64_t page = call(SYS_mmap, 0, sizeof(RemoteMessage), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, ~0ull, 0);
+  int error = page < 0 ? static_cast<int>(-page) : EAGAIN;
+  for (bool isMore = page >= 0; isMore;) {
+    RemoteMessage message;
+    const uint64_t at = static_cast<uint64_t>(page);
+    prepare(message, at);
+    if (!copyTo(process_, at, &message, sizeof message)) break;
+    const int64_t got = call(SYS_recvmsg, static_cast<uint64_t>(socket), at, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    isMore = got > 0;
+    // The end of what waits is no error once there was something.
+    if (!isMore && got != -EAGAIN) error = got == 0 ? EPIPE : static_cast<int>(-got);
+    if (!isMore || !copyFrom(process_, at, &message, sizeof message)) break;
+    const std::vector<int> files = filesIn(message);
+    error = files.size() == numbers.size() ? 0 : EPROTO;
+    for (size_t i = 0; i < files.size(); i++) {
+      const uint64_t file = static_cast<uint64_t>(files[i]);
+      const int64_t placed = error != 0 ? 0 : call(SYS_dup3, file, static_cast<uint64_t>(numbers[i]), O_CLOEXEC);
+      if (placed < 0) error = static_cast<int>(-placed);
+      (void)call(SYS_close, file, 0, 0);
+    }
+  }
+  if (page >= 0) (void)call(SYS_munmap, static_cast<uint64_t>(page), sizeof(RemoteMessage), 0);
   thread.restore();
   return error;
 }

@@ -22,6 +22,10 @@ class RemoteMapper {
   // positive errno; after an error the runs before it may have been replaced.
   int replace(const std::vector<RemoteRun>& runs, int protection, int descriptor);
 
+  // Has the process take the files that wait in its socket, and have them as `numbers`, in place of what it has there. Of several messages
+  // the last one counts. 0 or a positive errno: EAGAIN when none waits, EPROTO when a message has another number of files.
+  int takeFiles(int socket, const std::vector<int>& numbers);
+
  private:
   bool findSyscall();
   pid_t helper() const;

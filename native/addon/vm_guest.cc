@@ -179,8 +179,24 @@ bool VmGuest::hide(uint64_t offset) {
   const int error = mapper_.replace({{apertureAddress_ + offset, shown->second, 0}}, PROT_READ | PROT_WRITE, -1);
   if (error != 0) return false;
   shown_.erase(shown);
+  blank_.erase(offset);
   return true;
 }
+
+void VmGuest::blankAll() {
+  // What can't be taken away is of a memory that is nobody's any more.
+  for (const auto& [offset, bytes] : shown_) {
+    if (!blank_.insert(offset).second) continue;
+    (void)mapper_.replace({{apertureAddress_ + offset, bytes, 0}}, PROT_READ | PROT_WRITE, -1);
+  }
+}
+
+void VmGuest::hideBlank() {
+  const std::set<uint64_t> places = blank_;
+  for (uint64_t offset : places) (void)hide(offset);
+}
+
+int VmGuest::takeMemory() { return mapper_.takeFiles(options_.gifts, {options_.memory, options_.memoryReadOnly}); }
 
 bool VmGuest::hideAll() {
   while (!shown_.empty())

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "remote_mapper.h"
@@ -25,6 +26,7 @@ struct VmGuestOptions {
   pid_t process = 0;         // QEMU
   int memory = -1;           // the driver domain's RAM file, as QEMU's descriptor
   int memoryReadOnly = -1;   // the same, opened for reading only
+  int gifts = -1;            // QEMU's descriptor of the socket that another domain's memory comes through
 };
 
 class VmGuest {
@@ -71,6 +73,12 @@ class VmGuest {
   // Takes them away again: the guest then has fresh pages there. False when that failed: they must not be anybody else's.
   bool hide(uint64_t offset);
   bool hideAll();
+  // The driver domain has ended: what is shown becomes fresh pages, so that nothing keeps its memory. The places stay taken until hide().
+  void blankAll();
+  bool isBlank(uint64_t offset) const { return blank_.count(offset) != 0; }
+  void hideBlank();
+  // What is shown from now on is of the memory that waits in QEMU's socket: a file to read and write, and the same for reading only. 0 or an errno.
+  int takeMemory();
 
  private:
   struct Slot {
@@ -96,6 +104,7 @@ class VmGuest {
   RemoteMapper mapper_;
   uint64_t apertureAddress_ = 0;  // in QEMU
   std::map<uint64_t, uint64_t> shown_;  // offset -> bytes
+  std::set<uint64_t> blank_;            // of these, what is of no domain any more
   uint64_t nextId_ = 0;
   bool hasEndlessRounds_ = false;
   Slot slots_[POSTERN_VM_SLOTS];

@@ -133,9 +133,12 @@ void Mediator::unmapByRequest(uint64_t offset) {
   for (auto& [id, mapping] : mappings_) {
     if (mapping->apertureOffset != offset || mapping->releasing || offset == 0) continue;
     // What could not be taken from the guest stays claimed for it.
-    if (vm_->hide(offset)) releaseMapping(*mapping);
-    return;
+    if (!vm_->hide(offset)) return;
+    mapping->apertureOffset = 0;
+    return releaseMapping(*mapping);
   }
+  // Of a domain that has ended.
+  if (vm_->isBlank(offset)) return (void)vm_->hide(offset);
   noteBreach(VmBreach::kMapping);
 }
 
@@ -143,8 +146,12 @@ void Mediator::unmapByRequest(uint64_t offset) {
 void Mediator::forgetFrontend() {
   vm_->letGo();
   while (!vmFiles_.empty()) releaseByRequest(vmFiles_.begin()->first);
-  for (auto& [id, mapping] : mappings_)
-    if (mapping->apertureOffset != 0 && !mapping->releasing && vm_->hide(mapping->apertureOffset)) releaseMapping(*mapping);
+  for (auto& [id, mapping] : mappings_) {
+    if (mapping->apertureOffset == 0 || mapping->releasing || !vm_->hide(mapping->apertureOffset)) continue;
+    mapping->apertureOffset = 0;
+    releaseMapping(*mapping);
+  }
+  vm_->hideBlank();
 }
 
 // Told once of each kind: a guest that is hostile would fill the log otherwise.

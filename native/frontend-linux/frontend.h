@@ -51,6 +51,7 @@ struct frontend {
   u32 spin_us, sleepers;
   struct workqueue_struct *work;
   atomic_t unmapping; /* mappings that have gone here and that the host has not been told of */
+  wait_queue_head_t unmapped;
   struct node *nodes;
   u32 node_count;
   struct node_class *classes;

@@ -90,6 +90,7 @@ static int probe(struct pci_dev *pci, const struct pci_device_id *id) {
   frontend->pci = pci;
   spin_lock_init(&frontend->lock);
   init_waitqueue_head(&frontend->slot_free);
+  init_waitqueue_head(&frontend->unmapped);
   pci_set_drvdata(pci, frontend);
   error = pcim_enable_device(pci);
   if (error) return error;
@@ -123,8 +124,9 @@ static void leave(struct pci_dev *pci) {
   struct frontend *frontend = pci_get_drvdata(pci);
 
   nodes_drop(frontend);
-  flush_workqueue(frontend->work);
+  /* What waits for a slot waits no more: with the ring the host forgets all that it would be told. */
   ring_shut(frontend);
+  flush_workqueue(frontend->work);
   free_irq(pci_irq_vector(pci, 0), frontend);
   pci_free_irq_vectors(pci);
   ring_drop_operations(frontend);

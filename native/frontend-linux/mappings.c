@@ -4,6 +4,9 @@
 
 #include "frontend.h"
 
+/* How long an operation lets the host take back what was unmapped before it. */
+#define SETTLE_WAIT (2 * HZ)
+
 /* One piece of the aperture, for as long as any address space has it. */
 struct mapping {
   refcount_t references;
@@ -31,12 +34,14 @@ static void unmap(struct work_struct *work) {
     operation->request.file = mapping->file;
     operation_tell(operation, HZ);
   }
-  atomic_dec(&mapping->frontend->unmapping);
+  if (atomic_dec_and_test(&mapping->frontend->unmapping)) wake_up_all(&mapping->frontend->unmapped);
   kfree(mapping);
 }
 
+/* Bounded, and not by the workqueue's end: there may be messages in it that a host without a free slot lets wait for ever. */
 void mapping_settle(struct frontend *frontend) {
-  if (atomic_read(&frontend->unmapping)) flush_workqueue(frontend->work);
+  if (!atomic_read(&frontend->unmapping)) return;
+  wait_event_timeout(frontend->unmapped, !atomic_read(&frontend->unmapping) || !host_serves(frontend), SETTLE_WAIT);
 }
 
 static void begin_unmap(struct mapping *mapping) {

@@ -22,7 +22,7 @@
 #define FAILURE_STATUS 125
 /* The numbers that the host's arguments name (host/guest-vm/attachment.ts); high, so that they are nobody's. */
 #define FIRST_DESCRIPTOR 900
-#define DESCRIPTORS 4
+#define DESCRIPTORS 5
 #define ANSWER_BYTES_MAX 8192
 #define ARGUMENTS_MAX 64
 /* The byte that every connection to a host begins with (native/addon/connections.cc). */

@@ -258,7 +258,8 @@ describe('policy test --coverage', () => {
     expect(coverage).toMatchObject({ percent: 100, neverAllowed: [], neverRefused: [], neverGiven: [] });
     const { out } = await runHere('policy', 'test', at('untested.postern'), '--threshold', '0', ...FEW);
     for (const line of [
-      'The vectors show 1 of the 6 commands, file operations and reasons (16 %).',
+      'The vectors show 1 of the 7 commands, file operations, settlements and reasons (14 %).',
+      '  no vector says what follows: open',
       '  no vector is allowed: LAMP_SET_STATE',
       '  no vector is denied: LAMP_RESET',
       '  no vector gets the reason: only the first bit of the state means anything',

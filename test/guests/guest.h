@@ -103,7 +103,7 @@ static inline void await(atomic_int *counter, int value) {
   while (atomic_load(counter) < value) pause_ms(1);
 }
 
-/* Waits until the thread sleeps in a system call: it has entered the one that the case wants it in. */
+/* Waits until the thread sleeps in a system call: it has entered the one that the case wants it in; or until the process has ended. */
 static inline void await_asleep(pid_t tid) {
   char path[64], text[512];
   snprintf(path, sizeof path, "/proc/%d/stat", (int)tid);
@@ -113,7 +113,7 @@ static inline void await_asleep(pid_t tid) {
     close(fd);
     text[length > 0 ? length : 0] = 0;
     const char *end = strrchr(text, ')');
-    asleep = end && (end[2] == 'S' || end[2] == 'D') ? asleep + 1 : 0;
+    asleep = end && strchr("SDZ", end[2]) ? asleep + 1 : 0;
     pause_ms(5);
   }
 }

@@ -23,6 +23,7 @@ export const UNITS = [
   'filter',
   'vm_memory',
   'vm_ring',
+  'vm_guest',
   'remote_mapper',
   'waker',
 ] as const;

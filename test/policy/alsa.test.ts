@@ -86,6 +86,14 @@ describe('frames of separate channels', () => {
     ]);
   });
 
+  it('are read into them, where they are recorded', () => {
+    const { grants } = planOf(admit(a.SNDRV_PCM_IOCTL_READN_FRAMES, transfer(100n), STEREO));
+    expect(grants).toMatchObject([
+      { address: BUFFER, length: 16 },
+      { address: 0x6000_0000n, length: 200, access: { fromDriver: true } },
+    ]);
+  });
+
   it('have no more channels than there are regions', () => {
     const state = (64n << 32n) | 1024n;
     expect(denialOf(admit(a.SNDRV_PCM_IOCTL_READN_FRAMES, transfer(1n), state)).errno).toBe(kernel.ENOMEM);

@@ -255,6 +255,13 @@ describe('an atomic commit', () => {
   });
 });
 
+describe('an atomic commit of too much', () => {
+  it('is ENOMEM, by name', () => {
+    const denial = denialOf(admit(d.DRM_IOCTL_MODE_ATOMIC, [[d.drm_mode_atomic.count_objs, 65]]));
+    expect(denial).toMatchObject({ errno: kernel.ENOMEM, field: d.drm_mode_atomic.count_objs });
+  });
+});
+
 describe('the framebuffer of an atomic commit', () => {
   const FRAME_PROPERTY = 17;
   const LOOKED_UP = BigInt(FRAME_PROPERTY) << 48n;

@@ -185,6 +185,14 @@ describe('buffers', () => {
     expect(denialOf(admit(v.VIDIOC_DQBUF, head)).errno).toBe(kernel.EINVAL);
   });
 
+  it('of memory of the driver are made', () => {
+    const head = bytesWith(256, [
+      [v.v4l2_create_buffers.memory, v.V4L2_MEMORY_MMAP],
+      [v.v4l2_create_buffers.format_type, CAPTURE],
+    ]);
+    expect(planOf(admit(v.VIDIOC_CREATE_BUFS, head))).toMatchObject({ grants: [], descriptors: [] });
+  });
+
   it('of memory of the guest are EINVAL, by name', () => {
     const memory = 2;
     const heads = [

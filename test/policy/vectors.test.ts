@@ -2,9 +2,11 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { vectorCoverage } from '../../host/audit/vector-coverage.js';
 import { type ClassInfo, PolicyInstance } from '../../host/policy/abi.js';
-import { describeVerdict, isErrnoName } from '../../host/policy/described.js';
+import { describeSettlement, describeVerdict, isErrnoName } from '../../host/policy/described.js';
 import { meteredModule } from '../../host/policy/meter.js';
+import type { PolicyPackage } from '../../host/policy/store.js';
 import {
   bytesOf,
   callOfVector,
@@ -29,6 +31,8 @@ const NO_COMMAND = 0x40040000;
 /** Where a command has its size (_IOC_SIZESHIFT), and how long an argument of zeroes is where the caller chooses. */
 const SIZE_SHIFT = 16;
 const SIZED_BYTES = 32;
+/** Three events of an input device, where what is written is judged. */
+const TRANSFER_BYTES = 72;
 
 interface Described {
   instance: PolicyInstance;
@@ -65,8 +69,71 @@ function addPlain(name: string, { instance, info }: Described): void {
   judge(`0x${NO_COMMAND.toString(16)}`, 'nobody knows this command');
 }
 
+/** Adds what the classes' tests do not try of the file operations of each kind of node, and what an open means for poll. */
+function addFileOperations(name: string, { manifest }: PolicyPackage, { instance, info }: Described): void {
+  const { operations, writesJudged } = manifest.envelope;
+  for (const [node, { descriptor }] of manifest.nodes.entries())
+    for (const operation of operations) {
+      // A command is not of a node, and a descriptor's file is not opened by a name.
+      if (operation === 'ioctl' || (operation === 'open' && descriptor !== undefined)) continue;
+      const isTransfer = operation === 'read' || operation === 'write';
+      const head = operation === 'write' && writesJudged ? { head: { bytes: TRANSFER_BYTES } } : {};
+      const call = {
+        ...{ name: 'as plainly as can be', ...(node === 0 ? {} : { node }), operation },
+        ...(operation === 'open' ? { argument: '0x2' } : {}),
+        ...(isTransfer
+          ? { argument: '0x70000000', length: `0x${TRANSFER_BYTES.toString(16)}`, ...head }
+          : {}),
+        ...(operation === 'mmap' ? { command: '0x3', length: '0x1000' } : {}),
+      };
+      const asked = callOfVector(
+        { ...call, expect: { settle: {} } },
+        Number('command' in call ? call.command : 0),
+      );
+      const bytes = bytesOf('head' in call ? call.head : undefined);
+      const told = describeVerdict(instance.admit(asked, bytes), info);
+      if ('deny' in told) addVector(name, info.class, { ...call, expect: told });
+      else {
+        const allow = withoutEmpty(told.allow, 'allow') as typeof told.allow;
+        addVector(name, info.class, { ...call, expect: { allow } });
+        const means = describeSettlement(instance.complete(asked, bytes, 0n), info);
+        const settle = withoutEmpty(means, 'settle');
+        addVector(name, info.class, { ...call, outcome: 0, expect: { settle } });
+      }
+    }
+}
+
+/** Adds what an argument of zeroes means for the session, where the class's tests do not try a command whose success means something. */
+function addSettlements(name: string, { instance, info }: Described): void {
+  const vectors = loadVectors(name).vectors.filter(({ outcome }) => outcome !== undefined);
+  for (const { name: command, number, mask, head, refused, unsettled } of info.commands) {
+    const isShown = vectors.some((vector) => ((commandNumber(vector, info) ?? -1) & mask) >>> 0 === number);
+    if (refused !== 0 || unsettled || isShown) continue;
+    const vector = {
+      ...{ name: 'with an argument of zeroes', operation: 'ioctl' as const, command, argument: '0x70000000' },
+      ...(head === 0 ? {} : { head: { bytes: head } }),
+    };
+    const call = callOfVector({ ...vector, expect: { settle: {} } }, number);
+    const means = describeSettlement(instance.complete(call, new Uint8Array(head), 0n), info);
+    addVector(name, info.class, { ...vector, outcome: 0, expect: { settle: withoutEmpty(means, 'settle') } });
+  }
+}
+
 describe.each(CLASSES)('the vectors of %s', (name) => {
-  if (RECORDS) it('are completed', async () => addPlain(name, await described(name)));
+  if (RECORDS)
+    it('are completed', async () => {
+      const of = await described(name);
+      addPlain(name, of);
+      addFileOperations(name, await policyPackage(name), of);
+      addSettlements(name, of);
+    });
+
+  it('show each command and file operation, what follows them, and each reason', async () => {
+    const coverage = await vectorCoverage(await policyPackage(name), loadVectors(name));
+    expect(coverage).toMatchObject({
+      ...{ neverAllowed: [], neverRefused: [], neverGiven: [], neverSettled: [], percent: 100 },
+    });
+  });
 
   it('are answered as they say', async () => {
     const report = await runVectors(await policyPackage(name), loadVectors(name));
