@@ -37,9 +37,6 @@ constexpr auto kExitBudget = std::chrono::seconds(2);
 constexpr uint32_t kRoundsUntilPoll = 8;
 // A backend that has not answered in time so often in a row is not spun for any more, but each so manyth time.
 constexpr uint32_t kFruitlessSpinsMax = 3, kDriveSpinRetry = 64;
-// Then it is looked for only as long as one takes that is awake: with 64 guests at work, all of a spin each 64 operations was a twentieth of the
-// processors' time.
-constexpr uint32_t kRetrySpinUs = 8;
 // Events taken at once; what is beyond comes with the next look.
 constexpr int kEventsMax = 64;
 // A guest whose notifications are all that happens, so often in a row, is waited for in the receiving call. Changing over takes two system calls.
@@ -308,8 +305,7 @@ bool Mediator::spin() {
   if (!isDriving && !awaitsPosts) return false;
   if (awaitsPosts) leaveDirectly();
   if (isDriving && !awaitsPosts && !mayDriveSpin()) return false;
-  const bool isRetry = options_.domain->isLocal() && fruitlessSpins_ > kFruitlessSpinsMax;
-  const auto began = Clock::now(), deadline = began + std::chrono::microseconds(!isDriving ? postSpinUs_ : isRetry ? kRetrySpinUs : options_.spinUs);
+  const auto began = Clock::now(), deadline = began + std::chrono::microseconds(isDriving ? options_.spinUs : postSpinUs_);
   uint32_t rounds = 0;
   do {
     for (int i = 0; i < 64; i++) {
