@@ -1,8 +1,11 @@
 import { type Bar, barChart, type Line, lineChart } from './chart.js';
 import type { DecisionResult } from './decision.js';
+import type { FairnessResult } from './fairness.js';
 import type { GrowthResult } from './growth.js';
+import type { InputResult } from './input.js';
 import type { NoopResult, Way } from './noop.js';
 import type { PacketsResult } from './packets.js';
+import type { ReloadResult } from './reload.js';
 import type { ScaleFigures, ScaleResult } from './scale.js';
 import type { StartResult } from './start.js';
 import type { StreamResult } from './stream.js';
@@ -28,12 +31,15 @@ const BASELINES: ReadonlySet<string> = new Set(['native', 'floor', 'floorCopy'])
 
 /** Every chart that can be drawn of these results, as SVG documents by file name. */
 export function charts(results: Partial<Results>): Record<string, string> {
-  const { noop, decision, stream, packets, start, untouched, scale, growth } = results;
+  const { noop, decision, stream, input, packets, start, untouched, scale, growth, reload, fairness } =
+    results;
   const drawn: Record<string, string | undefined> = {
     'noop.svg': noop && barChart('One ioctl, microseconds (median)', noopBars(noop)),
     'decision.svg':
       decision && barChart('One decision, nanoseconds (median); Cedar’s bar is cut', decisionBars(decision)),
     'stream.svg': stream && barChart('Processor time for one camera frame, milliseconds', streamBars(stream)),
+    'input.svg':
+      input && barChart('From a write on uinput to the read of the event, microseconds', inputBars(input)),
     'packets.svg':
       packets && barChart('TUN packets of 1 KiB, thousands a second, by batch', packetBars(packets)),
     'start.svg': start && barChart('Start, milliseconds (median)', startBars(start)),
@@ -43,6 +49,10 @@ export function charts(results: Partial<Results>): Record<string, string> {
     'scale.svg': scale && scaleChart(scale),
     'memory.svg': scale && memoryChart(scale),
     'growth.svg': growth && growthChart(growth),
+    'reload.svg': reload && barChart('One call of four guests at work, milliseconds', reloadBars(reload)),
+    'fairness.svg':
+      fairness &&
+      barChart('99th percentile beside a guest that floods, microseconds', fairnessBars(fairness)),
   };
   return Object.fromEntries(
     Object.entries(drawn).filter((entry): entry is [string, string] => entry[1] !== undefined),
@@ -89,9 +99,43 @@ function streamBars(stream: StreamResult): Bar[] {
   ]);
 }
 
+function inputBars({ guestUs, directUs }: InputResult): Bar[] {
+  const bar = (label: string, value: number, isBaseline = false): Bar => ({
+    ...{ label, value, isBaseline },
+    text: `${value.toFixed(1)} µs`,
+  });
+  return [bar('beside the driver', directUs, true), bar('two guests', guestUs)];
+}
+
+function reloadBars({ p999Ms, longestMs }: ReloadResult): Bar[] {
+  const bar = (label: string, value: number, isBaseline = false): Bar => ({
+    ...{ label, value, isBaseline },
+    text: `${value.toFixed(2)} ms`,
+  });
+  return [
+    bar('99.9 %, quiet', p999Ms.quiet, true),
+    bar('while exchanging', p999Ms.swapping),
+    bar('longest, quiet', longestMs.quiet, true),
+    bar('while exchanging', longestMs.swapping),
+  ];
+}
+
+function fairnessBars({ local, vm }: FairnessResult): Bar[] {
+  return [['local', local] as const, ['driver VM', vm] as const].flatMap(([where, { busy }]) => [
+    {
+      label: `${where}: alone`,
+      value: busy.p99Us.alone,
+      text: `${busy.p99Us.alone.toFixed(1)} µs`,
+      isBaseline: true,
+    },
+    { label: 'beside a flood', value: busy.p99Us.flooded, text: `${busy.p99Us.flooded.toFixed(1)} µs` },
+  ]);
+}
+
 function packetBars(packets: PacketsResult): Bar[] {
-  return Object.entries(packets).flatMap(([batch, { guest, trapped, native }]) => [
+  return Object.entries(packets).flatMap(([batch, { guest, trapped, native, floor }]) => [
     { label: `${batch}: native`, value: native, text: thousands(native), isBaseline: true },
+    { label: 'passed on unjudged', value: floor, text: thousands(floor), isBaseline: true },
     { label: 'posted', value: guest, text: thousands(guest) },
     { label: 'trapped', value: trapped, text: thousands(trapped) },
   ]);
@@ -140,7 +184,8 @@ function lineOf(
 
 function scaleChart(scale: ScaleResult): string {
   const perSecond = lineOf('all', scale, ({ opsPerSecond }) => opsPerSecond / 1000, 'k/s');
-  return lineChart('Operations of all guests together, the same load in all', [perSecond], {
+  const floor = lineOf('bare', scale, ({ floorOpsPerSecond }) => floorOpsPerSecond / 1000, 'k/s');
+  return lineChart('Operations of all guests together, the same load in all', [perSecond, floor], {
     x: 'guests at work',
     y: 'thousands a second',
   });

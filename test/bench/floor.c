@@ -5,15 +5,11 @@
  * (pidfd_getfd and close), valid (is the thread still there), read (104 bytes of the argument), domain (another process performs an ioctl
  * on a terminal before the answer: both spin, as a mediator and a backend do).
  * Prints one line: `median NS p99 NS`. */
-#include <errno.h>
-#include <linux/filter.h>
 #include <fcntl.h>
-#include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdalign.h>
 #include <stdatomic.h>
-#include <stddef.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -25,58 +21,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "supervisor.h"
 #include "timing.h"
-
-#ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
-#define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
-#endif
-#define SYNC_WAKE_UP 1ull
-#define IOCTL_SET_FLAGS SECCOMP_IOW(4, __u64)
-
-static void must(int holds, const char *what) {
-  if (holds) return;
-  perror(what);
-  exit(1);
-}
-
-static int install(void) {
-  struct sock_filter program[] = {
-      {BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(struct seccomp_data, nr)},
-      {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, SYS_ioctl},
-      {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_USER_NOTIF},
-      {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW},
-  };
-  struct sock_fprog fprog = {sizeof program / sizeof *program, program};
-  must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "no_new_privs");
-  int listener = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
-                              SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, &fprog);
-  must(listener >= 0, "seccomp");
-  return listener;
-}
-
-static void send_descriptor(int socket, int descriptor) {
-  char byte = 0;
-  union {
-    struct cmsghdr header;
-    char space[CMSG_SPACE(sizeof(int))];
-  } control = {.header = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
-  *(int *)CMSG_DATA(&control.header) = descriptor;
-  struct iovec vector = {&byte, 1};
-  struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-  must(sendmsg(socket, &message, 0) == 1, "sendmsg");
-}
-
-static int receive_descriptor(int socket) {
-  char byte;
-  union {
-    struct cmsghdr header;
-    char space[CMSG_SPACE(sizeof(int))];
-  } control;
-  struct iovec vector = {&byte, 1};
-  struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-  must(recvmsg(socket, &message, 0) == 1, "recvmsg");
-  return *(int *)CMSG_DATA(&control.header);
-}
 
 /* One operation at a time goes to the second process: how many have been submitted, and how many are done. */
 struct domain {
@@ -144,16 +90,15 @@ static void supervise(int listener, size_t copy_bytes, const char *step) {
   must(epoll >= 0 && epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &event) == 0, "epoll");
   (void)ioctl(listener, IOCTL_SET_FLAGS, SYNC_WAKE_UP);
   for (;;) {
-    struct seccomp_notif notification = {0};
+    struct seccomp_notif notification;
     if (polls) must(epoll_wait(epoll, &event, 1, -1) == 1, "epoll_wait");
-    if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &notification) != 0) return;
+    if (!receive_call(listener, &notification)) return;
     do_step(step, listener, &notification);
     if (copy_bytes > 0) {
       struct iovec local = {bytes, copy_bytes}, remote = {(void *)notification.data.args[2], copy_bytes};
       must(process_vm_writev((pid_t)notification.pid, &local, 1, &remote, 1, 0) == (ssize_t)copy_bytes, "process_vm_writev");
     }
-    struct seccomp_notif_resp response = {.id = notification.id};
-    must(ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &response) == 0 || errno == ENOENT, "answer");
+    answer_call(listener, &notification);
   }
 }
 

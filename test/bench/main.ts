@@ -35,7 +35,7 @@ async function run(name: Name | undefined, options: Options): Promise<void> {
     throw new Error('--quick is for a look: figures that are recorded are taken without it.');
   const names = name === undefined ? NAMES : (GROUPS[name] ?? [name]);
   // Looked at before anything is measured: a record that can't be kept on with shall not cost a run.
-  const before = options.record && name !== undefined ? recordedFigures() : undefined;
+  const before = options.record && name !== undefined ? recordedFigures(names) : undefined;
   const figures: Figures = { machine: describeMachine(), measured: {} };
   const failures = await onStage(options.quick ?? false, (stage) => measure(figures, names, stage));
   demandSchema(figures);

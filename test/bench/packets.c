@@ -1,6 +1,7 @@
 /* Packets of a TUN interface, timed by batches. The same binary runs natively and as a guest; with the fast frontend a batch is one call.
- * Usage: packets NAME BATCH ROUNDS
- * Prints one line: `write PACKETS_PER_SECOND read PACKETS_PER_SECOND p99 NS` (of a batch written and read). */
+ * Usage: packets NAME BATCH ROUNDS [relayed]
+ * Prints one line: `write PACKETS_PER_SECOND read PACKETS_PER_SECOND p99 NS` (of a batch written and read); if `relayed` by two processes (relay.h)
+ * also `guest NS middle NS driver NS`: each party's work for a packet. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "relay.h"
 #include "timing.h"
 
 #include "../../native/frontend/postern_fast.h"
@@ -59,9 +61,18 @@ static int open_other_end(const char *name) {
   return end;
 }
 
+static void relay_batch(int count) {
+  static uint32_t number;
+  for (int i = 0; i < count; i++)
+    relay_post(number + (uint32_t)i, entries[i].descriptor, entries[i].is_write, entries[i].buffer, (uint32_t)entries[i].bytes);
+  for (int i = 0; i < count; i++) entries[i].result = relay_collect(number++, entries[i].buffer, &entries[i].error);
+}
+
 static void transfer(int tun, int is_write, int batch) {
   for (int i = 0; i < batch; i++) entries[i] = (struct postern_batch_entry){tun, is_write, packets[i], PACKET_BYTES, 0, 0};
-  if (postern_fast_batch) {
+  if (relay) {
+    relay_batch(batch);
+  } else if (postern_fast_batch) {
     postern_fast_batch(entries, (size_t)batch);
   } else {
     for (int i = 0; i < batch; i++) {
@@ -83,15 +94,17 @@ static void drain(int tun) {
 }
 
 int main(int argc, char **argv) {
-  if (argc != 4) return 2;
+  if (argc < 4 || argc > 5) return 2;
   const int batch = atoi(argv[2]), rounds = atoi(argv[3]);
   if (batch < 1 || batch > BATCH_MAX) return 2;
   const int tun = open_interface(argv[1]), end = open_other_end(argv[1]);
+  must(argc == 4 || relay_start(batch), "the processes that relay");
+  const int warm_up = rounds / 10;
   double writing = 0, reading = 0;
   double *samples = malloc((size_t)rounds * sizeof *samples);
   must(samples != NULL, "malloc");
   for (int i = 0; i < batch; i++) fill(packets[i]);
-  for (int round = -rounds / 10; round < rounds; round++) {
+  for (int round = -warm_up; round < rounds; round++) {
     double began = timing_now();
     transfer(tun, 1, batch);
     const double written = timing_now() - began;
@@ -108,6 +121,11 @@ int main(int argc, char **argv) {
   qsort(samples, (size_t)rounds, sizeof *samples, timing_compare);
   const double packets = 1e9 * batch * (double)rounds;
   printf("write %.1f read %.1f p99 %.1f\n", packets / writing, packets / reading, samples[(size_t)rounds * 99 / 100]);
+  /* A write and a read are two batches. */
+  if (relay)
+    printf("guest %.1f middle %.1f driver %.1f\n", relay_median(RELAY_GUEST, 2 * warm_up, 2 * rounds),
+           relay_median(RELAY_MIDDLE, 2 * warm_up, 2 * rounds), relay_median(RELAY_DRIVER, 2 * warm_up, 2 * rounds));
+  if (relay) relay_stop();
   free(samples);
   return 0;
 }

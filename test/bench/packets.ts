@@ -16,6 +16,18 @@ export interface PacketFigures {
   /** guest to native, and trapped to native. */
   ratio: number;
   trappedRatio: number;
+  /**
+   * The same by two processes that judge nothing (relay.h): what it costs that three parties pass packets on, each in turn on another
+   * processor. Packets a second, and to native.
+   */
+  floor: number;
+  floorRatio: number;
+  /** guest to floor. */
+  toFloor: number;
+  /** There: what each party works for a packet, microseconds, what it waits for left out. */
+  floorStepsUs: Record<Party, number>;
+  /** By these steps: if each party had a processor of its own, the slowest would set the pace. To native; a model, nothing measured. */
+  floorRatioByThreeCores: number;
   /** What a packet costs more than natively, by the fast frontend. */
   extraUs: number;
   /** 99th percentiles of a batch that is written and read, microseconds. */
@@ -23,7 +35,9 @@ export interface PacketFigures {
   spread: number;
 }
 
-type Way = 'guest' | 'trapped' | 'native';
+type Way = 'guest' | 'trapped' | 'native' | 'floor';
+const PARTIES = ['guest', 'middle', 'driver'] as const;
+type Party = (typeof PARTIES)[number];
 
 const BATCHES = [1, 8, 32] as const;
 const PACKETS_A_RUN = 40_000;
@@ -39,6 +53,8 @@ interface Run {
   rate: number;
   p99: number;
 }
+
+type Relayed = Run & Record<Party, number>;
 
 /** Runs natively and as a guest in turn. */
 export async function benchPackets(stage: Stage): Promise<PacketsResult> {
@@ -57,6 +73,7 @@ async function compare(stage: Stage, batch: number, budget: Budget): Promise<Pac
   const runs = await interleave(
     {
       native: async () => runOf(execFileSync(program, command.slice(1)).toString()),
+      floor: async () => relayedOf(execFileSync(program, [...command.slice(1), 'relayed']).toString()),
       guest: async () => runOf(await guest(true)),
       trapped: async () => runOf(await guest(false)),
     },
@@ -65,18 +82,31 @@ async function compare(stage: Stage, batch: number, budget: Budget): Promise<Pac
   );
   const rate = (way: Way) => summarize(runs[way].map((run) => run.rate));
   const p99 = (way: Way) => summarize(runs[way].map((run) => run.p99 / NS_PER_US)).median;
-  const [native, fast, trapped] = [rate('native'), rate('guest'), rate('trapped')];
+  const [native, fast, trapped, floor] = [rate('native'), rate('guest'), rate('trapped'), rate('floor')];
+  const floorStepsUs = stepsOf(runs.floor as Relayed[]);
   return {
     guest: fast.median,
     trapped: trapped.median,
     native: native.median,
     ratio: fast.median / native.median,
     trappedRatio: trapped.median / native.median,
+    floor: floor.median,
+    floorRatio: floor.median / native.median,
+    toFloor: fast.median / floor.median,
+    floorStepsUs,
+    floorRatioByThreeCores: US_PER_S / Math.max(...Object.values(floorStepsUs)) / native.median,
     extraUs: US_PER_S / fast.median - US_PER_S / native.median,
-    p99: { guest: p99('guest'), trapped: p99('trapped'), native: p99('native') },
+    p99: { guest: p99('guest'), trapped: p99('trapped'), native: p99('native'), floor: p99('floor') },
     spread: Math.max(native.spread, fast.spread),
   };
 }
+
+function stepsOf(runs: readonly Relayed[]): Record<Party, number> {
+  const of = (party: Party): number => summarize(runs.map((run) => run[party] / NS_PER_US)).median;
+  return { guest: of('guest'), middle: of('middle'), driver: of('driver') };
+}
+
+const relayedOf = (lines: string): Relayed => ({ ...runOf(lines), ...numbersAfter(lines, PARTIES) });
 
 /** Writing and reading take turns, so their rates come together as their times do. */
 function runOf(line: string): Run {

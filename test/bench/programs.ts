@@ -3,7 +3,7 @@ import type { DeviceChoice } from '../../host/cli/device-option.js';
 import { openLog } from '../../host/cli/log.js';
 import type { DriverDomain } from '../../host/driver-vm/domain.js';
 import { type GuestVm, startGuestVm } from '../../host/guest-vm/guest-vm.js';
-import { type GuestOptions, runGuest } from '../../host/mediator/guest.js';
+import { type GuestOptions, type GuestReport, runGuest } from '../../host/mediator/guest.js';
 
 const log = openLog({});
 
@@ -41,6 +41,8 @@ export type AsGuestOptions = Pick<GuestOptions, 'fast' | 'networkAdministration'
   onLine?: OnLine;
   /** Told of the launcher, which passes signals on. */
   onLauncher?: (launcher: ChildProcess) => void;
+  /** Told what the mediator has counted, at the end. */
+  onReport?: (report: GuestReport) => void;
 };
 
 /** Runs a program as a guest and returns what it printed. */
@@ -48,10 +50,10 @@ export async function asGuest(
   domain: DriverDomain,
   devices: DeviceChoice[],
   [program = '', ...args]: readonly string[],
-  { onLine, onLauncher, ...options }: AsGuestOptions = {},
+  { onLine, onLauncher, onReport, ...options }: AsGuestOptions = {},
 ): Promise<string> {
   const output = new Output(onLine);
-  const { exitCode } = await runGuest({
+  const report = await runGuest({
     program,
     args,
     devices,
@@ -65,7 +67,8 @@ export async function asGuest(
       onLauncher?.(launcher);
     },
   });
-  return output.ofProgram(program, exitCode, 'as a guest');
+  onReport?.(report);
+  return output.ofProgram(program, report.exitCode, 'as a guest');
 }
 
 /** Runs a program in the driver VM, beside the driver, and returns what it printed. */

@@ -1,4 +1,5 @@
 import type { Machine } from './machine.js';
+import type { PacketFigures } from './packets.js';
 import type { Figures } from './record.js';
 import { growthOf } from './scale.js';
 import type { Results } from './suite.js';
@@ -59,11 +60,14 @@ const CHARTS: readonly (readonly [name: keyof Results, file: string, alt: string
   ['decision', 'decision.svg', 'What one decision costs, beside other engines'],
   ['packets', 'packets.svg', 'Packets a second through TUN'],
   ['stream', 'stream.svg', 'Processor time for a camera frame'],
+  ['input', 'input.svg', 'From a write on uinput to the read of the event'],
   ['start', 'start.svg', 'How long starts take'],
   ['untouched', 'untouched.svg', 'What a guest pays that touches no guarded device'],
   ['scale', 'scale.svg', 'Operations a second by the number of guests'],
   ['scale', 'memory.svg', 'Memory of a guest'],
   ['growth', 'growth.svg', 'What an operation costs by how much the guest has'],
+  ['reload', 'reload.svg', 'What guests notice while modules are exchanged'],
+  ['fairness', 'fairness.svg', 'What a guest notices of one that floods'],
 ];
 
 const chartLines = (figures: Figures): string[] =>
@@ -156,11 +160,14 @@ function inputRows(input: NonNullable<Figures['input']>): Row[] {
   ];
 }
 
+const stepsOf = ({ floorStepsUs: { guest, middle, driver } }: PacketFigures): string =>
+  `at work for a packet: guest ${guest.toFixed(2)} µs, between ${middle.toFixed(2)}, driver ${driver.toFixed(2)}`;
+
 function packetRows(packets: NonNullable<Figures['packets']>): Row[] {
   return Object.entries(packets).map(([batch, one]) => [
     `packets of 1 KiB through TUN, ${batch} at a time, \`--fast\``,
     `${millions(one.guest)} a second (trapped: ${millions(one.trapped)}): ${one.ratio.toFixed(2)}`,
-    `${millions(one.native)}, natively`,
+    `${millions(one.native)}, natively; ${millions(one.floor)} by processes that pass them on as often and judge nothing: ${one.floorRatio.toFixed(2)} (${stepsOf(one)}; with a processor each ${one.floorRatioByThreeCores.toFixed(2)} by these)`,
   ]);
 }
 
@@ -193,7 +200,7 @@ function untouchedRows(untouched: NonNullable<Figures['untouched']>): Row[] {
     [
       'a compilation; a script over hundreds of small files',
       `${untouched.compileRatio.toFixed(2)} and ${untouched.scriptRatio.toFixed(2)} of the time`,
-      'natively',
+      `natively. By its ${untouched.compileOpens} opens alone a compilation would take ${untouched.compileRatioByOpens.toFixed(2)}`,
     ],
     [
       'an open of an ordinary file; a call that does nothing',
@@ -219,7 +226,7 @@ function scaleRows(scale: NonNullable<Figures['scale']>): Row[] {
     [
       'guests at work at once, thousands of operations a second of all together',
       counts.map(thousandsOf).join('; '),
-      `${thousandsOf('1')}. With ${counts.at(-1)} an operation costs ${times(most.costToOne)} what it costs with one, for the same load in all; one beside idle ones ${times(most.idleToAlone)}`,
+      `${thousandsOf('1')}. With ${counts.at(-1)} an operation costs ${times(most.costToOne)} what it costs with one, for the same load in all; of bare supervisors that have other processes drive ${times(most.floorCostToOne)} (${Math.round(most.floorOpsPerSecond / 1000)} thousand). One guest beside idle ones: ${times(most.idleToAlone)}`,
     ],
   ];
 }

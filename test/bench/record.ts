@@ -15,15 +15,38 @@ const README = join(ROOT, 'README.md');
 export const RECORDED = join(ROOT, 'test', 'bench', '__generated__');
 const FIGURES = join(RECORDED, 'figures.json');
 
-/** The recorded figures; undefined when nothing has been recorded. */
-export function recordedFigures(): Figures | undefined {
+/**
+ * The recorded figures; undefined when nothing has been recorded.
+ * @param replaced benchmarks that are left out: what was recorded of them may be older than their contract
+ */
+export function recordedFigures(replaced: readonly Name[] = []): Figures | undefined {
   let text: string;
   try {
     text = readFileSync(FIGURES, 'utf8');
   } catch {
     return undefined;
   }
-  return parseChecked<Figures>(text, FIGURES, 'bench.schema.json', 'a record of benchmarks');
+  return parseChecked<Figures>(
+    without(text, replaced),
+    FIGURES,
+    'bench.schema.json',
+    'a record of benchmarks',
+  );
+}
+
+/** A record without some benchmarks; one that is no JSON stays as it is, for whoever checks it. */
+export function without(text: string, names: readonly Name[]): string {
+  let figures: Figures;
+  try {
+    figures = JSON.parse(text);
+  } catch {
+    return text;
+  }
+  for (const name of names) {
+    delete figures[name];
+    delete figures.measured?.[name];
+  }
+  return JSON.stringify(figures);
 }
 
 /** Every file that figures make, by its path: themselves, their charts, and the README with its table. */

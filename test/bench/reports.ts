@@ -154,6 +154,10 @@ function reportPackets(packets: PacketsResult): string {
     thousands(one.guest),
     thousands(one.trapped),
     one.ratio.toFixed(3),
+    `${thousands(one.floor)}: ${one.floorRatio.toFixed(3)}`,
+    [one.floorStepsUs.guest, one.floorStepsUs.middle, one.floorStepsUs.driver]
+      .map((us) => us.toFixed(2))
+      .join(' / '),
     one.extraUs.toFixed(2),
     `${one.p99.native.toFixed(1)} / ${one.p99.guest.toFixed(1)} / ${one.p99.trapped.toFixed(1)}`,
     percent(one.spread),
@@ -164,6 +168,8 @@ function reportPackets(packets: PacketsResult): string {
     'posted /s',
     'trapped /s',
     'ratio',
+    'relayed unjudged /s: ratio',
+    'of it guest / middle / driver µs',
     'more µs each',
     'p99 of a batch, µs',
     'spread',
@@ -198,12 +204,23 @@ function reportUntouched(untouched: UntouchedResult): string {
     one.extraNsPerCall.toFixed(0),
   ]);
   const head = ['untouched', 'pipe ratio', 'file ratio', 'native ns per call', 'more ns per call'];
-  const { ioRatio, compileRatio, scriptRatio, openUs, nativeOpenUs, callRatio, callExtraNs, p99, spread } =
-    untouched;
+  const {
+    ioRatio,
+    compileRatio,
+    compileOpens,
+    compileRatioByOpens,
+    scriptRatio,
+    openUs,
+    nativeOpenUs,
+    callRatio,
+    callExtraNs,
+    p99,
+    spread,
+  } = untouched;
   return [
     renderTable(head, rows),
     `ordinary I/O: ${ioRatio.toFixed(3)} of native (spread ${percent(spread.io)})`,
-    `a compilation: ${compileRatio.toFixed(3)} (${percent(spread.compile)}); a script over small files: ${scriptRatio.toFixed(3)} (${percent(spread.script)})`,
+    `a compilation: ${compileRatio.toFixed(3)} (${percent(spread.compile)}; ${compileRatioByOpens.toFixed(3)} by its ${compileOpens} opens alone); a script over small files: ${scriptRatio.toFixed(3)} (${percent(spread.script)})`,
     `an open: ${openUs.toFixed(1)} µs more than ${nativeOpenUs.toFixed(1)} (${percent(spread.open)}; p99 ${p99.guestOpenUs.toFixed(1)} and ${p99.nativeOpenUs.toFixed(1)})`,
     `a call that does nothing: ${callRatio.toFixed(2)}, which is ${callExtraNs.toFixed(0)} ns more\n`,
   ].join('\n');
@@ -216,6 +233,7 @@ function reportScale(scale: ScaleResult): string {
     one.medianUs.toFixed(1),
     one.p99Us.toFixed(1),
     one.costToOne.toFixed(2),
+    `${thousands(one.floorOpsPerSecond)}: ${one.floorCostToOne.toFixed(2)}`,
     one.idleToAlone.toFixed(2),
     one.memoryMbPerGuest.toFixed(1),
     [one.memoryMb.host, one.memoryMb.guests, one.memoryMb.backends].map((mb) => mb.toFixed(1)).join(' / '),
@@ -228,6 +246,7 @@ function reportScale(scale: ScaleResult): string {
     'median µs',
     'p99 µs',
     'cost to one guest',
+    'bare supervisors /s: cost to one',
     'one beside idle ones',
     'MB a guest',
     'host / programs / backends',

@@ -1,8 +1,10 @@
+import { execFileSync } from 'node:child_process';
 import { closeDomain, openDomain } from '../../host/cli/driver-domain.js';
 import { compileGuestProgram } from '../../host/cli/guest-program.js';
 import { openLog } from '../../host/cli/log.js';
 import type { DriverDomain } from '../../host/driver-vm/domain.js';
 import { type TreeMemory, treeMemory } from './process-tree.js';
+import { numbersAfter } from './programs.js';
 import { type Stage, TERMINAL } from './stage.js';
 import { growthExponent, interleave, type Point, slope, summarize } from './statistics.js';
 import { WaitingGuest } from './waiting-guest.js';
@@ -17,6 +19,12 @@ export interface ScaleFigures {
   p99Us: number;
   /** What an operation costs, to what it costs with one guest at work: by the same load in all. */
   costToOne: number;
+  /**
+   * The same with bare supervisors, each of which has a process of its own perform the ioctl (crowd.c): what the kernel takes to have so many
+   * threes of processes wake each other, and how that grows.
+   */
+  floorOpsPerSecond: number;
+  floorCostToOne: number;
   /** One guest's median while so many are there and the others are idle, to its median alone. */
   idleToAlone: number;
   /**
@@ -79,9 +87,11 @@ export async function benchScale({ quick, budget }: Stage): Promise<ScaleResult>
     const growth = await grow(domain, guests, counts, operations);
     const warmUp = quick ? QUICK_WARM_UP_OPERATIONS : WARM_UP_OPERATIONS;
     await Promise.all(guests.map((guest) => guest.work(warmUp)));
-    const ways = counts.map((count) => [count, () => workOf(guests.slice(0, count), operations)] as const);
+    const ways = counts.map(
+      (count) => [count, () => besideFloor(guests.slice(0, count), operations)] as const,
+    );
     const works = await interleave(
-      Object.fromEntries(ways) as Record<string, () => Promise<Work>>,
+      Object.fromEntries(ways) as Record<string, () => Promise<Compared>>,
       quick ? QUICK_ROUNDS : ROUNDS,
       budget,
     );
@@ -144,12 +154,27 @@ async function workOf(guests: readonly WaitingGuest[], operations: number): Prom
   };
 }
 
+type Compared = Work & Pick<ScaleFigures, 'floorOpsPerSecond'>;
+
+/** Guests at work, then as many bare supervisors. */
+async function besideFloor(guests: readonly WaitingGuest[], operations: number): Promise<Compared> {
+  const work = await workOf(guests, operations);
+  const share = Math.floor(operations / guests.length);
+  const printed = execFileSync(compileGuestProgram('crowd', 'bench'), [
+    `${guests.length}`,
+    `${share}`,
+    'domain',
+  ]);
+  return { ...work, floorOpsPerSecond: numbersAfter(printed.toString(), ['perSecond']).perSecond };
+}
+
 function resultOf(
   counts: readonly number[],
   { before, stands }: { before: TreeMemory; stands: Stand[] },
-  works: Record<string, Work[]>,
+  works: Record<string, Compared[]>,
 ): ScaleResult {
-  const of = (count: number, what: keyof Work) => summarize((works[count] ?? []).map((work) => work[what]));
+  const of = (count: number, what: keyof Compared) =>
+    summarize((works[count] ?? []).map((work) => work[what]));
   const [first] = stands as [Stand, ...Stand[]];
   const [fewest = 1] = counts;
   const figures = stands.map(({ memory, startMs, oneUs }, index): [number, ScaleFigures] => {
@@ -164,6 +189,8 @@ function resultOf(
         medianUs: of(count, 'medianUs').median,
         p99Us: of(count, 'p99Us').median,
         costToOne: of(fewest, 'opsPerSecond').median / opsPerSecond.median,
+        floorOpsPerSecond: of(count, 'floorOpsPerSecond').median,
+        floorCostToOne: of(fewest, 'floorOpsPerSecond').median / of(count, 'floorOpsPerSecond').median,
         idleToAlone: oneUs / first.oneUs,
         memoryMbPerGuest: more('all'),
         memoryMb: { host: more('host'), guests: more('guests'), backends: more('backends') },

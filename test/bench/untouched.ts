@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { compileGuestProgram } from '../../host/cli/guest-program.js';
 import type { DriverDomain } from '../../host/driver-vm/domain.js';
+import type { GuestReport } from '../../host/mediator/guest.js';
 import { ROOT } from '../../host/root.js';
 import type { Budget } from './budget.js';
 import { asGuest, numbersAfter } from './programs.js';
@@ -16,6 +17,9 @@ export interface UntouchedResult {
   ioRatio: number;
   /** A compilation, which opens hundreds of files and starts several programs. */
   compileRatio: number;
+  /** How many files a compilation opens, and what that ratio would be if nothing but these opens cost more. */
+  compileOpens: number;
+  compileRatioByOpens: number;
   /** A script that makes, copies, searches and removes hundreds of small files, with a program for each step. */
   scriptRatio: number;
   /** One open and close of an ordinary file, microseconds: natively, and what a guest pays more for having it trapped. */
@@ -65,7 +69,8 @@ const IO = ['pipe', 'file'] as const;
 
 interface Both<T> {
   native: T[];
-  guest: T[];
+  /** `opens`: how many were trapped, and left to the kernel. */
+  guest: (T & { opens: number })[];
 }
 
 /** Runs natively and as a guest in turn, over the local driver domain. */
@@ -75,7 +80,8 @@ export async function benchUntouched(stage: Stage): Promise<UntouchedResult> {
   const rounds = quick ? QUICK_ROUNDS : COMPILE_ROUNDS;
   const object = join(tmpdir(), `postern-bench-${process.pid}.o`);
   const compile = ['/usr/bin/cc', '-O2', '-D_GNU_SOURCE', '-c', SOURCE, '-o', object];
-  const compiled = summaries(await both(domain, timed(compile), TOOK, rounds, budget.share(4))).took;
+  const compilations = await both(domain, timed(compile), TOOK, rounds, budget.share(4));
+  const compiled = summaries(compilations).took;
   rmSync(object, { force: true });
   const script = summaries(
     await both(domain, timed(['/bin/sh', '-c', FILES_SCRIPT]), TOOK, rounds, budget.share(3)),
@@ -87,9 +93,13 @@ export async function benchUntouched(stage: Stage): Promise<UntouchedResult> {
   ];
   const { open, call, open99 } = summaries(await both(domain, opens, OPENS, rounds, budget.share(2)));
   const { ioRatio, blocks, spread } = await blocksOf(domain, quick, budget);
+  const compileOpens = summarize(compilations.guest.map(({ opens }) => opens)).median;
   return {
     ioRatio,
     compileRatio: ratio(compiled),
+    compileOpens,
+    compileRatioByOpens:
+      1 + (compileOpens * (open.guest.median - open.native.median)) / compiled.native.median,
     scriptRatio: ratio(script),
     nativeOpenUs: open.native.median / NS_PER_US,
     openUs: (open.guest.median - open.native.median) / NS_PER_US,
@@ -110,14 +120,20 @@ async function both<Name extends string>(
   budget: Budget,
 ): Promise<Both<Record<Name, number>>> {
   const [program = '', ...args] = command;
-  return await interleave(
-    {
-      native: () => numbersAfter(execFileSync(program, args).toString(), names),
-      guest: async () => numbersAfter(await asGuest(domain, [TERMINAL], command), names),
-    },
+  const native = () => numbersAfter(execFileSync(program, args).toString(), names);
+  const guest = async () => {
+    let opens = 0;
+    const onReport = ({ counters }: GuestReport): void => {
+      opens = counters.opensNative;
+    };
+    return { ...numbersAfter(await asGuest(domain, [TERMINAL], command, { onReport }), names), opens };
+  };
+  const runs = await interleave<'native' | 'guest', Record<Name, number> & { opens?: number }>(
+    { native, guest },
     rounds,
     budget,
   );
+  return runs as Both<Record<Name, number>>;
 }
 
 interface Compared {
