@@ -35,6 +35,7 @@ export const DEBIAN_PACKAGES: readonly DebianPackage[] = [
   { name: 'kmscube', purpose: 'rendering compliance' },
   { name: 'libegl-mesa0', purpose: 'rendering compliance' },
   { name: 'linux-headers-amd64', purpose: 'a kernel module for tests (netmap)' },
+  { name: 'libvirt-clients', purpose: 'a test of the domain for libvirt' },
   { name: 'chromium', purpose: 'tests of the isolation report in a browser' },
   { name: 'zsh', purpose: 'tests of shell completion' },
   { name: 'fish', purpose: 'tests of shell completion' },

@@ -10,7 +10,8 @@ import { ensureKernel } from '../../host/driver-vm/kernel.js';
 import { addedArguments, memoryBytesOf, parseAttachment } from '../../host/guest-vm/attachment.js';
 import { ensureFrontendModule } from '../../host/guest-vm/frontend-module.js';
 import { ROOT } from '../../host/root.js';
-import { MAIN, RunningPostern } from '../cli/postern.js';
+import { isOnPath } from '../../host/setup/debian-packages.js';
+import { MAIN, postern, RunningPostern } from '../cli/postern.js';
 
 const VM_EXEC = join(ROOT, 'native', 'build', 'vm-exec');
 const folder = mkdtempSync(join(tmpdir(), 'postern-own-vm-'));
@@ -111,6 +112,21 @@ describe.skipIf(!allOk(examineMachine(), 'required'))('a VM of the user’s own'
       expect(asked.stdout).toContain('QEMU emulator version');
       expect(asked.status).toBe(0);
     }
+  });
+});
+
+describe.skipIf(!isOnPath('virt-xml-validate'))('the domain for libvirt (needs virt-xml-validate)', () => {
+  it('is valid by libvirt’s own schema, and one that is spoilt is not', () => {
+    const domain = postern(['vm', 'libvirt']).out;
+    const validate = (text: string): number | null => {
+      const file = join(folder, 'domain.xml');
+      writeFileSync(file, text);
+      return spawnSync('virt-xml-validate', [file, 'domain']).status;
+    };
+    expect(validate(domain)).toBe(0);
+    expect(
+      validate(domain.replace('<emulator>', '<emulater>').replace('</emulator>', '</emulater>')),
+    ).not.toBe(0);
   });
 });
 
