@@ -46,6 +46,11 @@ const RELOADS = 500;
 const QUICK_RELOADS = 30;
 /** However slow the machine is: a line through fewer points says nothing. */
 const RELOADS_MIN = 10;
+/**
+ * Those who time their calls rest so long between two: four guests with their mediators and drivers are a dozen threads, and where they never
+ * rest, two processors have calls that wait for seconds whether modules are exchanged or not.
+ */
+const NOTICED_RESTS_US = '100';
 /** Those of whom the memory is looked at: guests that take all processors would leave none to what makes modules ready, which gives way. */
 const RESTS_US = '1000';
 /** Of the budget, for what guests notice; the rest is for the memory. */
@@ -82,7 +87,7 @@ export async function benchReload({ quick, budget }: Stage): Promise<ReloadResul
   try {
     const times: number[] = [];
     const noticed = budget.share(NOTICED_SHARE);
-    const load = await underLoad(host, [String(calls)], async (say) => {
+    const load = await underLoad(host, [String(calls), NOTICED_RESTS_US], async (say) => {
       for (let swap = 0; swap < swapsMax && (swap === 0 || noticed.allows(0)); ) {
         say('s');
         const began = performance.now();
