@@ -9,17 +9,18 @@ const MODULES_A_COLLECTION = 64;
  * exchanges would wait for a collection.
  */
 export class Garbage {
-  readonly #collect: () => void;
+  readonly #collect = collector();
   #modules = 0;
-
-  constructor() {
-    // Workers that begin from here on have `gc` too. This thread's context was made before: a new one has it.
-    setFlagsFromString('--expose-gc');
-    this.#collect = runInNewContext('gc') as () => void;
-  }
 
   /** One more module has been given up. */
   add(): void {
     if (++this.#modules % MODULES_A_COLLECTION === 0) this.#collect();
   }
+}
+
+/** What collects this thread's garbage. Workers that begin from here on have `gc` too. */
+export function collector(): () => void {
+  setFlagsFromString('--expose-gc');
+  // This thread's context was made before: a new one has it.
+  return runInNewContext('gc') as () => void;
 }

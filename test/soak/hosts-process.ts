@@ -1,12 +1,11 @@
 /** The process of hosts.ts: a host of a driver VM and one of the local domain, which it changes, ends the domains of, and looks at when it is asked. */
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { openDomain } from '../../host/cli/driver-domain.js';
 import { openLog } from '../../host/cli/log.js';
 import type { DriverDomain } from '../../host/driver-vm/domain.js';
 import { type DriverVm, isDriverVm } from '../../host/driver-vm/driver-vm.js';
 import type { LocalDomain } from '../../host/driver-vm/local-domain.js';
 import { loadPolicies, type PolicyPackage } from '../../host/policy/store.js';
+import { collector } from '../../host/serve/garbage.js';
 import { TestHost } from '../serve/in-process.js';
 import { variant } from '../serve/variants.js';
 import { type Holdings, measure } from './measure.js';
@@ -42,8 +41,8 @@ export interface Look {
 
 export type HostsQuestion = { id: number; ask: keyof HostsAnswers };
 export type HostsAnswer = { id: number; answer?: HostsAnswers[keyof HostsAnswers]; error?: string };
-/** The first that it says. */
-export type HostsSockets = { vm: string; local: string };
+/** The first that it says: its hosts' sockets, and how many versions there are of a module. */
+export type HostsThere = { vm: string; local: string; versions: number };
 
 const policies = loadPolicies();
 const versions = { vm: versionsOf('v4l2'), local: versionsOf('pty') };
@@ -60,7 +59,7 @@ const vm = await TestHost.start(policies, openVm, takeRecord);
 const keys = setInterval(pressKey, KEY_PERIOD_MS);
 process.on('message', (question: HostsQuestion) => void answer(question));
 process.once('disconnect', () => void close());
-process.send?.({ vm: vm.socket, local: local.socket } satisfies HostsSockets);
+process.send?.({ vm: vm.socket, local: local.socket, versions: VERSIONS } satisfies HostsThere);
 
 async function answer({ id, ask }: HostsQuestion): Promise<void> {
   const reply = (rest: Omit<HostsAnswer, 'id'>): void => void process.send?.({ id, ...rest });
@@ -153,9 +152,4 @@ function versionsOf(name: string): PolicyPackage[] {
   const policy = policies.find(({ manifest }) => manifest.name === name);
   if (policy === undefined) throw new Error(`The policy module '${name}' is not built.`);
   return Array.from({ length: VERSIONS }, (_, number) => variant(policy, number));
-}
-
-function collector(): () => void {
-  setFlagsFromString('--expose-gc');
-  return runInNewContext('gc') as () => void;
 }

@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { ROOT } from '../../host/root.js';
-import type { HostsAnswer, HostsAnswers, HostsQuestion, HostsSockets } from './hosts-process.js';
+import type { HostsAnswer, HostsAnswers, HostsQuestion, HostsThere } from './hosts-process.js';
 
 const PROCESS = join(ROOT, 'dist', 'test', 'soak', 'hosts-process.js');
 
@@ -13,7 +13,7 @@ export class Hosts {
 
   private constructor(
     private readonly child: ChildProcess,
-    readonly sockets: HostsSockets,
+    readonly there: HostsThere,
   ) {
     child.on('message', (answer: HostsAnswer) => {
       this.#waiting.get(answer.id)?.(answer);
@@ -31,8 +31,8 @@ export class Hosts {
       throw new Error('The hosts have not started.');
     });
     ended.catch(() => {}); // It ends some day.
-    const [sockets] = await Promise.race([once(child, 'message'), ended]);
-    return new Hosts(child, sockets as HostsSockets);
+    const [there] = await Promise.race([once(child, 'message'), ended]);
+    return new Hosts(child, there as HostsThere);
   }
 
   /** @throws Error when what was asked for failed, or the process has ended */

@@ -34,8 +34,6 @@ const VISITOR_ROUNDS = 20;
 const VISITOR_KILLED_MS = 300;
 /** A guest that begins just when its domain ends is refused in so many words, or begins and finds its device gone. */
 const REFUSED_BY_A_CRASH = /driver (domain|VM)|backend agent|ENODEV/;
-/** Once through all versions of the modules: what is kept of each is there from then on. */
-const RELOADS_AT_FIRST = 16;
 
 /** Names of everything whose latency is told. */
 export const GUEST_NAMES: readonly string[] = [...VM_GUESTS, ...LOCAL_GUESTS].map(({ name }) => name);
@@ -92,7 +90,7 @@ export class Stand {
 
   /** Guests that come and go; of each host one ends by itself, and one is killed in the middle. */
   async visit(): Promise<void> {
-    const { vm, local } = this.#hostsThere.sockets;
+    const { vm, local } = this.#hostsThere.there;
     const ending = [
       new SoakGuest(vm, VM_VISITOR, VISITOR_ROUNDS),
       new SoakGuest(local, LOCAL_VISITOR, VISITOR_ROUNDS),
@@ -141,12 +139,13 @@ export class Stand {
 
   async #begin(): Promise<void> {
     this.#hosts = await Hosts.start();
-    const { vm, local } = this.#hosts.sockets;
+    const { vm, local, versions } = this.#hosts.there;
     this.#guests = [
       ...VM_GUESTS.map((work) => new SoakGuest(vm, work)),
       ...LOCAL_GUESTS.map((work) => new SoakGuest(local, work)),
     ];
-    for (let reload = 0; reload < RELOADS_AT_FIRST; reload++) await this.reload();
+    // Once through all of them: what is kept of each is there from then on.
+    for (let reload = 0; reload < versions; reload++) await this.reload();
     await this.reports();
   }
 
